@@ -1,0 +1,120 @@
+package account
+
+import (
+	"context"
+	"encoding/base32"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/platform/sqldb"
+)
+
+// decoys is how many accounts stand in for all who do not exist. Half have an e-mail
+// address only, half a phone number as well. Several of each spread the load of a flood
+// of unknown names over rows.
+const decoys = 16
+
+// Find is the sign-in look-up. It always returns an account: whoever does not exist is
+// stood in for by a decoy, the same one every time for the same identifier. One query
+// fetches both, and its work is the same for a hit and a miss. An error means the server
+// is in trouble, never that there is no such account.
+//
+// A caller that treats State Decoy differently from Locked or Closed breaks the promise.
+func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Account, error) {
+	if ident.Kind() == "" {
+		return Account{}, errors.New("find account: the identifier is empty")
+	}
+	standIn, err := s.decoy(s.choose(ident))
+	if err != nil {
+		return Account{}, err
+	}
+	found, err := byLookup(ctx, tx, s.lookup(ident), s.lookup(standIn.email))
+	if err != nil {
+		return Account{}, fmt.Errorf("look up account: %w", err)
+	}
+	if found.other.ID == "" { // checked on hits too: a start without decoys must not stay hidden until a miss
+		return Account{}, errors.New("look up account: the decoy accounts are missing; EnsureDecoys makes them")
+	}
+	if found.asked.ID == "" {
+		return found.other, nil
+	}
+	return found.asked, nil
+}
+
+// choose picks a decoy by a keyed digest, so nobody outside can compute which names share one.
+func (s *Service) choose(ident Identifier) int {
+	mac := s.Ring.MAC("account/decoy-choice", []byte(string(ident.Kind())+"\x00"+ident.Normal()))
+	return int(binary.BigEndian.Uint64(mac) % decoys) //nolint:gosec // less than decoys
+}
+
+type decoyAccount struct {
+	id           ID
+	email, phone Identifier // phone is zero for half of them
+}
+
+// decoy derives the n-th decoy from the ring alone: every node derives the same, and
+// nobody without the key can name its address.
+func (s *Service) decoy(n int) (decoyAccount, error) {
+	mac := s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n)))
+	d := decoyAccount{id: ID(derivedID(mac[:16]))}
+	name := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac[16:26]))
+	var err error
+	if d.email, err = Parse(name + "@decoy.invalid"); err != nil { // RFC 2606: .invalid is never delegated
+		return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
+	}
+	if n%2 == 1 {
+		// 555-0100 to 555-0199 are set aside for fiction in North America.
+		if d.phone, err = Parse(fmt.Sprintf("+1202555%04d", 100+int(mac[26])%100)); err != nil {
+			return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
+		}
+	}
+	return d, nil
+}
+
+// EnsureDecoys writes the decoy accounts that are missing. Any number of nodes may do so at
+// once, and as often as they like. It must have run before the first Find.
+func (s *Service) EnsureDecoys(ctx context.Context) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		for n := range decoys {
+			d, err := s.decoy(n)
+			if err != nil {
+				return err
+			}
+			if err := s.putDecoy(ctx, tx, d); err != nil {
+				return fmt.Errorf("write decoy %d: %w", n, err)
+			}
+		}
+		return nil
+	})
+}
+
+func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) error {
+	fresh, err := putAccount(ctx, tx, Account{ID: d.id, State: Decoy, Language: s.language()})
+	if err != nil || !fresh {
+		return err // the account and its addresses are written in one transaction: all there or none
+	}
+	rows := []NewIdentifier{{Identifier: d.email, Verified: true, SignsIn: true, Notices: true, Recovers: true}}
+	if d.phone.Kind() != "" {
+		rows = append(rows, NewIdentifier{Identifier: d.phone, Verified: true, Notices: true, Recovers: true})
+	}
+	for i, ident := range rows {
+		mac := s.Ring.MAC("account/decoy-address", []byte(string(d.id)+"/"+strconv.Itoa(i)))
+		if _, err := putIdentifier(ctx, tx, s.row(derivedID(mac[:16]), d.id, ident)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// derivedID is a UUID of version 8, which RFC 9562 leaves to whoever derives it.
+func derivedID(b []byte) string {
+	id := uuid.UUID(b)
+	id[6] = id[6]&0x0f | 0x80
+	id[8] = id[8]&0x3f | 0x80
+	return id.String()
+}

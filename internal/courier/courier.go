@@ -1,0 +1,307 @@
+// Package courier takes letters from the outbox to the world.
+//
+// Each channel has a route of its own, with its own workers: a provider that hangs delays
+// its own letters and no others. A letter is sent at least once, always under the same id;
+// a timeout means "unknown", so it is tried again under that id. The log knows letters by
+// id only: no address, no words, no code.
+package courier
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"runtime/debug"
+	"sync"
+	"time"
+
+	"countersign/internal/message"
+	"countersign/internal/outbox"
+)
+
+// Route is how one channel's letters leave.
+type Route struct {
+	Provider Provider
+	From     string        // sender address, number or name
+	Workers  int           // letters under way at once; 0 means 4
+	Timeout  time.Duration // for one try; 0 means 10 s
+}
+
+// Courier empties the outbox. Make it with New; Run it once a node.
+type Courier struct {
+	box     *outbox.Box
+	catalog *message.Catalog
+	routes  map[message.Channel]Route
+	log     *slog.Logger
+	wake    map[message.Channel]chan struct{}
+	poll    time.Duration
+	drain   time.Duration
+}
+
+// Options makes a courier. Poll and Drain may be zero.
+type Options struct {
+	Box     *outbox.Box
+	Catalog *message.Catalog
+	Routes  map[message.Channel]Route
+	Log     *slog.Logger
+	Poll    time.Duration // how often to look for letters put by other nodes; 0 means 500 ms
+	Drain   time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
+}
+
+// New returns a courier. A channel without a route keeps its letters until they expire.
+func New(o Options) *Courier {
+	c := &Courier{
+		box: o.Box, catalog: o.Catalog, log: o.Log,
+		routes: map[message.Channel]Route{}, wake: map[message.Channel]chan struct{}{},
+		poll: or(o.Poll, 500*time.Millisecond), drain: or(o.Drain, 12*time.Second),
+	}
+	for ch, r := range o.Routes {
+		if r.Workers == 0 {
+			r.Workers = 4
+		}
+		r.Timeout = or(r.Timeout, 10*time.Second)
+		c.routes[ch], c.wake[ch] = r, make(chan struct{}, 1)
+	}
+	return c
+}
+
+func or(d, otherwise time.Duration) time.Duration {
+	if d == 0 {
+		return otherwise
+	}
+	return d
+}
+
+// Wake tells the courier of a new letter. It never blocks; it is what outbox.Box.Wake wants.
+func (c *Courier) Wake(ch message.Channel) {
+	select {
+	case c.wake[ch] <- struct{}{}:
+	default: // already awake, or no route
+	}
+}
+
+const (
+	sweepEvery = time.Minute
+	// margin is what a lease outlasts a try by: time to record the outcome before another
+	// courier takes the letter for abandoned.
+	margin = 20 * time.Second
+	// grace is how long a provider may take to notice that it is being stopped.
+	grace = 2 * time.Second
+)
+
+// Run sends letters until ctx ends. Then it takes no more, gives those under way time to
+// finish (Drain), cancels the rest, and returns nil, or an error that says how many
+// providers did not even let themselves be cancelled. No letter is lost either way.
+func (c *Courier) Run(ctx context.Context) error {
+	// Letters under way outlive ctx, and end with sending.
+	sending, stop := context.WithCancel(context.WithoutCancel(ctx))
+	defer stop()
+	var loops sync.WaitGroup
+	var under flight
+	for ch := range c.routes {
+		loops.Go(func() { c.channel(ctx, sending, ch, &under) })
+	}
+	loops.Go(func() { c.sweep(ctx) })
+	loops.Wait() // each ends with ctx
+
+	if under.landed(c.drain) {
+		return nil
+	}
+	stop()
+	if under.landed(grace) {
+		return nil
+	}
+	return fmt.Errorf("courier stopped with %d letters under way; they will be sent again", under.count())
+}
+
+// channel claims one channel's letters, never more than it has free workers for.
+func (c *Courier) channel(ctx, sending context.Context, ch message.Channel, under *flight) {
+	r := c.routes[ch]
+	free := make(chan struct{}, r.Workers)
+	for range r.Workers {
+		free <- struct{}{}
+	}
+	troubled := false
+	for {
+		n := take(ctx, free)
+		if n == 0 {
+			return
+		}
+		letters, err := c.box.Claim(ctx, ch, n, r.Timeout+margin)
+		for _, l := range letters {
+			under.begin()
+			go func() {
+				defer func() { free <- struct{}{}; under.end() }()
+				c.deliver(sending, r, l)
+			}()
+		}
+		for range n - len(letters) {
+			free <- struct{}{}
+		}
+		if ctx.Err() == nil && (err != nil) != troubled { // say it once, not twice a second
+			troubled = err != nil
+			c.log.LogAttrs(ctx, level(troubled), "outbox", slog.String("channel", string(ch)), slog.Bool("reachable", !troubled), slog.Any("error", err))
+		}
+		if len(letters) == n { // there may be more
+			continue
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.wake[ch]:
+		case <-time.After(c.poll):
+		}
+	}
+}
+
+func level(trouble bool) slog.Level {
+	if trouble {
+		return slog.LevelError
+	}
+	return slog.LevelInfo
+}
+
+// take waits for a free worker and takes all that are free; 0 means that ctx has ended.
+func take(ctx context.Context, free chan struct{}) (n int) {
+	if ctx.Err() != nil {
+		return 0
+	}
+	select {
+	case <-ctx.Done():
+		return 0
+	case <-free:
+		n++
+	}
+	for {
+		select {
+		case <-free:
+			n++
+		default:
+			return n
+		}
+	}
+}
+
+// deliver takes one letter to its end or gives it back.
+func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
+	began := c.box.DB.Now()
+	rec, err := c.send(ctx, r, l)
+	if err == nil {
+		c.record(ctx, l, func(ctx context.Context) error {
+			return c.box.Finish(ctx, l, outbox.Receipt{Provider: r.Provider.Name(), ID: rec.ID})
+		})
+		c.log.LogAttrs(ctx, slog.LevelDebug, "letter done", c.attrs(r, l, slog.Duration("took", c.box.DB.Now().Sub(began)))...)
+		return
+	}
+	f := failure(err)
+	dead := f.Permanent
+	c.record(ctx, l, func(ctx context.Context) (err error) {
+		if f.Permanent {
+			return c.box.Bury(ctx, l, f.Code)
+		}
+		dead, err = c.box.Retry(ctx, l, f.Code, f.After)
+		return err
+	})
+	c.log.LogAttrs(ctx, slog.LevelWarn, "letter not sent", c.attrs(r, l, slog.Bool("dead", dead), slog.String("reason", f.Error()))...)
+}
+
+func (c *Courier) attrs(r Route, l outbox.Claimed, more ...slog.Attr) []slog.Attr {
+	return append([]slog.Attr{
+		slog.String("letter", l.ID), slog.String("kind", string(l.Kind)), slog.String("channel", string(l.Channel)),
+		slog.String("provider", r.Provider.Name()), slog.Int("attempt", l.Attempts),
+	}, more...)
+}
+
+// send renders a letter and hands it to the provider, unless it is withheld: that one is
+// rendered and goes no further.
+func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Receipt, err error) {
+	defer func() {
+		if p := recover(); p != nil { // one letter must not end the server for all; p might quote it
+			c.log.LogAttrs(ctx, slog.LevelError, "provider panicked", slog.String("letter", l.ID), slog.String("stack", string(debug.Stack())))
+			err = Temporary("panic", nil)
+		}
+	}()
+	if l.Damaged() != nil {
+		return Receipt{}, Permanent("cannot_be_opened")
+	}
+	words, err := c.catalog.Render(l.Letter.Letter)
+	if err != nil {
+		return Receipt{}, Permanent("cannot_be_rendered")
+	}
+	if l.Withhold {
+		return Receipt{}, nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	defer cancel()
+	return r.Provider.Send(ctx, Message{
+		ID: l.ID, Channel: l.Channel, To: l.To, From: r.From,
+		Subject: words.Subject, Text: words.Text, HTML: words.HTML,
+	})
+}
+
+// record writes an outcome down, trying again while the database is away but not past the
+// lease: by then the letter belongs to whoever claims it next.
+func (c *Courier) record(ctx context.Context, l outbox.Claimed, write func(context.Context) error) {
+	ctx, cancel := context.WithTimeout(context.WithoutCancel(ctx), margin/2)
+	defer cancel()
+	for wait := 50 * time.Millisecond; ; wait = min(2*wait, time.Second) {
+		err := write(ctx)
+		if err == nil {
+			return
+		}
+		select {
+		case <-ctx.Done():
+			c.log.LogAttrs(ctx, slog.LevelError, "letter's outcome not recorded; it will be sent again",
+				slog.String("letter", l.ID), slog.Any("error", err))
+			return
+		case <-time.After(wait):
+		}
+	}
+}
+
+func (c *Courier) sweep(ctx context.Context) {
+	for {
+		if err := c.box.Sweep(ctx); err != nil && !errors.Is(err, context.Canceled) && ctx.Err() == nil {
+			c.log.LogAttrs(ctx, slog.LevelError, "sweep outbox", slog.Any("error", err))
+		}
+		select {
+		case <-ctx.Done():
+			return
+		case <-time.After(sweepEvery):
+		}
+	}
+}
+
+// flight counts the letters under way.
+type flight struct {
+	wg sync.WaitGroup
+	mu sync.Mutex
+	n  int
+}
+
+func (f *flight) begin() { f.wg.Add(1); f.add(1) }
+func (f *flight) end()   { f.add(-1); f.wg.Done() }
+
+func (f *flight) add(n int) {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	f.n += n
+}
+
+func (f *flight) count() int {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	return f.n
+}
+
+// landed waits for all of them, at most for d.
+func (f *flight) landed(d time.Duration) bool {
+	done := make(chan struct{})
+	go func() { f.wg.Wait(); close(done) }()
+	select {
+	case <-done:
+		return true
+	case <-time.After(d):
+		return false
+	}
+}

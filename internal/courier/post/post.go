@@ -1,0 +1,134 @@
+// Package post sends one HTTP POST to a provider and classes what came of it.
+package post
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"net/url"
+	"strconv"
+	"syscall"
+	"time"
+
+	"countersign/internal/courier"
+)
+
+// Client posts to one provider's address. Make it with New.
+type Client struct {
+	name string // begins every error code
+	http *http.Client
+}
+
+// New returns a client for an address that must be https, or http to this machine. Certificates
+// are always verified, against roots if given and the system's otherwise; no redirect is
+// followed (it would carry address and code elsewhere), and no proxy is asked.
+func New(name, address string, roots *x509.CertPool) (*Client, error) {
+	u, err := url.Parse(address)
+	if err != nil || u.Host == "" || u.User != nil {
+		return nil, fmt.Errorf("%s: the address must be an absolute URL without user and password", name) // it may hold a secret: not quoted
+	}
+	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	switch u.Scheme {
+	case "https":
+	case "http":
+		dialer.Control = loopbackOnly
+	default:
+		return nil, fmt.Errorf("%s: the address must begin with https:// (http:// only to this machine)", name)
+	}
+	return &Client{name: name, http: &http.Client{
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		Transport: &http.Transport{
+			DialContext:         dialer.DialContext,
+			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+			ForceAttemptHTTP2:   true,
+			MaxIdleConnsPerHost: 8,
+			IdleConnTimeout:     60 * time.Second,
+		},
+	}}, nil
+}
+
+// loopbackOnly is asked after the name was resolved, so a name that points elsewhere is no way out.
+func loopbackOnly(_, address string, _ syscall.RawConn) error {
+	host, _, err := net.SplitHostPort(address)
+	if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+		return errors.New("http without TLS is for this machine only")
+	}
+	return nil
+}
+
+// Answer is a provider's answer with a status of 200 to 299.
+type Answer struct{ Body []byte }
+
+// Refusal is any other answer.
+type Refusal struct {
+	Status int
+	After  time.Duration // from Retry-After
+	Body   []byte        // may quote the address: for codes to be found in, not to be logged
+}
+
+// Do posts. Exactly one of the three results is there; an error is a *courier.Error.
+func (c *Client) Do(ctx context.Context, address string, header http.Header, body []byte) (*Answer, *Refusal, error) {
+	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	if err != nil {
+		return nil, nil, courier.Temporary(c.name+"_request", nil)
+	}
+	req.Header = header
+	req.Header.Set("User-Agent", "countersign")
+	res, err := c.http.Do(req)
+	if err != nil {
+		return nil, nil, c.transport(err)
+	}
+	defer func() { _ = res.Body.Close() }()
+	got, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
+	if res.StatusCode >= 200 && res.StatusCode < 300 {
+		return &Answer{Body: got}, nil, nil // taken, even if the rest of the answer was lost
+	}
+	if err != nil {
+		return nil, nil, c.transport(err)
+	}
+	return nil, &Refusal{Status: res.StatusCode, After: retryAfter(res.Header), Body: got}, nil
+}
+
+// transport classes a request that got no answer: whether the letter went is unknown.
+func (c *Client) transport(err error) *courier.Error {
+	if u, ok := errors.AsType[*url.Error](err); ok {
+		err = u.Err // the URL may hold a secret
+	}
+	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || errors.Is(err, context.Canceled) {
+		return courier.Temporary(c.name+"_timeout", nil)
+	}
+	return courier.Temporary(c.name+"_unreachable", err)
+}
+
+// Fault makes the error for a refusal. Only an answer that condemns this very letter is
+// permanent; what accuses our configuration (401, 403, 404) can be put right by an
+// operator while the letter waits.
+func (c *Client) Fault(r *Refusal, detail string) *courier.Error {
+	code := c.name + "_http_" + strconv.Itoa(r.Status)
+	if detail != "" {
+		code += "_" + detail
+	}
+	e := courier.Temporary(code, nil)
+	switch r.Status {
+	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired,
+		http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:
+	default:
+		e.Permanent = r.Status >= 400 && r.Status < 500
+	}
+	e.After = r.After
+	return e
+}
+
+func retryAfter(h http.Header) time.Duration {
+	n, err := strconv.Atoi(h.Get("Retry-After"))
+	if err != nil || n < 0 {
+		return 0 // the date form is not worth a clock: our own delays serve
+	}
+	return time.Duration(min(n, 3600)) * time.Second
+}

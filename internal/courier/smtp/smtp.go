@@ -1,0 +1,228 @@
+// Package smtp sends e-mail through a mail server.
+package smtp
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"net"
+	"net/mail"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+
+	gomail "github.com/wneessen/go-mail"
+
+	"countersign/internal/courier"
+	"countersign/internal/platform/secret"
+)
+
+// Security says how the connection is protected.
+type Security string
+
+// The kinds of protection. There is no "if the server offers it": whoever stands
+// between could take the offer out.
+const (
+	StartTLS Security = "starttls" // plain, then TLS before anything else (port 587)
+	Implicit Security = "implicit" // TLS from the first byte (port 465)
+	None     Security = "none"     // to this machine only
+)
+
+// Config reaches a mail server. Host and Now are required.
+type Config struct {
+	Host     string
+	Port     int      // 0 means 587, 465 or 25, after Security
+	Security Security // empty means StartTLS
+	User     string   // empty: no authentication
+	Password secret.Token
+	Hello    string // the name we greet with; empty means the domain of the sender
+	Now      func() time.Time
+	// Roots verify the server's certificate. Nil means the system's.
+	Roots *x509.CertPool
+}
+
+// Provider is a mail server.
+type Provider struct{ c Config }
+
+// New checks the configuration; it connects to nothing.
+func New(c Config) (*Provider, error) {
+	if c.Host == "" || c.Now == nil {
+		return nil, errors.New("smtp: host and clock are required")
+	}
+	if c.Security == "" {
+		c.Security = StartTLS
+	}
+	port, ok := map[Security]int{StartTLS: 587, Implicit: 465, None: 25}[c.Security]
+	if !ok {
+		return nil, fmt.Errorf("smtp: security %q: want starttls, implicit or none", c.Security)
+	}
+	if c.Port == 0 {
+		c.Port = port
+	}
+	if ip := net.ParseIP(c.Host); c.Security == None && c.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
+		return nil, errors.New("smtp: security none is for a mail server on this machine only")
+	}
+	return &Provider{c}, nil
+}
+
+// Name returns "smtp".
+func (p *Provider) Name() string { return "smtp" }
+
+// Send connects, hands one letter over and disconnects. Its Message-ID is made of the
+// letter's id, so a letter that is sent twice can be recognised.
+func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
+	msg, domain, err := p.compose(m)
+	if err != nil {
+		return courier.Receipt{}, err
+	}
+	client, done, err := p.client(ctx, domain)
+	if err != nil {
+		return courier.Receipt{}, courier.Temporary("smtp_configuration", nil)
+	}
+	defer done()
+	err = client.DialAndSendWithContext(ctx, msg)
+	if err == nil || msg.IsDelivered() { // a lost goodbye does not undo the delivery
+		return courier.Receipt{ID: strings.Trim(msg.GetMessageID(), "<>")}, nil
+	}
+	return courier.Receipt{}, classify(ctx, err)
+}
+
+// compose builds the letter. Errors of the address parser quote the address, so they are replaced.
+func (p *Provider) compose(m courier.Message) (msg *gomail.Msg, domain string, err error) {
+	from, err := mail.ParseAddress(m.From)
+	if err != nil {
+		return nil, "", courier.Temporary("smtp_sender_malformed", nil)
+	}
+	domain = from.Address[strings.LastIndexByte(from.Address, '@')+1:]
+	to, err := mail.ParseAddress(m.To)
+	if err != nil || to.Address != m.To || strings.ContainsAny(m.To+m.Subject, "\r\n") {
+		return nil, "", courier.Permanent("smtp_recipient_malformed")
+	}
+	msg = gomail.NewMsg(gomail.WithNoDefaultUserAgent())
+	msg.FromMailAddress(from)
+	msg.ToMailAddress(to)
+	msg.Subject(m.Subject)
+	msg.SetMessageIDWithValue(m.ID + "@" + domain)
+	msg.SetDateWithValue(p.c.Now())
+	msg.SetGenHeader("Auto-Submitted", "auto-generated") // RFC 3834: no out-of-office answers
+	msg.SetGenHeader("X-Auto-Response-Suppress", "All")  // the same for Exchange
+	msg.SetBodyString(gomail.TypeTextPlain, m.Text)
+	if m.HTML != "" {
+		msg.AddAlternativeString(gomail.TypeTextHTML, m.HTML)
+	}
+	return msg, domain, nil
+}
+
+// client prepares one connection. done must be called; it, or the end of ctx, closes the
+// connection under whatever the library is doing.
+func (p *Provider) client(ctx context.Context, domain string) (c *gomail.Client, done func(), err error) {
+	hello := p.c.Hello
+	if hello == "" {
+		hello = domain
+	}
+	var closers []func()
+	opts := []gomail.Option{
+		gomail.WithPort(p.c.Port), gomail.WithHELO(hello), gomail.WithoutNoop(),
+		gomail.WithTimeout(p.timeout(ctx)), gomail.WithTLSConfig(p.tls()),
+		gomail.WithDialContextFunc(func(dial context.Context, network, address string) (net.Conn, error) {
+			conn, err := p.dial(dial, network, address)
+			if err == nil {
+				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
+				closers = append(closers, func() { stop(); _ = conn.Close() })
+			}
+			return conn, err
+		}),
+	}
+	switch p.c.Security {
+	case Implicit:
+		opts = append(opts, gomail.WithSSL())
+	case StartTLS:
+		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSMandatory))
+	case None:
+		opts = append(opts, gomail.WithTLSPolicy(gomail.NoTLS))
+	}
+	if p.c.User != "" {
+		opts = append(opts, gomail.WithUsername(p.c.User), gomail.WithPassword(p.c.Password.Reveal()),
+			gomail.WithOpportunisticSMTPAuth(gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin))
+	}
+	c, err = gomail.NewClient(p.c.Host, opts...)
+	return c, func() {
+		for _, f := range closers {
+			f()
+		}
+	}, err
+}
+
+func (p *Provider) timeout(ctx context.Context) time.Duration {
+	if deadline, ok := ctx.Deadline(); ok {
+		return max(time.Until(deadline), time.Millisecond) //nolint:forbidigo // a deadline is kept by the real clock
+	}
+	return 30 * time.Second
+}
+
+func (p *Provider) tls() *tls.Config {
+	return &tls.Config{ServerName: p.c.Host, RootCAs: p.c.Roots, MinVersion: tls.VersionTLS12}
+}
+
+func (p *Provider) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	d := &net.Dialer{}
+	switch p.c.Security {
+	case Implicit:
+		return (&tls.Dialer{NetDialer: d, Config: p.tls()}).DialContext(ctx, network, address)
+	case None:
+		d.Control = func(_, address string, _ syscall.RawConn) error {
+			host, _, err := net.SplitHostPort(address)
+			if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
+				return errors.New("mail without TLS is for this machine only")
+			}
+			return nil
+		}
+	}
+	return d.DialContext(ctx, network, address)
+}
+
+// classify keeps a server's codes and drops its words, which quote the address. Only a
+// refusal of this recipient or this text is permanent: a refused sender or password is ours
+// to put right while the letter waits.
+func classify(ctx context.Context, err error) *courier.Error {
+	if ctx.Err() != nil {
+		return courier.Temporary("smtp_timeout", nil)
+	}
+	sent, ok := errors.AsType[*gomail.SendError](err)
+	if !ok {
+		return courier.Temporary("smtp_connect", transport(err))
+	}
+	if sent.ErrorCode() == 0 {
+		return courier.Temporary("smtp_interrupted", nil)
+	}
+	code := "smtp_" + strconv.Itoa(sent.ErrorCode())
+	if enhanced := sent.EnhancedStatusCode(); enhanced != "" {
+		code += "_" + enhanced
+	}
+	ours := sent.Reason != gomail.ErrSMTPRcptTo && sent.Reason != gomail.ErrSMTPData && sent.Reason != gomail.ErrSMTPDataClose
+	if sent.ErrorCode() < 500 || ours {
+		return courier.Temporary(code, nil)
+	}
+	return courier.Permanent(code)
+}
+
+// transport returns the part of a connection error that an operator needs and that cannot
+// hold an address: a failed dial or handshake, or a refusal's first word.
+func transport(err error) error {
+	if e, ok := errors.AsType[*net.OpError](err); ok {
+		return e
+	}
+	if e, ok := errors.AsType[*tls.CertificateVerificationError](err); ok {
+		return e
+	}
+	if strings.Contains(err.Error(), "STARTTLS") {
+		return errors.New("the server offers no STARTTLS")
+	}
+	if strings.Contains(err.Error(), "AUTH") {
+		return errors.New("the server refused user and password")
+	}
+	return errors.New("no conversation")
+}

@@ -1,0 +1,373 @@
+package smtp_test
+
+import (
+	"bytes"
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"errors"
+	"io"
+	"mime"
+	"mime/multipart"
+	"mime/quotedprintable"
+	"net"
+	"net/mail"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"github.com/emersion/go-sasl"
+	gosmtp "github.com/emersion/go-smtp"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/couriertest"
+	"countersign/internal/courier/smtp"
+	"countersign/internal/message"
+	"countersign/internal/platform/secret"
+)
+
+// server is a mail server in a mood.
+type server struct {
+	t    *testing.T
+	over chan struct{}
+
+	mu     sync.Mutex
+	mood   couriertest.Mood
+	got    []courier.Message
+	heads  []mail.Header
+	stage  string // where a refusal comes: "from", "rcpt" or "data"
+	code   int    // of a refusal; 0 means by the mood
+	logins int
+}
+
+type session struct {
+	s        *server
+	conn     *gosmtp.Conn
+	authed   bool
+	from, to string
+}
+
+func (s *server) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	return &session{s: s, conn: c}, nil
+}
+
+func (s *server) set(m couriertest.Mood) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mood = m
+}
+
+func (s *server) arrived() []courier.Message {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]courier.Message(nil), s.got...)
+}
+
+// react plays the mood at its stage, quoting what a letter must not have in the log.
+func (x *session) react(stage string) error {
+	x.s.mu.Lock()
+	mood, code, at := x.s.mood, x.s.code, x.s.stage
+	x.s.mu.Unlock()
+	if at == "" {
+		at = "rcpt"
+	}
+	if at != stage {
+		return nil
+	}
+	text := "not for <" + x.to + "> with 482913"
+	switch mood {
+	case couriertest.Hang:
+		<-x.s.over
+	case couriertest.CutOff:
+		_ = x.conn.Conn().Close()
+	case couriertest.RefuseForGood:
+		if code == 0 {
+			code = 550
+		}
+		return &gosmtp.SMTPError{Code: code, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: text}
+	case couriertest.RefuseForNow:
+		return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: text}
+	}
+	return nil
+}
+
+func (x *session) Mail(from string, _ *gosmtp.MailOptions) error {
+	x.from = from
+	return x.react("from")
+}
+
+func (x *session) Rcpt(to string, _ *gosmtp.RcptOptions) error {
+	x.to = to
+	return x.react("rcpt")
+}
+
+func (x *session) Data(r io.Reader) error {
+	raw, err := io.ReadAll(r)
+	if err != nil {
+		return err
+	}
+	if err := x.react("data"); err != nil {
+		return err
+	}
+	m, head, err := decode(raw)
+	if err != nil {
+		x.s.t.Errorf("on the wire: %v\n%s", err, raw)
+	}
+	if x.to != m.To || "<"+x.from+">" != m.From[strings.LastIndexByte(m.From, '<'):] {
+		x.s.t.Errorf("envelope %s to %s, letter %s to %s", x.from, x.to, m.From, m.To)
+	}
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.got, x.s.heads = append(x.s.got, m), append(x.s.heads, head)
+	return nil
+}
+
+func (x *session) Reset()        {}
+func (x *session) Logout() error { return nil }
+
+func (x *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+
+func (x *session) Auth(string) (sasl.Server, error) {
+	return sasl.NewPlainServer(func(_, user, pass string) error {
+		x.s.mu.Lock()
+		defer x.s.mu.Unlock()
+		x.s.logins++
+		if user != "countersign" || pass != "geheim" {
+			return errors.New("no")
+		}
+		return nil
+	}), nil
+}
+
+// decode reads a letter from its wire form, as a mail program would.
+func decode(raw []byte) (m courier.Message, head mail.Header, err error) {
+	letter, err := mail.ReadMessage(bytes.NewReader(raw))
+	if err != nil {
+		return m, nil, err
+	}
+	h := letter.Header
+	id, domain, _ := strings.Cut(strings.Trim(h.Get("Message-Id"), "<>"), "@")
+	to, err := mail.ParseAddress(h.Get("To"))
+	if err != nil {
+		return m, h, err
+	}
+	from, err := mail.ParseAddress(h.Get("From"))
+	if err != nil || !strings.HasSuffix(from.Address, "@"+domain) {
+		return m, h, errors.Join(err, errors.New("Message-ID is not of the sender's domain: "+domain))
+	}
+	subject, err := new(mime.WordDecoder).DecodeHeader(h.Get("Subject"))
+	m = courier.Message{ID: id, Channel: message.Email, To: to.Address, From: from.String(), Subject: subject}
+	kind, params, kindErr := mime.ParseMediaType(h.Get("Content-Type"))
+	if err := errors.Join(err, kindErr); err != nil || kind != "multipart/alternative" {
+		return m, h, errors.Join(err, errors.New("is "+kind))
+	}
+	parts := multipart.NewReader(letter.Body, params["boundary"])
+	for _, into := range []struct {
+		kind string
+		body *string
+	}{{"text/plain", &m.Text}, {"text/html", &m.HTML}} {
+		part, err := parts.NextRawPart()
+		if err != nil {
+			return m, h, err
+		}
+		if kind, params, _ := mime.ParseMediaType(part.Header.Get("Content-Type")); kind != into.kind || !strings.EqualFold(params["charset"], "utf-8") {
+			return m, h, errors.New("a part is " + kind)
+		}
+		body, err := io.ReadAll(quotedprintable.NewReader(part))
+		if err != nil {
+			return m, h, err
+		}
+		*into.body = strings.ReplaceAll(string(body), "\r\n", "\n")
+	}
+	return m, h, nil
+}
+
+// serve starts a server; security says how it is reached.
+func serve(t *testing.T, security smtp.Security) (*server, smtp.Config) {
+	t.Helper()
+	cert, roots := couriertest.Certificate(t)
+	s := &server{t: t, over: make(chan struct{})}
+	srv := gosmtp.NewServer(s)
+	srv.Domain, srv.AllowInsecureAuth, srv.ErrorLog = "localhost", false, quiet{}
+	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	switch security {
+	case smtp.StartTLS:
+		srv.TLSConfig = conf
+	case smtp.Implicit:
+		l = tls.NewListener(l, conf)
+	case smtp.None:
+	}
+	go func() { _ = srv.Serve(l) }()
+	t.Cleanup(func() { close(s.over); _ = srv.Close() })
+	return s, smtp.Config{
+		Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, Security: security, Roots: roots, Now: time.Now,
+	}
+}
+
+type quiet struct{}
+
+func (quiet) Printf(string, ...any) {}
+func (quiet) Println(...any)        {}
+
+func provider(t *testing.T, c smtp.Config) *smtp.Provider {
+	t.Helper()
+	p, err := smtp.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return p
+}
+
+func letter() courier.Message {
+	return courier.Message{
+		ID: "0189-1", Channel: message.Email, To: "ada@example.org", From: "Fotoalbum <no-reply@id.example.org>",
+		Subject: "Hallo", Text: "Text\n", HTML: "<p>Text</p>",
+	}
+}
+
+func TestSMTPIsAProvider(t *testing.T) {
+	for _, security := range []smtp.Security{smtp.StartTLS, smtp.Implicit, smtp.None} {
+		t.Run(string(security), func(t *testing.T) {
+			couriertest.Run(t, func(t *testing.T) couriertest.Bench {
+				s, c := serve(t, security)
+				if security != smtp.None {
+					c.User, c.Password = "countersign", secret.Of("geheim")
+				}
+				gone := c
+				_, port, err := net.SplitHostPort(couriertest.Nowhere(t))
+				if err != nil {
+					t.Fatal(err)
+				}
+				gone.Port, err = net.LookupPort("tcp", port)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return couriertest.Bench{Provider: provider(t, c), Channel: message.Email, Set: s.set, Got: s.arrived, Gone: provider(t, gone)}
+			})
+		})
+	}
+}
+
+// R: RFC 3834, and nothing that tells of our software or machine.
+func TestHeadersSayWhatIsNeededAndNoMore(t *testing.T) {
+	s, c := serve(t, smtp.StartTLS)
+	c.Now = func() time.Time { return time.Date(2026, 11, 23, 18, 49, 0, 0, time.UTC) }
+	if _, err := provider(t, c).Send(t.Context(), letter()); err != nil {
+		t.Fatal(err)
+	}
+	h := s.heads[0]
+	if h.Get("Auto-Submitted") != "auto-generated" || h.Get("Message-Id") != "<0189-1@id.example.org>" || h.Get("Date") != "Mon, 23 Nov 2026 18:49:00 +0000" {
+		t.Errorf("%v", h)
+	}
+	for name := range h {
+		if !strings.Contains(" From To Subject Date Message-Id Mime-Version Content-Type Auto-Submitted X-Auto-Response-Suppress ", " "+name+" ") {
+			t.Errorf("header %s: %s", name, h.Get(name))
+		}
+	}
+}
+
+func TestWithoutStartTLSNothingIsSaid(t *testing.T) {
+	s, c := serve(t, smtp.None) // offers no STARTTLS, as if somebody had taken the offer out
+	c.Security = smtp.StartTLS
+	c.User, c.Password = "countersign", secret.Of("geheim")
+	_, err := provider(t, c).Send(t.Context(), letter())
+	if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || len(s.got) != 0 || s.logins != 0 {
+		t.Errorf("%v, %d letters, %d logins", err, len(s.got), s.logins)
+	}
+}
+
+func TestACertificateNobodyVouchesForIsRefused(t *testing.T) {
+	for _, security := range []smtp.Security{smtp.StartTLS, smtp.Implicit} {
+		s, c := serve(t, security)
+		c.Roots = x509.NewCertPool()
+		c.User, c.Password = "countersign", secret.Of("geheim")
+		_, err := provider(t, c).Send(t.Context(), letter())
+		if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || len(s.got) != 0 || s.logins != 0 || !strings.Contains(err.Error(), "certificate") {
+			t.Errorf("%s: %v", security, err)
+		}
+	}
+}
+
+func TestAWrongPasswordIsOursToPutRight(t *testing.T) {
+	s, c := serve(t, smtp.StartTLS)
+	c.User, c.Password = "countersign", secret.Of("falsch")
+	_, err := provider(t, c).Send(t.Context(), letter())
+	if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || len(s.got) != 0 || strings.Contains(err.Error(), "falsch") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestRefusalsAreClassedByStageAndCode(t *testing.T) {
+	s, c := serve(t, smtp.None)
+	p := provider(t, c)
+	for _, tc := range []struct {
+		stage     string
+		mood      couriertest.Mood
+		code      int
+		permanent bool
+		want      string
+	}{
+		{"rcpt", couriertest.RefuseForGood, 0, true, "smtp_550_5.1.1"},
+		{"rcpt", couriertest.RefuseForNow, 0, false, "smtp_451_4.3.0"},
+		{"data", couriertest.RefuseForGood, 554, true, "smtp_554_5.1.1"},
+		{"data", couriertest.RefuseForNow, 0, false, "smtp_451_4.3.0"},
+		{"from", couriertest.RefuseForGood, 553, false, "smtp_553_5.1.1"},
+		{"data", couriertest.CutOff, 0, false, "smtp_interrupted"},
+	} {
+		s.mu.Lock()
+		s.stage, s.mood, s.code = tc.stage, tc.mood, tc.code
+		s.mu.Unlock()
+		_, err := p.Send(t.Context(), letter())
+		e, ok := errors.AsType[*courier.Error](err)
+		if !ok || e.Permanent != tc.permanent || e.Code != tc.want || strings.Contains(err.Error(), "ada") {
+			t.Errorf("%+v: %v", tc, err)
+		}
+	}
+}
+
+func TestAHeaderCannotBeInjected(t *testing.T) {
+	s, c := serve(t, smtp.None)
+	p := provider(t, c)
+	for _, change := range []func(*courier.Message){
+		func(m *courier.Message) { m.To = "ada@example.org\r\nBcc: eve@example.org" },
+		func(m *courier.Message) { m.To = "ada@example.org, eve@example.org" },
+		func(m *courier.Message) { m.To = "Ada <ada@example.org>" },
+		func(m *courier.Message) { m.To = "" },
+		func(m *courier.Message) { m.Subject = "x\r\nBcc: eve@example.org" },
+	} {
+		m := letter()
+		change(&m)
+		_, err := p.Send(t.Context(), m)
+		if e, ok := errors.AsType[*courier.Error](err); !ok || !e.Permanent || len(s.arrived()) != 0 {
+			t.Errorf("%q: %v", m.To, err)
+		}
+	}
+}
+
+func TestConnectionsAreClosed(t *testing.T) {
+	s, c := serve(t, smtp.StartTLS)
+	s.set(couriertest.Hang)
+	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
+	defer cancel()
+	if _, err := provider(t, c).Send(ctx, letter()); err == nil {
+		t.Fatal("sent")
+	}
+}
+
+func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
+	for _, c := range []smtp.Config{
+		{}, {Host: "mail.example.org"},
+		{Host: "mail.example.org", Now: time.Now, Security: "maybe"},
+		{Host: "mail.example.org", Now: time.Now, Security: smtp.None},
+		{Host: "192.0.2.1", Now: time.Now, Security: smtp.None},
+	} {
+		if _, err := smtp.New(c); err == nil {
+			t.Errorf("%+v was accepted", c)
+		}
+	}
+}

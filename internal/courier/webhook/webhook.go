@@ -1,0 +1,123 @@
+// Package webhook hands letters to a program of the operator's own by a signed JSON POST,
+// after the Standard Webhooks specification, so that any receiver library can check it.
+package webhook
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/x509"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/post"
+	"countersign/internal/platform/secret"
+)
+
+// Config reaches the receiver. URL, Secrets and Now are required.
+type Config struct {
+	URL string // https, or http to this machine
+	// Secrets sign, each in the form "whsec_" and base64 of 24 to 64 bytes. More than one
+	// while one is being replaced: the receiver accepts any.
+	Secrets []secret.Token
+	Now     func() time.Time
+	// Roots verify the receiver's certificate. Nil means the system's.
+	Roots *x509.CertPool
+}
+
+// Provider is the receiver.
+type Provider struct {
+	client *post.Client
+	url    string
+	keys   [][]byte
+	now    func() time.Time
+}
+
+// New checks the configuration; it sends nothing.
+func New(c Config) (*Provider, error) {
+	client, err := post.New("webhook", c.URL, c.Roots)
+	if err != nil {
+		return nil, err
+	}
+	p := &Provider{client: client, url: c.URL, now: c.Now}
+	for _, s := range c.Secrets {
+		b64, found := strings.CutPrefix(s.Reveal(), "whsec_")
+		key, err := base64.StdEncoding.DecodeString(b64)
+		if !found || err != nil || len(key) < 24 || len(key) > 64 {
+			return nil, errors.New(`webhook: a secret must be "whsec_" and base64 of 24 to 64 bytes`)
+		}
+		p.keys = append(p.keys, key)
+	}
+	if len(p.keys) == 0 || p.now == nil {
+		return nil, errors.New("webhook: a secret and a clock are required")
+	}
+	return p, nil
+}
+
+// Name returns "webhook".
+func (p *Provider) Name() string { return "webhook" }
+
+// event is the body. Fields are only ever added.
+type event struct {
+	Type      string    `json:"type"` // "letter.send"
+	Timestamp time.Time `json:"timestamp"`
+	Data      letter    `json:"data"`
+}
+
+type letter struct {
+	ID      string `json:"id"`
+	Channel string `json:"channel"` // email, sms
+	To      string `json:"to"`
+	From    string `json:"from"`
+	Subject string `json:"subject,omitempty"`
+	Text    string `json:"text"`
+	HTML    string `json:"html,omitempty"`
+}
+
+// Send posts the letter. The receiver has taken it when it answers 200 to 299; it may name
+// its own id as {"id": "…"}. webhook-id is the letter's id, the same in every try.
+func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
+	now := p.now().UTC()
+	body, err := json.Marshal(event{"letter.send", now, letter{
+		ID: m.ID, Channel: string(m.Channel), To: m.To, From: m.From, Subject: m.Subject, Text: m.Text, HTML: m.HTML,
+	}})
+	if err != nil {
+		return courier.Receipt{}, courier.Permanent("webhook_unencodable")
+	}
+	stamp := strconv.FormatInt(now.Unix(), 10)
+	ok, no, err := p.client.Do(ctx, p.url, http.Header{
+		"Content-Type":      {"application/json"},
+		"Webhook-Id":        {m.ID},
+		"Webhook-Timestamp": {stamp},
+		"Webhook-Signature": {p.sign(m.ID, stamp, body)},
+	}, body)
+	if err != nil {
+		return courier.Receipt{}, err
+	}
+	if no != nil {
+		return courier.Receipt{}, p.client.Fault(no, "")
+	}
+	var taken struct {
+		ID string `json:"id"`
+	}
+	_ = json.Unmarshal(ok.Body, &taken) // an answer without it will do
+	return courier.Receipt{ID: taken.ID[:min(len(taken.ID), 200)]}, nil
+}
+
+// sign makes the signature header: one "v1,<base64>" a key, over "id.timestamp.body".
+func (p *Provider) sign(id, stamp string, body []byte) string {
+	var out []string
+	for _, key := range p.keys {
+		m := hmac.New(sha256.New, key)
+		m.Write([]byte(id + "." + stamp + "."))
+		m.Write(body)
+		out = append(out, "v1,"+base64.StdEncoding.EncodeToString(m.Sum(nil)))
+	}
+	return strings.Join(out, " ")
+}

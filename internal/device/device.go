@@ -1,0 +1,241 @@
+// Package device recognises a returning device, remembers and forgets it. It owns the tables
+// device and device_handle.
+//
+// A remembered device is one browser or app for one account. It holds two things: a handle
+// (a random token in a cookie, changed at each use) and a P-256 key that it cannot export and
+// that signs the sign-in's nonce. The handle alone recognises nothing: a copied cookie is
+// worth nothing without the key. A handle that comes back after it was changed means that two
+// parties hold the device's state, and ends the remembering.
+//
+// Recognition replaces the second step only, never the first, and adds nothing to the
+// assurance level.
+package device
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/sha256"
+	"crypto/x509"
+	"errors"
+	"math/big"
+	"time"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/account"
+	"countersign/internal/keyring"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+)
+
+// ID names a remembered device. It is not a secret.
+type ID string
+
+// HandlePrefix begins every handle.
+const HandlePrefix = "csd"
+
+// MaxPerAccount is how many devices an account may have remembered; one more ends the one
+// longest unseen. People have fewer; a list longer than this is not read.
+const MaxPerAccount = 20
+
+// Service remembers devices. All fields are required.
+type Service struct {
+	DB          *sqldb.DB
+	Ring        *keyring.Ring
+	Origin      string        // scheme and host of the site, part of every signed statement
+	RememberFor time.Duration // from the second step on; recognition does not extend it
+}
+
+// Device is a remembered device as its owner sees it.
+type Device struct {
+	ID                               ID
+	Name                             string
+	CreatedAt, LastSeenAt, ExpiresAt time.Time
+}
+
+// Proof is what a returning device shows: its handle (a browser shares one cookie among
+// accounts, so there may be several) and a signature over Statement("recognise", …):
+// 64 bytes, r and s, as WebCrypto and JOSE write it.
+type Proof struct {
+	Handles   []secret.Token
+	Signature []byte
+}
+
+// Enrolment is what a device shows to be remembered: its public key (SubjectPublicKeyInfo in
+// DER, P-256) and a signature with it over Statement("remember", …).
+type Enrolment struct {
+	PublicKey []byte
+	Signature []byte
+	Name      string
+}
+
+// Remembered tells the device what to keep. Replaces, if not empty, is the handle it must drop.
+type Remembered struct {
+	ID        ID
+	Handle    secret.Token
+	Replaces  secret.Token
+	ExpiresAt time.Time
+}
+
+// Verdict is what a proof was worth.
+type Verdict uint8
+
+// The verdicts.
+const (
+	Unknown    Verdict = iota // no handle of this account
+	Unproved                  // a handle, but no valid signature over this nonce
+	Replayed                  // a handle changed long ago: the remembering has been ended
+	Recognised                // a handle and the key
+)
+
+// grace is how long a changed handle is still taken with a valid signature: two tabs sign in
+// at once, and the second sent its cookie before the first answer came.
+const grace = time.Minute
+
+// Statement is the text a device signs (ECDSA P-256 with SHA-256). purpose is "remember" or
+// "recognise"; origin is scheme and host of the site; nonce is the flow's.
+func Statement(purpose, origin, nonce string) []byte {
+	return []byte("countersign-device-v1\n" + purpose + "\n" + origin + "\n" + nonce)
+}
+
+// Recognise judges a proof for one account. On Recognised the handle has been changed, and the
+// device must keep the new one (it is nil within the grace of a change just made).
+func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p Proof, nonce string) (Verdict, *Remembered, ID, error) {
+	for _, h := range p.Handles {
+		f, ok, err := s.find(ctx, tx, who, h)
+		if err != nil {
+			return Unknown, nil, "", err
+		}
+		if !ok {
+			continue
+		}
+		proved := verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature)
+		switch {
+		case f.spent && proved && tx.Now().Sub(f.spentAt) < grace:
+			return Recognised, nil, f.id, nil
+		case f.spent:
+			_, err := end(ctx, tx, who, f.id, "handle replayed")
+			return Replayed, nil, f.id, err
+		case !proved:
+			return Unproved, nil, f.id, nil
+		}
+		kept, err := s.rotate(ctx, tx, f, h)
+		return Recognised, kept, f.id, err
+	}
+	return Unknown, nil, "", nil
+}
+
+// Holds returns the device of the account whose current handle is among handles. It proves
+// nothing about the key; it only gives the device a limit of its own, so that a stranger's
+// wrong passwords do not lock out the owner's device.
+func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, handles []secret.Token) (ID, bool, error) {
+	for _, h := range handles {
+		f, ok, err := s.find(ctx, tx, who, h)
+		if err != nil || ok && !f.spent {
+			return f.id, ok, err
+		}
+	}
+	return "", false, nil
+}
+
+func (s *Service) find(ctx context.Context, tx *sqldb.Tx, who account.ID, h secret.Token) (found, bool, error) {
+	if !h.WellFormed(HandlePrefix) {
+		return found{}, false, nil
+	}
+	return byHandle(ctx, tx, who, s.digest(h))
+}
+
+func (s *Service) rotate(ctx context.Context, tx *sqldb.Tx, f found, old secret.Token) (*Remembered, error) {
+	won, err := spendHandle(ctx, tx, s.digest(old))
+	if err != nil || !won { // lost to a tab a moment ahead: the same as coming within the grace
+		return nil, err
+	}
+	h := secret.NewToken(HandlePrefix)
+	if err := putHandle(ctx, tx, s.digest(h), f.id); err != nil {
+		return nil, err
+	}
+	return &Remembered{ID: f.id, Handle: h, Replaces: old, ExpiresAt: f.expiresAt}, touch(ctx, tx, f.id)
+}
+
+var errKey = errors.New("want a P-256 SubjectPublicKeyInfo in DER and a 64-byte signature over the remember statement")
+
+// Check refuses an enrolment that does not prove its key. It is called before a code is spent on it.
+func (s *Service) Check(e Enrolment, nonce string) error {
+	if !verify(e.PublicKey, Statement("remember", s.Origin, nonce), e.Signature) {
+		return fault.New(fault.Invalid, "device_key_malformed", errKey)
+	}
+	return nil
+}
+
+// Remember remembers the device for the account. The caller has called Check and seen a full
+// sign-in, second step included. Handles the device still holds for this account are ended.
+func (s *Service) Remember(ctx context.Context, tx *sqldb.Tx, who account.ID, e Enrolment, held []secret.Token) (*Remembered, error) {
+	var replaces secret.Token
+	for _, h := range held {
+		f, ok, err := s.find(ctx, tx, who, h)
+		if err != nil {
+			return nil, err
+		}
+		if ok {
+			replaces = h
+			if _, err := end(ctx, tx, who, f.id, "remembered anew"); err != nil {
+				return nil, err
+			}
+		}
+	}
+	d := Device{ID: ID(uuid.Must(uuid.NewV7()).String()), Name: clean(e.Name), ExpiresAt: tx.Now().Add(s.RememberFor)}
+	h := secret.NewToken(HandlePrefix)
+	if err := put(ctx, tx, d, who, e.PublicKey); err != nil {
+		return nil, err
+	}
+	if err := putHandle(ctx, tx, s.digest(h), d.ID); err != nil {
+		return nil, err
+	}
+	if err := endBeyond(ctx, tx, who, MaxPerAccount); err != nil {
+		return nil, err
+	}
+	return &Remembered{ID: d.ID, Handle: h, Replaces: replaces, ExpiresAt: d.ExpiresAt}, nil
+}
+
+// List returns the account's remembered devices, the one last seen first.
+func (s *Service) List(ctx context.Context, who account.ID) (all []Device, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		all, err = list(ctx, tx, who)
+		return err
+	})
+	return all, err
+}
+
+// Forget ends the remembering of one device of the account. ok is false if it has no such device.
+func (s *Service) Forget(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ok bool, err error) {
+	return end(ctx, tx, who, id, "forgotten by its owner")
+}
+
+// ForgetAll ends the remembering of every device of the account.
+func (s *Service) ForgetAll(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return endAll(ctx, tx, who, "forgotten by its owner")
+}
+
+// Prune deletes a bounded number of devices that ended or expired a month ago.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+
+func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }
+
+// verify checks an ECDSA P-256 signature in the form r‖s (RFC 7518 section 3.4).
+func verify(spki, statement, signature []byte) bool {
+	if len(signature) != 64 || len(spki) > 200 { // a P-256 SPKI has 91 bytes
+		return false
+	}
+	parsed, err := x509.ParsePKIXPublicKey(spki)
+	if err != nil {
+		return false
+	}
+	key, ok := parsed.(*ecdsa.PublicKey)
+	if !ok || key.Curve != elliptic.P256() {
+		return false
+	}
+	sum := sha256.Sum256(statement)
+	return ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+}

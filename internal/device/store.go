@@ -1,0 +1,112 @@
+package device
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/platform/sqldb"
+)
+
+type found struct {
+	id        ID
+	publicKey []byte
+	expiresAt time.Time
+	spent     bool
+	spentAt   time.Time
+}
+
+// byHandle finds a live device by any handle it ever had.
+func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digest []byte) (found, bool, error) {
+	var f found
+	var spent sql.NullInt64
+	var expires int64
+	err := tx.QueryRow(ctx, `
+		SELECT d.id, d.public_key, d.expires_at, h.spent_at
+		FROM device_handle h JOIN device d ON d.id = h.device_id
+		WHERE h.digest = $1 AND d.account_id = $2 AND d.ended_at IS NULL AND d.expires_at > $3`,
+		digest, who, tx.Now().UnixMilli()).Scan(&f.id, &f.publicKey, &expires, &spent)
+	if errors.Is(err, sql.ErrNoRows) {
+		return found{}, false, nil
+	}
+	f.expiresAt, f.spent, f.spentAt = time.UnixMilli(expires), spent.Valid, time.UnixMilli(spent.Int64)
+	return f, err == nil, err
+}
+
+func spendHandle(ctx context.Context, tx *sqldb.Tx, digest []byte) (won bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE device_handle SET spent_at = $1 WHERE digest = $2 AND spent_at IS NULL`, tx.Now().UnixMilli(), digest)
+	return n == 1, err
+}
+
+func putHandle(ctx context.Context, tx *sqldb.Tx, digest []byte, id ID) error {
+	_, err := tx.Exec(ctx, `INSERT INTO device_handle (digest, device_id, created_at) VALUES ($1, $2, $3)`,
+		digest, id, tx.Now().UnixMilli())
+	return err
+}
+
+func put(ctx context.Context, tx *sqldb.Tx, d Device, who account.ID, key []byte) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO device (id, account_id, name, public_key, created_at, last_seen_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $5, $6)`,
+		d.ID, who, d.Name, key, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli())
+	return err
+}
+
+func touch(ctx context.Context, tx *sqldb.Tx, id ID) error {
+	_, err := tx.Exec(ctx, `UPDATE device SET last_seen_at = $1 WHERE id = $2`, tx.Now().UnixMilli(), id)
+	return err
+}
+
+func end(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, why string) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE device SET ended_at = $1, ended_why = $2 WHERE id = $3 AND account_id = $4 AND ended_at IS NULL`,
+		tx.Now().UnixMilli(), why, id, who)
+	return n == 1, err
+}
+
+func endAll(ctx context.Context, tx *sqldb.Tx, who account.ID, why string) error {
+	_, err := tx.Exec(ctx, `UPDATE device SET ended_at = $1, ended_why = $2 WHERE account_id = $3 AND ended_at IS NULL`,
+		tx.Now().UnixMilli(), why, who)
+	return err
+}
+
+// endBeyond keeps the keep devices last seen.
+func endBeyond(ctx context.Context, tx *sqldb.Tx, who account.ID, keep int) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE device SET ended_at = $1, ended_why = 'too many devices' WHERE ended_at IS NULL AND id IN (
+			SELECT id FROM device WHERE account_id = $2 AND ended_at IS NULL AND expires_at > $1
+			ORDER BY last_seen_at DESC, id DESC LIMIT 1000 OFFSET $3)`,
+		tx.Now().UnixMilli(), who, keep)
+	return err
+}
+
+func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Device, err error) {
+	err = tx.Each(ctx, `
+		SELECT id, name, created_at, last_seen_at, expires_at FROM device
+		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
+		ORDER BY last_seen_at DESC, id DESC`,
+		func(scan func(...any) error) error {
+			var d Device
+			var created, seen, expires int64
+			err := scan(&d.ID, &d.Name, &created, &seen, &expires)
+			d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
+			all = append(all, d)
+			return err
+		}, who, tx.Now().UnixMilli())
+	return all, err
+}
+
+// keepEnded is how long an ended device's row stays, for the owner's questions.
+const keepEnded = 30 * 24 * time.Hour
+
+func prune(ctx context.Context, tx *sqldb.Tx) error {
+	const batch = 200 // bounds how long SQLite's one writer is held
+	old := `SELECT id FROM device WHERE expires_at < $1 OR ended_at < $1 ORDER BY id LIMIT $2`
+	before := tx.Now().Add(-keepEnded).UnixMilli()
+	if _, err := tx.Exec(ctx, `DELETE FROM device_handle WHERE device_id IN (`+old+`)`, before, batch); err != nil {
+		return err
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM device WHERE id IN (`+old+`)`, before, batch)
+	return err
+}

@@ -1,0 +1,292 @@
+package message
+
+import (
+	"encoding/json"
+	"maps"
+	"slices"
+	"strings"
+	"testing"
+)
+
+func catalog(t *testing.T, host string) *Catalog {
+	t.Helper()
+	c, err := New(host)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return c
+}
+
+// letters is one valid letter of each kind and channel.
+func letters() []Letter {
+	code := map[string]string{"code": "482913", "minutes": "10", "site": "Fotoalbum"}
+	event := map[string]string{"when": "2026-11-23T18:49:00Z", "device": "Firefox on Linux", "site": "Fotoalbum"}
+	return []Letter{
+		{Kind: SigninCode, Channel: Email, To: "ada@example.org", Params: code},
+		{Kind: SigninCode, Channel: SMS, To: "+4915112345678", Params: code},
+		{Kind: NewDevice, Channel: Email, To: "ada@example.org", Params: event},
+		{Kind: DeviceEnded, Channel: Email, To: "ada@example.org", Params: event},
+	}
+}
+
+func TestEveryLetterInEveryLanguageIsComplete(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, lang := range Languages() {
+		for _, l := range letters() {
+			l.Language = lang
+			r, err := c.Render(l)
+			if err != nil {
+				t.Fatalf("%s %s: %v", lang, l, err)
+			}
+			all := r.Subject + r.Text + r.HTML
+			if strings.ContainsAny(r.Subject+r.Text, "{}") || strings.Contains(all, "<no value>") || strings.Contains(all, "ZgotmplZ") {
+				t.Errorf("%s %s has a hole:\n%s", lang, l, all)
+			}
+			if l.Channel == Email && (r.Subject == "" || r.Text == "" || !strings.Contains(r.HTML, `lang="`+lang+`"`)) {
+				t.Errorf("%s %s is not whole: %+v", lang, l, r)
+			}
+			if l.Channel == SMS && (r.Subject != "" || r.HTML != "") {
+				t.Errorf("%s %s: an SMS is text only", lang, l)
+			}
+			for name := range l.Params {
+				short := maps.Clone(l.Params)
+				delete(short, name)
+				if _, err := c.Render(Letter{Kind: l.Kind, Channel: l.Channel, To: l.To, Language: lang, Params: short}); err == nil {
+					t.Errorf("%s %s without %q was rendered", lang, l, name)
+				}
+			}
+		}
+	}
+}
+
+func TestALanguageThatLacksASentenceOrAPlaceholderIsRefused(t *testing.T) {
+	raw, err := files.ReadFile("words/en.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var en map[string]string
+	if err := json.Unmarshal(raw, &en); err != nil {
+		t.Fatal(err)
+	}
+	for key := range en {
+		less := maps.Clone(en)
+		delete(less, key)
+		if complete(en, less) == nil {
+			t.Errorf("a language without %q was accepted", key)
+		}
+		if len(placeholders(en[key])) > 0 {
+			less[key] = "words without the value"
+			if complete(en, less) == nil {
+				t.Errorf("a language that drops the values of %q was accepted", key)
+			}
+		}
+	}
+	more := maps.Clone(en)
+	more["email.signin_code.9"] = "nobody renders this"
+	if complete(en, more) == nil {
+		t.Error("a language with an unknown key was accepted")
+	}
+	more = maps.Clone(en)
+	more["minutes.few"] = "{n} minut"
+	if err := complete(en, more); err != nil {
+		t.Errorf("a language with more plural forms was refused: %v", err)
+	}
+}
+
+// R-SMS-01, R-SMS-02, R-SMS-07.
+func TestACodeBySMSFitsOneSegmentAndEndsWithItsOrigin(t *testing.T) {
+	sites := []string{"X", "Fotoalbum", "Das große Fotoalbum für Familien", "写真アルバム", "a{b}c", strings.Repeat("w", 64)}
+	for _, host := range []string{"id.example.org", "accounts.photo-sharing.example.com", strings.Repeat("a", 40) + ".example.org"} {
+		c := catalog(t, host)
+		for _, lang := range Languages() {
+			for _, site := range sites {
+				for _, code := range []string{"482913", "4829130571"} {
+					r, err := c.Render(Letter{Kind: SigninCode, Channel: SMS, To: "+491", Language: lang, Params: map[string]string{"code": code, "minutes": "10", "site": site}})
+					if err != nil {
+						t.Fatalf("%s, host of %d, site %q: %v", lang, len(host), site, err)
+					}
+					if n, ok := septets(r.Text); !ok || n > 160 {
+						t.Errorf("%s: %d septets, in the alphabet %v: %q", lang, n, ok, r.Text)
+					}
+					lines := strings.Split(r.Text, "\n")
+					if got, want := lines[len(lines)-1], "@"+host+" #"+code; got != want {
+						t.Errorf("last line %q, want %q", got, want)
+					}
+					if !strings.Contains(lines[0], code) || strings.Contains(r.Text, "://") || strings.Contains(lines[0], host) {
+						t.Errorf("first line must show the code and no link: %q", r.Text)
+					}
+				}
+			}
+		}
+	}
+	for _, host := range []string{strings.Repeat("a", 90) + ".org", "https://id.example.org", "id.example.org:443", "id.example.org/x", "bücher.example", ""} {
+		if _, err := New(host); err == nil {
+			t.Errorf("host %q was accepted", host)
+		}
+	}
+}
+
+func TestEverySMSSaysThatWeNeverAskForTheCode(t *testing.T) {
+	never := map[string]string{"en": "We never ask for this code.", "de": "Wir fragen nie nach diesem Code."}
+	for _, lang := range Languages() {
+		for _, site := range []string{"Fotoalbum", "写真アルバム"} {
+			l := letters()[1]
+			l.Language = lang
+			l.Params["site"] = site
+			r, err := catalog(t, "id.example.org").Render(l)
+			if err != nil || never[lang] == "" || !strings.Contains(r.Text, never[lang]) {
+				t.Errorf("%s: %q, %v", lang, r.Text, err)
+			}
+		}
+	}
+}
+
+// P1: a subject is shown on a locked screen and logged by mail servers.
+func TestTheCodeIsInTheBodyOnly(t *testing.T) {
+	l := letters()[0]
+	r, err := catalog(t, "id.example.org").Render(l)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if strings.Contains(r.Subject, "482913") || !strings.Contains(r.Text, "\n    482913\n") || !strings.Contains(r.HTML, `<p class="code">482913</p>`) {
+		t.Errorf("subject %q\n%s\n%s", r.Subject, r.Text, r.HTML)
+	}
+	title := r.HTML[strings.Index(r.HTML, "<title>"):strings.Index(r.HTML, "</title>")]
+	if strings.Contains(title, "482913") {
+		t.Errorf("the title shows the code: %s", title)
+	}
+}
+
+func TestTheHTMLLoadsNothing(t *testing.T) {
+	for _, l := range letters() {
+		r, err := catalog(t, "id.example.org").Render(l)
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, bad := range []string{"http:", "https:", "src=", "url(", "@import", "<script", "<link", "<img", "<a "} {
+			if strings.Contains(r.HTML, bad) {
+				t.Errorf("%s: the HTML contains %q", l, bad)
+			}
+		}
+		if l.Channel == Email && !strings.Contains(r.HTML, "prefers-color-scheme: dark") {
+			t.Errorf("%s: no dark mode", l)
+		}
+	}
+}
+
+func TestAHostileValueNeitherBreaksAHeaderNorBecomesALink(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, evil := range []string{"a\r\nBcc: x@example.net", "a\nb", "a\x00b", "a\u2028b", "a\u202eb", "\xff"} {
+		l := letters()[0]
+		l.Params = maps.Clone(l.Params)
+		l.Params["site"] = evil
+		if _, err := c.Render(l); err == nil {
+			t.Errorf("site %q was rendered", evil)
+		}
+		l = letters()[0]
+		l.To = evil
+		if err := l.Validate(); err == nil {
+			t.Errorf("address %q was accepted", evil)
+		}
+	}
+	for name, want := range map[string]string{
+		"Firefox 145.0 on Linux":                 "Firefox 145.0 on Linux",
+		"Ada's Gerät (Küche)":                    "Ada's Gerät (Küche)",
+		"https://evil.example/now":               "https evil example now",
+		"evil.example":                           "evil example",
+		"1.2.3.4/x":                              "1.2.3.4 x",
+		"<b>x</b>\r\nSubject: y":                 "b x b Subject y",
+		"call +49 1: your account\u202e is lost": "call +49 1 your account is lost",
+		"\r\n":                                   "?",
+		strings.Repeat("x", 200):                 strings.Repeat("x", 59) + "…",
+	} {
+		l := letters()[2]
+		l.Params = maps.Clone(l.Params)
+		l.Params["device"] = name
+		r, err := c.Render(l)
+		if err != nil {
+			t.Fatalf("a device's name is never a reason to send nothing: %q: %v", name, err)
+		}
+		if !strings.Contains(r.Text, "    Device: "+want+"\n") {
+			t.Errorf("device %q: %s", name, r.Text)
+		}
+	}
+	l := letters()[0]
+	l.Params = maps.Clone(l.Params)
+	l.Params["site"] = `<img src=x>{code}`
+	r, err := c.Render(l)
+	if err != nil || strings.Contains(r.HTML, "<img") || strings.Contains(r.Subject, "482913") {
+		t.Errorf("%v\n%s\n%s", err, r.Subject, r.HTML)
+	}
+}
+
+func TestAnErrorNamesNoValue(t *testing.T) {
+	l := letters()[0]
+	l.Params = map[string]string{"code": "12x456", "minutes": "10", "site": "s"}
+	if err := l.Validate(); err == nil || strings.Contains(err.Error(), "12x456") || strings.Contains(err.Error(), "ada@") {
+		t.Errorf("%v", err)
+	}
+}
+
+func TestDatesAndNumbersAreTheLanguages(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for lang, want := range map[string]string{
+		"en": "23 November 2026 at 18:49 (UTC)", "de": "23. November 2026 um 18:49 Uhr (UTC)",
+		"de-AT": "23. November 2026 um 18:49 Uhr (UTC)", "tlh": "23 November 2026 at 18:49 (UTC)", "": "23 November 2026 at 18:49 (UTC)",
+	} {
+		l := letters()[2]
+		l.Language = lang
+		if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, want) {
+			t.Errorf("%q: %v: %s", lang, err, r.Text)
+		}
+	}
+	l := letters()[2]
+	l.Params["when"] = "2026-03-01T08:05:00+02:00"
+	l.Language = "de"
+	if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, "1. März 2026 um 08:05 Uhr (UTC+02:00)") {
+		t.Errorf("%v: %s", err, r.Text)
+	}
+	for n, want := range map[string]string{"1": "1 minute.", "10": "10 minutes."} {
+		l := letters()[0]
+		l.Params["minutes"] = n
+		if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, want) {
+			t.Errorf("%v: %s", err, r.Text)
+		}
+	}
+}
+
+func TestMatch(t *testing.T) {
+	if got := Languages(); !slices.Equal(got, []string{"en", "de"}) {
+		t.Fatalf("languages %v", got)
+	}
+	for header, want := range map[string]string{
+		"": "en", "de": "de", "de-CH,de;q=0.9,en;q=0.8": "de", "fr-FR,fr;q=0.9,de;q=0.5,en;q=0.3": "de", "fr": "en",
+		"en-GB,de;q=0.9": "en", "*": "en", ";;;": "en", "de;q=0,en": "en", strings.Repeat("x-", 5000): "en", "\x00": "en",
+	} {
+		if got := Match(header); got != want {
+			t.Errorf("Match(%.40q) = %q, want %q", header, got, want)
+		}
+	}
+}
+
+func FuzzRender(f *testing.F) {
+	f.Add("Fotoalbum", "Firefox", "de")
+	f.Add("a\r\nb", "http://x.y", "en;q=1")
+	c, err := New("id.example.org")
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Fuzz(func(t *testing.T, site, device, lang string) {
+		for _, l := range letters() {
+			l.Language = lang
+			l.Params["site"] = site
+			if _, ok := l.Params["device"]; ok {
+				l.Params["device"] = device
+			}
+			r, err := c.Render(l)
+			if err == nil && strings.ContainsAny(r.Subject, "\r\n\x00") {
+				t.Errorf("subject %q", r.Subject)
+			}
+		}
+	})
+}

@@ -1,0 +1,73 @@
+package onetime
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"strings"
+	"time"
+
+	"countersign/internal/platform/sqldb"
+)
+
+// put writes or overwrites the flow's code in one statement that also holds the wait between
+// two sends: of two requests to send at once, one sends.
+func put(ctx context.Context, tx *sqldb.Tx, r Request, digest []byte, expires time.Time) (sends int, ok bool, err error) {
+	err = tx.QueryRow(ctx, `
+		INSERT INTO onetime_code (flow_id, account_id, way, digest, sends, sent_at, expires_at)
+		VALUES ($1, $2, $3, $4, 1, $5, $6)
+		ON CONFLICT (flow_id) DO UPDATE SET
+			way = $3, digest = $4, sends = onetime_code.sends + 1, sent_at = $5, expires_at = $6
+		WHERE onetime_code.spent_at IS NULL AND onetime_code.sends <= $7
+		  AND onetime_code.sent_at <= $5 - `+waitSQL()+`
+		RETURNING sends`,
+		r.Flow, r.Account, r.Way, digest, tx.Now().UnixMilli(), expires.UnixMilli(), len(waits)).Scan(&sends)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return sends, err == nil, err
+}
+
+func waitSQL() string {
+	var b strings.Builder
+	b.WriteString("CASE onetime_code.sends")
+	for i, w := range waits {
+		fmt.Fprintf(&b, " WHEN %d THEN %d", i+1, w.Milliseconds())
+	}
+	b.WriteString(" ELSE 0 END")
+	return b.String()
+}
+
+func spend(ctx context.Context, tx *sqldb.Tx, flow string, digest []byte) (way string, ok bool, err error) {
+	err = tx.QueryRow(ctx, `
+		UPDATE onetime_code SET spent_at = $1
+		WHERE flow_id = $2 AND digest = $3 AND spent_at IS NULL AND expires_at > $1
+		RETURNING way`,
+		tx.Now().UnixMilli(), flow, digest).Scan(&way)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return way, err == nil, err
+}
+
+func current(ctx context.Context, tx *sqldb.Tx, flow string) (way string, last time.Time, sends int, ok bool, err error) {
+	var at int64
+	err = tx.QueryRow(ctx, `SELECT way, sent_at, sends FROM onetime_code WHERE flow_id = $1`, flow).Scan(&way, &at, &sends)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", time.Time{}, 0, false, nil
+	}
+	return way, time.UnixMilli(at), sends, err == nil, err
+}
+
+func lastSent(ctx context.Context, tx *sqldb.Tx, flow string) (last time.Time, sends int, err error) {
+	_, last, sends, _, err = current(ctx, tx, flow)
+	return last, sends, err
+}
+
+func prune(ctx context.Context, tx *sqldb.Tx) error {
+	const batch = 500 // bounds how long SQLite's one writer is held
+	_, err := tx.Exec(ctx, `DELETE FROM onetime_code WHERE flow_id IN
+		(SELECT flow_id FROM onetime_code WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), batch)
+	return err
+}

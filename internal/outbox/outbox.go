@@ -1,0 +1,304 @@
+// Package outbox holds letters accepted and not yet sent. It owns the table outbox_letter.
+//
+// A letter is written in the transaction that decided on it: if that commits, the letter is
+// sent at least once, kill -9 or not (P11); if not, there never was a letter. Whoever sends
+// claims letters by lease and finishes them; a lease that runs out gives the letter to the
+// next. So a letter can be sent twice, always under the same id.
+//
+// Recipient and words are sealed, and wiped when the letter is done. A withheld letter
+// stands in for a letter to nobody: it is written, claimed and finished by the same
+// statements as the others, its row looks the same until it is done, and no provider sees it.
+package outbox
+
+import (
+	"context"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"hash/fnv"
+	"time"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/keyring"
+	"countersign/internal/message"
+	"countersign/internal/platform/sqldb"
+)
+
+// Box is the outbox. DB and Ring are required to claim; Put needs Ring only.
+type Box struct {
+	DB   *sqldb.DB
+	Ring *keyring.Ring
+	// Wake is told of a committed letter, so that the courier on this node sends it at
+	// once; others find it by asking. It must not block. Nil where no courier runs.
+	Wake func(message.Channel)
+	// Attempts is how often a letter is tried before it is dead. 0 means 24, which with
+	// the growing delays is half a day.
+	Attempts int
+	// Keep is how long a done letter's row (by then without address or words) stays. 0 means 7 days.
+	Keep time.Duration
+}
+
+// Letter is a letter to be sent.
+type Letter struct {
+	message.Letter
+
+	// Account is the account it is about, or empty.
+	Account string
+	// Withhold makes a letter that is never handed to a provider.
+	Withhold bool
+	// ExpiresAt is when the letter is worthless: it is not sent any more and its words
+	// are wiped. Zero means three days.
+	ExpiresAt time.Time
+}
+
+const lifetime = 3 * 24 * time.Hour
+
+// Put writes a letter in the caller's transaction and returns its id, which is also the
+// provider's idempotency key. A real and a withheld letter leave rows that differ in nothing
+// but random bytes. An error means the letter is malformed or the database is in trouble;
+// a withheld letter may lack the address, for want of one, without being malformed.
+func (b *Box) Put(ctx context.Context, tx *sqldb.Tx, l Letter) (id string, err error) {
+	if err := l.Validate(); err != nil {
+		return "", err
+	}
+	if l.To == "" && !l.Withhold {
+		return "", errors.New("letter without an address")
+	}
+	if l.ExpiresAt.IsZero() {
+		l.ExpiresAt = tx.Now().Add(lifetime)
+	}
+	key, err := uuid.NewV7()
+	if err != nil {
+		return "", err
+	}
+	id = key.String()
+	plain, err := pack(l)
+	if err != nil {
+		return "", err
+	}
+	if err := insert(ctx, tx, id, l, b.Ring.Seal(plain, place(id))); err != nil {
+		return "", fmt.Errorf("put letter: %w", err)
+	}
+	if b.Wake != nil {
+		tx.AfterCommit(func() { b.Wake(l.Channel) })
+	}
+	return id, nil
+}
+
+// Claimed is a letter that is ours until the lease runs out.
+type Claimed struct {
+	Letter
+
+	ID       string
+	Attempts int // this one included
+	lease    string
+	damaged  error
+}
+
+// Damaged says why the letter cannot be opened (a key is missing), or is nil. The only
+// thing to do with a damaged letter is to Bury it.
+func (c Claimed) Damaged() error { return c.damaged }
+
+// Claim takes up to n letters that are due on a channel, for the time of the lease. Of any
+// number of couriers, one gets each letter. The try is counted now, so a letter that
+// kills whoever sends it is not tried for ever.
+func (b *Box) Claim(ctx context.Context, ch message.Channel, n int, lease time.Duration) ([]Claimed, error) {
+	// Look first: an idle courier must not queue for SQLite's one writer several times a second.
+	due := false
+	err := b.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		due, err = anyDue(ctx, tx, ch)
+		return err
+	})
+	if err != nil || !due {
+		return nil, err
+	}
+	id, err := uuid.NewRandom()
+	if err != nil {
+		return nil, err
+	}
+	var rows []row
+	err = b.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		rows, err = claim(ctx, tx, ch, n, leaseTerm{id.String(), tx.Now().Add(lease)})
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("claim letters: %w", err)
+	}
+	out := make([]Claimed, 0, len(rows))
+	for _, r := range rows {
+		out = append(out, b.open(r, id.String()))
+	}
+	return out, nil
+}
+
+func (b *Box) open(r row, lease string) Claimed {
+	c := Claimed{ID: r.id, Attempts: r.attempts, lease: lease}
+	plain, err := b.Ring.Open(r.sealed, place(r.id))
+	if err == nil {
+		c.Letter, err = unpack(plain)
+	}
+	c.Kind, c.Channel, c.Account, c.ExpiresAt = r.kind, r.channel, r.account, r.expiresAt
+	c.damaged = err
+	return c
+}
+
+// Receipt says who took a letter and under which id of theirs.
+type Receipt struct{ Provider, ID string }
+
+// Finish records that a letter is done, sent or withheld, and wipes its words. Whoever
+// holds the lease by now: what was sent was sent.
+func (b *Box) Finish(ctx context.Context, c Claimed, r Receipt) error {
+	state := stateSent
+	if c.Withhold {
+		state = stateWithheld
+	}
+	return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return finish(ctx, tx, c.ID, state, r) })
+}
+
+// Retry gives a letter back after a passing failure. It becomes due after a delay that
+// doubles with each try (1 s to 1 h, give or take a quarter), or after the provider's own wish if
+// that is longer; after the last try it is dead, which is what Retry returns. why must not
+// contain the address. If the lease ran out meanwhile nothing changes.
+func (b *Box) Retry(ctx context.Context, c Claimed, why string, after time.Duration) (dead bool, err error) {
+	if c.Attempts >= b.attempts() {
+		return true, b.Bury(ctx, c, why)
+	}
+	wait := max(backoff(c.ID, c.Attempts), min(after, time.Hour))
+	return false, b.DB.Write(ctx, func(tx *sqldb.Tx) error { return retry(ctx, tx, c, why, tx.Now().Add(wait)) })
+}
+
+// Bury records that a letter cannot be sent. Its words stay sealed until it expires, so
+// that an operator can Revive it. why must not contain the address.
+func (b *Box) Bury(ctx context.Context, c Claimed, why string) error {
+	return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return bury(ctx, tx, c, why) })
+}
+
+// DeadLetter is a letter that could not be sent, as an operator sees it: without address and words.
+type DeadLetter struct {
+	ID        string
+	Kind      message.Kind
+	Channel   message.Channel
+	Account   string
+	Attempts  int
+	DiedAt    time.Time
+	ExpiresAt time.Time
+	Why       string
+	Revivable bool // its words are still there
+}
+
+// Dead lists the dead letters, the latest first.
+func (b *Box) Dead(ctx context.Context, limit int) (out []DeadLetter, err error) {
+	err = b.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		out, err = dead(ctx, tx, limit)
+		return err
+	})
+	return out, err
+}
+
+// Revive makes a dead letter due again with all its tries. It reports false if there is
+// none by that id or its time is over.
+func (b *Box) Revive(ctx context.Context, id string) (revived bool, err error) {
+	err = b.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		ch, ok, err := revive(ctx, tx, id)
+		revived = ok
+		if ok && b.Wake != nil {
+			tx.AfterCommit(func() { b.Wake(ch) })
+		}
+		return err
+	})
+	return revived, err
+}
+
+// Depth is how full the box is, for one channel. Withheld letters count like the others.
+type Depth struct {
+	Channel message.Channel
+	Waiting int
+	Dead    int
+	Oldest  time.Time // when the oldest waiting letter was put; zero if none waits
+}
+
+// Depth counts what waits and what is dead, by channel.
+func (b *Box) Depth(ctx context.Context) (out []Depth, err error) {
+	err = b.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		out, err = depth(ctx, tx)
+		return err
+	})
+	return out, err
+}
+
+// Sweep wipes the words of letters whose time is over and removes the rows of letters long
+// done. Every node may call it as often as it likes.
+func (b *Box) Sweep(ctx context.Context) error {
+	return b.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		keep := b.Keep
+		if keep == 0 {
+			keep = 7 * 24 * time.Hour
+		}
+		return errors.Join(expire(ctx, tx), prune(ctx, tx, tx.Now().Add(-keep)))
+	})
+}
+
+func (b *Box) attempts() int {
+	if b.Attempts == 0 {
+		return 24
+	}
+	return b.Attempts
+}
+
+// backoff is the delay after the n-th try: 1 s, 2 s, 4 s … 1 h, spread by up to a quarter
+// either way, so that letters that failed together do not come back together. The spread
+// comes from the id: it needs to differ between letters, not to be secret.
+func backoff(id string, n int) time.Duration {
+	d := time.Hour
+	if n < 13 {
+		d = min(d, time.Second<<max(n-1, 0))
+	}
+	h := fnv.New32a()
+	_, _ = fmt.Fprintf(h, "%s/%d", id, n)
+	return d*3/4 + d/2*time.Duration(h.Sum32()%1000)/1000
+}
+
+// content is what is sealed. Whether a letter is withheld is only told in here.
+type content struct {
+	To       string            `json:"to"`
+	Language string            `json:"language"`
+	Params   map[string]string `json:"params"`
+	Withhold bool              `json:"withhold"`
+}
+
+// Sealed sizes come in steps, the first of which holds nearly every letter: what is
+// left of a row's length says nothing about the address.
+const (
+	padFirst = 512
+	padStep  = 256
+)
+
+func pack(l Letter) ([]byte, error) {
+	raw, err := json.Marshal(content{l.To, l.Language, l.Params, l.Withhold})
+	if err != nil {
+		return nil, err
+	}
+	size := max(padFirst, (4+len(raw)+padStep-1)/padStep*padStep)
+	out := make([]byte, size)
+	binary.BigEndian.PutUint32(out, uint32(len(raw))) //nolint:gosec // letters are short
+	copy(out[4:], raw)
+	return out, nil
+}
+
+func unpack(plain []byte) (l Letter, err error) {
+	if len(plain) < 4 || int64(binary.BigEndian.Uint32(plain)) > int64(len(plain)-4) {
+		return l, errors.New("sealed letter is malformed")
+	}
+	var c content
+	if err := json.Unmarshal(plain[4:4+binary.BigEndian.Uint32(plain)], &c); err != nil {
+		return l, errors.New("sealed letter is malformed") // the cause would quote it
+	}
+	l.To, l.Language, l.Params, l.Withhold = c.To, c.Language, c.Params, c.Withhold
+	return l, nil
+}
+
+func place(id string) keyring.Place {
+	return keyring.Place{Table: "outbox_letter", Row: id, Column: "sealed"}
+}

@@ -1,0 +1,183 @@
+package outbox
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"countersign/internal/message"
+	"countersign/internal/platform/sqldb"
+)
+
+// The states a finished letter ends in. The others are waiting, expired and dead. While a
+// courier has a letter it is waiting with a lease, and next_at is when the lease runs out:
+// due again means nobody finished it.
+const (
+	stateSent     = "sent"
+	stateWithheld = "withheld"
+)
+
+func insert(ctx context.Context, tx *sqldb.Tx, id string, l Letter, sealed []byte) error {
+	now := tx.Now().UnixMilli()
+	_, err := tx.Exec(ctx, `
+		INSERT INTO outbox_letter (id, kind, channel, account_id, sealed, state, attempts, next_at, expires_at, created_at)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $7, $6)`,
+		id, string(l.Kind), string(l.Channel), sql.NullString{String: l.Account, Valid: l.Account != ""}, sealed,
+		now, l.ExpiresAt.UnixMilli())
+	return err
+}
+
+func anyDue(ctx context.Context, tx *sqldb.Tx, ch message.Channel) (bool, error) {
+	var one int
+	err := tx.QueryRow(ctx, `
+		SELECT 1 FROM outbox_letter
+		WHERE state = 'waiting' AND next_at <= $1 AND channel = $2 AND expires_at > $1
+		LIMIT 1`, tx.Now().UnixMilli(), string(ch)).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+type row struct {
+	id        string
+	kind      message.Kind
+	channel   message.Channel
+	account   string
+	sealed    []byte
+	attempts  int
+	expiresAt time.Time
+}
+
+type leaseTerm struct {
+	id    string
+	until time.Time
+}
+
+// claim moves next_at to the end of the lease, and only a row that is still due is moved:
+// of couriers racing for a row the second finds it no longer due, on either engine.
+func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease leaseTerm) (out []row, err error) {
+	err = tx.Each(ctx, `
+		UPDATE outbox_letter
+		SET lease = $1, next_at = $2, attempts = attempts + 1
+		WHERE state = 'waiting' AND next_at <= $3 AND expires_at > $3 AND id IN (
+			SELECT id FROM outbox_letter
+			WHERE state = 'waiting' AND next_at <= $3 AND channel = $4 AND expires_at > $3
+			ORDER BY next_at LIMIT $5)
+		RETURNING id, kind, channel, account_id, sealed, attempts, expires_at`,
+		func(scan func(...any) error) error {
+			var r row
+			var account sql.NullString
+			var expires int64
+			if err := scan(&r.id, &r.kind, &r.channel, &account, &r.sealed, &r.attempts, &expires); err != nil {
+				return err
+			}
+			r.account, r.expiresAt = account.String, time.UnixMilli(expires)
+			out = append(out, r)
+			return nil
+		}, lease.id, lease.until.UnixMilli(), tx.Now().UnixMilli(), string(ch), n)
+	return out, err
+}
+
+func finish(ctx context.Context, tx *sqldb.Tx, id, state string, r Receipt) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE outbox_letter
+		SET state = $2, sealed = NULL, lease = NULL, last_error = NULL,
+		    done_at = $3, next_at = $3, provider = $4, provider_id = $5
+		WHERE id = $1 AND state = 'waiting'`,
+		id, state, tx.Now().UnixMilli(), r.Provider, r.ID)
+	return err
+}
+
+func retry(ctx context.Context, tx *sqldb.Tx, c Claimed, why string, at time.Time) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE outbox_letter SET lease = NULL, next_at = $3, last_error = $4
+		WHERE id = $1 AND lease = $2 AND state = 'waiting'`,
+		c.ID, c.lease, at.UnixMilli(), why)
+	return err
+}
+
+func bury(ctx context.Context, tx *sqldb.Tx, c Claimed, why string) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE outbox_letter SET state = 'dead', lease = NULL, done_at = $3, next_at = $3, last_error = $4
+		WHERE id = $1 AND lease = $2 AND state = 'waiting'`,
+		c.ID, c.lease, tx.Now().UnixMilli(), why)
+	return err
+}
+
+func revive(ctx context.Context, tx *sqldb.Tx, id string) (ch message.Channel, ok bool, err error) {
+	err = tx.QueryRow(ctx, `
+		UPDATE outbox_letter SET state = 'waiting', attempts = 0, next_at = $2, done_at = NULL
+		WHERE id = $1 AND state = 'dead' AND sealed IS NOT NULL AND expires_at > $2
+		RETURNING channel`, id, tx.Now().UnixMilli()).Scan(&ch)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return ch, err == nil, err
+}
+
+func dead(ctx context.Context, tx *sqldb.Tx, limit int) (out []DeadLetter, err error) {
+	now := tx.Now()
+	err = tx.Each(ctx, `
+		SELECT id, kind, channel, account_id, attempts, done_at, expires_at, last_error, sealed IS NOT NULL
+		FROM outbox_letter WHERE state = 'dead' ORDER BY next_at DESC, id DESC LIMIT $1`,
+		func(scan func(...any) error) error {
+			var d DeadLetter
+			var account, why sql.NullString
+			var died, expires int64
+			var kept bool
+			if err := scan(&d.ID, &d.Kind, &d.Channel, &account, &d.Attempts, &died, &expires, &why, &kept); err != nil {
+				return err
+			}
+			d.Account, d.Why = account.String, why.String
+			d.DiedAt, d.ExpiresAt = time.UnixMilli(died), time.UnixMilli(expires)
+			d.Revivable = kept && d.ExpiresAt.After(now)
+			out = append(out, d)
+			return nil
+		}, limit)
+	return out, err
+}
+
+func depth(ctx context.Context, tx *sqldb.Tx) (out []Depth, err error) {
+	err = tx.Each(ctx, `
+		SELECT channel, SUM(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END), SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END),
+		       MIN(CASE WHEN state = 'waiting' THEN created_at END)
+		FROM outbox_letter WHERE state IN ('waiting', 'dead') GROUP BY channel ORDER BY channel`,
+		func(scan func(...any) error) error {
+			var d Depth
+			var oldest sql.NullInt64
+			if err := scan(&d.Channel, &d.Waiting, &d.Dead, &oldest); err != nil {
+				return err
+			}
+			if oldest.Valid {
+				d.Oldest = time.UnixMilli(oldest.Int64)
+			}
+			out = append(out, d)
+			return nil
+		})
+	return out, err
+}
+
+// expire wipes what is past its time, except what a courier holds this moment: that one
+// is about to be finished.
+func expire(ctx context.Context, tx *sqldb.Tx) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE outbox_letter
+		SET state = CASE WHEN state = 'waiting' THEN 'expired' ELSE state END,
+		    sealed = NULL, lease = NULL, done_at = COALESCE(done_at, $1), next_at = COALESCE(done_at, $1)
+		WHERE state IN ('waiting', 'dead') AND expires_at <= $1 AND sealed IS NOT NULL
+		  AND (lease IS NULL OR next_at <= $1)`, tx.Now().UnixMilli())
+	return err
+}
+
+// prune removes a bounded number of rows a call, so that no other writer waits long. A
+// done row's next_at is its done_at, which lets the index on (state, next_at) serve here too.
+func prune(ctx context.Context, tx *sqldb.Tx, before time.Time) error {
+	_, err := tx.Exec(ctx, `
+		DELETE FROM outbox_letter WHERE id IN (
+			SELECT id FROM outbox_letter
+			WHERE state IN ('sent', 'withheld', 'expired', 'dead') AND next_at < $1 AND sealed IS NULL
+			ORDER BY next_at LIMIT 1000)`, before.UnixMilli())
+	return err
+}

@@ -1,0 +1,262 @@
+// Package password hashes and checks passwords, and says which may be chosen. It owns the
+// table password.
+//
+// A hash is argon2id over the keyed pepper of the NFC form. Hashing is admitted through a
+// bounded queue, so that a flood costs its senders time and not this machine its memory (P10).
+package password
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"runtime"
+	"time"
+
+	"golang.org/x/crypto/argon2"
+	"golang.org/x/text/unicode/norm"
+
+	"countersign/internal/account"
+	"countersign/internal/keyring"
+	"countersign/internal/platform/sqldb"
+)
+
+// Options makes a Service. DB and Ring are required.
+type Options struct {
+	DB   *sqldb.DB
+	Ring *keyring.Ring
+	// Params is the cost of new hashes. Zero means DefaultParams. It may be raised at any time.
+	// After lowering it, those with an older, costlier hash answer more slowly than those
+	// without an account until they have signed in once.
+	Params Params
+	// Policy says which passwords may be chosen. Its zero fields have defaults.
+	Policy Policy
+	// Parallel is how many hashes run at once; memory is that times Params.MemoryKiB. 0 means GOMAXPROCS.
+	Parallel int
+	// MaxWait is how long a queue is let grow, in time it takes to work it off. 0 means 2 s.
+	MaxWait time.Duration
+	// Now measures how long hashes take. Nil means the database's clock.
+	Now func() time.Time
+	// WeakForTests lets Params be below the floor.
+	WeakForTests bool
+}
+
+// Service keeps the passwords. It is safe for concurrent use.
+type Service struct {
+	db     *sqldb.DB
+	ring   *keyring.Ring
+	params Params
+	policy Policy
+	queue  *admission
+	now    func() time.Time
+	dummy  Hash
+}
+
+// New makes a Service. It hashes nothing and is quick.
+func New(o Options) (*Service, error) {
+	if o.Params == (Params{}) {
+		o.Params = DefaultParams()
+	}
+	if o.Parallel == 0 {
+		o.Parallel = runtime.GOMAXPROCS(0)
+	}
+	if o.MaxWait == 0 {
+		o.MaxWait = 2 * time.Second
+	}
+	if o.Now == nil {
+		o.Now = o.DB.Now
+	}
+	policy, err := o.Policy.withDefaults()
+	if err != nil {
+		return nil, err
+	}
+	if err := o.Params.valid(); err != nil {
+		return nil, err
+	}
+	if !o.WeakForTests && o.Params.Weak() {
+		return nil, fmt.Errorf("a password cost of %s is below the floor: at least 19 MiB and t=2, 12 MiB and t=3, or 46 MiB and t=1", o.Params)
+	}
+	if o.Parallel < 1 || o.MaxWait < 0 {
+		return nil, errors.New("at least one password hash must run at a time, and the wait cannot be negative")
+	}
+	return &Service{
+		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
+		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o),
+	}, nil
+}
+
+// newDummy returns what those without a password are checked against: well-formed, of the
+// current cost and key. Its tag is random and was never a password's.
+func newDummy(o Options) Hash {
+	_, keyID := o.Ring.Pepper(nil)
+	return Hash{PHC: o.Params.encode(random(saltLen), random(tagLen)), KeyID: keyID}
+}
+
+// Hash is what is stored of a password.
+type Hash struct {
+	PHC   string // $argon2id$v=19$m=…,t=…,p=…$salt$tag
+	KeyID string // of the pepper
+}
+
+// Stored is an account's password, or the dummy that stands in for none. From outside the
+// two cannot be told apart.
+type Stored struct {
+	account account.ID
+	hash    Hash
+	dummy   bool
+}
+
+// Verdict is the outcome of Verify.
+type Verdict struct {
+	OK bool
+	// Stale means that the hash has another cost or pepper than new ones: call Rehash. Only with OK.
+	Stale bool
+	// Unusable means that there is a hash and this server cannot check it: it is damaged, or
+	// its pepper is not in the key file. The caller reports it to the operator and treats the
+	// password as wrong, in the same time as any other.
+	Unusable bool
+}
+
+// Load reads an account's password. For an account without one, a decoy included, it makes
+// the same query and returns the dummy.
+func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored, error) {
+	h, err := get(ctx, tx, id)
+	if err != nil {
+		return Stored{}, fmt.Errorf("read password of %s: %w", id, err)
+	}
+	if h.PHC == "" {
+		return Stored{account: id, hash: s.dummy, dummy: true}, nil
+	}
+	return Stored{account: id, hash: h}, nil
+}
+
+// Verify compares a password. It costs the same for every Stored, and never succeeds for
+// the dummy. It returns fault.Unavailable "busy" when the queue is full, and the context's
+// error to a caller that stopped waiting; both come before stored is looked at.
+func (s *Service) Verify(ctx context.Context, stored Stored, plain string) (Verdict, error) {
+	if len(plain) > s.policy.maxBytes() {
+		return Verdict{}, nil // decided by the input alone, so it says nothing about the account
+	}
+	if err := s.queue.enter(ctx); err != nil {
+		return Verdict{}, err
+	}
+	defer s.leave(s.now())
+	return s.compare(stored, plain), nil
+}
+
+func (s *Service) compare(stored Stored, plain string) Verdict {
+	h, usable := s.read(stored.hash)
+	if !usable {
+		h, _ = s.read(s.dummy)
+	}
+	peppered, _ := s.ring.PepperWith(h.keyID, normal(plain))
+	equal := subtle.ConstantTimeCompare(h.params.tag(peppered, h.salt, len(h.tag)), h.tag) == 1
+	s.pad(h.params, h.salt)
+	return Verdict{
+		OK:       equal && usable && !stored.dummy,
+		Stale:    equal && usable && !stored.dummy && (h.params != s.params || h.keyID != s.dummy.KeyID),
+		Unusable: !usable,
+	}
+}
+
+type readHash struct {
+	params    Params
+	salt, tag []byte
+	keyID     string
+}
+
+// read decodes a stored hash; usable is false if it is damaged or its pepper is missing.
+func (s *Service) read(h Hash) (out readHash, usable bool) {
+	params, salt, tag, err := decode(h.PHC)
+	_, known := s.ring.PepperWith(h.KeyID, nil)
+	return readHash{params: params, salt: salt, tag: tag, keyID: h.KeyID}, err == nil && known
+}
+
+// pad makes a hash of an older, lower cost take as long as a current one. Without it, once
+// the cost is raised, quick answers would be those of people who have an account.
+func (s *Service) pad(was Params, salt []byte) {
+	missing := int64(s.params.work()) - int64(was.work()) //nolint:gosec // far below 2^63
+	if missing < minMemoryKiB {
+		return
+	}
+	passes := (missing + int64(s.params.MemoryKiB) - 1) / int64(s.params.MemoryKiB)
+	p := Params{MemoryKiB: uint32(missing / passes), Time: uint32(passes), Lanes: s.params.Lanes} //nolint:gosec // bounded by valid
+	p.tag(nil, salt, tagLen)
+}
+
+// Hash hashes a password as Set does, without checking the policy. Like Verify it waits its turn.
+func (s *Service) Hash(ctx context.Context, plain string) (Hash, error) {
+	if err := s.queue.enter(ctx); err != nil {
+		return Hash{}, err
+	}
+	defer s.leave(s.now())
+	peppered, keyID := s.ring.Pepper(normal(plain))
+	salt := random(saltLen)
+	return Hash{PHC: s.params.encode(salt, s.params.tag(peppered, salt, tagLen)), KeyID: keyID}, nil
+}
+
+func (s *Service) leave(began time.Time) { s.queue.leave(s.now().Sub(began)) }
+
+// Set checks a new password against the policy and stores it. personal are words that a
+// stranger would try first: the person's own addresses and names.
+//
+// It opens a transaction of its own. Where one is open already, call Check and Hash before
+// it and SetHash inside.
+func (s *Service) Set(ctx context.Context, id account.ID, plain string, personal []string) error {
+	if err := s.Check(plain, personal); err != nil {
+		return err
+	}
+	h, err := s.Hash(ctx, plain)
+	if err != nil {
+		return err
+	}
+	return s.db.Write(ctx, func(tx *sqldb.Tx) error { return s.SetHash(ctx, tx, id, h) })
+}
+
+// SetHash stores a ready hash, in place of the one there is. The hash must be one that this
+// server can check: an argon2id PHC string over a pepper of the ring.
+func (s *Service) SetHash(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
+	if _, usable := s.read(h); !usable {
+		return fmt.Errorf("store password of %s: the hash is not one that this server can check", id)
+	}
+	if err := put(ctx, tx, id, h); err != nil {
+		return fmt.Errorf("store password of %s: %w", id, err)
+	}
+	return nil
+}
+
+// Rehash stores the verified password with the current cost and pepper. It changes nothing
+// if the password was changed meanwhile, and the age of the password stays.
+func (s *Service) Rehash(ctx context.Context, verified Stored, plain string) error {
+	if verified.dummy {
+		return errors.New("rehash: there is no password")
+	}
+	h, err := s.Hash(ctx, plain)
+	if err != nil {
+		return err
+	}
+	return s.db.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := swap(ctx, tx, verified, h); err != nil {
+			return fmt.Errorf("rehash password of %s: %w", verified.account, err)
+		}
+		return nil
+	})
+}
+
+// Admission says how busy hashing is.
+func (s *Service) Admission() Admission { return s.queue.gauge() }
+
+// normal returns the form that is hashed: NFC, because keyboards differ in how they compose
+// letters, and nothing else: no trimming, no folding, no cutting.
+func normal(plain string) []byte { return norm.NFC.Bytes([]byte(plain)) }
+
+func (p Params) tag(peppered, salt []byte, size int) []byte {
+	return argon2.IDKey(peppered, salt, p.Time, p.MemoryKiB, p.Lanes, uint32(size)) //nolint:gosec // tag sizes are small
+}
+
+func random(n int) []byte {
+	b := make([]byte, n)
+	_, _ = rand.Read(b) // never fails
+	return b
+}

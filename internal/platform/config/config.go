@@ -1,0 +1,224 @@
+// Package config is the one struct of settings, and how it is filled: defaults, file, environment, flags.
+//
+// Later sources win. A key nobody knows is an error wherever it stands: in a security server a
+// setting that was mistyped is a setting that is not in force.
+package config
+
+import (
+	"net/netip"
+	"net/url"
+	"runtime"
+	"strings"
+	"time"
+
+	"countersign/internal/platform/clientip"
+	"countersign/internal/platform/secret"
+)
+
+// Config is everything an operator can set. The doc tags are the comments of every field; `config
+// print` and docs/config.md are made from them, and the defaults from Default.
+type Config struct {
+	Site     Site     `toml:"site" doc:"Who we are, as people see it."`
+	HTTP     HTTP     `toml:"http" doc:"Where we listen, and whom we believe."`
+	Database Database `toml:"database" doc:"Where everything is kept."`
+	Keys     Keys     `toml:"keys" doc:"The root keys that seal contact data and key every digest. They never live in the database."`
+	Password Password `toml:"password" doc:"What a password must be, and what hashing it costs."`
+	SignIn   SignIn   `toml:"signin" doc:"The sign-in flow."`
+	Device   Device   `toml:"device" doc:"Remembered devices."`
+	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
+	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
+	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
+	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
+	Log      Log      `toml:"log" doc:"What we write to standard error. It names no person, address or token."`
+	Metrics  Metrics  `toml:"metrics" doc:"Numbers and health for whoever watches. Never on the public listener."`
+}
+
+// Site is who we are.
+type Site struct {
+	Name         string   `toml:"name" doc:"The name in pages and letters."`
+	PublicURL    string   `toml:"public_url" doc:"The address people use: https, or http on localhost. Links, cookies and the Host check come from it alone, never from a request."`
+	ContextWords []string `toml:"context_words" doc:"Words about you that no password may consist of (company, product). The name and the host count already."`
+}
+
+// HTTP is where we listen.
+type HTTP struct {
+	Listen          string   `toml:"listen" doc:"Address and port of the public listener. Loopback by default: a proxy or a certificate should stand before the world."`
+	TLSCertFile     string   `toml:"tls_cert_file" doc:"Certificate chain in PEM. Empty means plain HTTP, for a proxy that ends TLS."`
+	TLSKeyFile      string   `toml:"tls_key_file" doc:"Private key of the certificate in PEM."`
+	TrustedProxies  []string `toml:"trusted_proxies" doc:"Networks (CIDR) of the proxies before us. Only they are believed about the client's address; empty believes nobody."`
+	ForwardedHeader string   `toml:"forwarded_header" doc:"The one header those proxies write: x-forwarded-for, or forwarded (RFC 7239). The other is ignored, since a proxy passes it through as the client sent it."`
+	InternalHosts   []string `toml:"internal_hosts" doc:"Further Host values under which applications inside may call /api/, such as \"countersign:8080\"."`
+	StopAfter       Duration `toml:"stop_after" doc:"How long requests under way may take to finish when the server stops."`
+}
+
+// Database is where everything is kept.
+type Database struct {
+	URL            Secret   `toml:"url" doc:"sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME. Printed as a secret because it may hold one."`
+	MaxConns       int      `toml:"max_conns" doc:"Most connections (PostgreSQL) or readers (SQLite)."`
+	MigrateAtStart bool     `toml:"migrate_at_start" doc:"Bring the schema up to date when the server starts. With false the server refuses to start on an old schema, and countersign migrate does it."`
+	MaxStaleness   Duration `toml:"max_staleness" doc:"How long a node trusts its memory of sessions while the database is away. Longer keeps people signed in; shorter makes an ended session end sooner."`
+}
+
+// Keys names the root keys.
+type Keys struct {
+	File  string `toml:"file" doc:"The key file (mode 0600). Made on the first start with an empty database, and never again. Keep a copy apart from the database's backups."`
+	Value Secret `toml:"value" env:"COUNTERSIGN_KEYS" doc:"The keys themselves, as they would stand in the file, for platforms that keep secrets in the environment. Wins over file."`
+}
+
+// Password is what a password must be and cost.
+type Password struct {
+	MinLength int      `toml:"min_length" doc:"Fewest characters. 15 because a recognised device signs in with the password alone (NIST SP 800-63B-4, 3.1.1.2); 8 is the floor."`
+	MemoryKiB int      `toml:"memory_kib" doc:"argon2id memory of one hash. Memory in use is at most this times parallel. The default and the floor follow OWASP."`
+	Time      int      `toml:"time" doc:"argon2id passes. countersign doctor measures and suggests."`
+	Threads   int      `toml:"threads" doc:"argon2id lanes. 1, so that one sign-in uses one core."`
+	Parallel  int      `toml:"parallel" doc:"Hashes at once; the rest waits in a bounded queue. 0 means one for each core."`
+	MaxWait   Duration `toml:"max_wait" doc:"Longest wait for a turn. After it the answer is 503 and Retry-After, so that a flood costs no memory."`
+}
+
+// SignIn is the sign-in flow.
+type SignIn struct {
+	FlowTTL            Duration `toml:"flow_ttl" doc:"How long a begun sign-in may take."`
+	CodeDigits         int      `toml:"code_digits" doc:"Digits of a one-time code."`
+	CodeTTL            Duration `toml:"code_ttl" doc:"How long a code can be used. At most 10m (NIST SP 800-63B-4, 3.1.3.2)."`
+	HidePasswordResult bool     `toml:"hide_password_result" doc:"Ask everybody for a code before saying whether the password was right. Tells a guesser less, and sends more codes."`
+}
+
+// Device is about remembered devices.
+type Device struct {
+	RememberFor Duration `toml:"remember_for" doc:"How long a device that proved itself is recognised without a code. At most 720h."`
+}
+
+// Session is about signed-in browsers and apps.
+type Session struct {
+	Idle     Duration `toml:"idle" doc:"A session unused for so long ends."`
+	Absolute Duration `toml:"absolute" doc:"A session ends after so long whatever happens."`
+}
+
+// Email is how letters leave by e-mail.
+type Email struct {
+	Provider      string `toml:"provider" doc:"smtp, webhook, inbox or none. inbox keeps letters in memory for a demonstration and works on localhost only."`
+	From          string `toml:"from" doc:"The sender, such as \"Example <no-reply@example.org>\"."`
+	SMTPHost      string `toml:"smtp_host" doc:"The mail relay's host name; its certificate must have this name."`
+	SMTPPort      int    `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
+	SMTPUser      string `toml:"smtp_user" doc:"User at the relay; empty sends without signing in."`
+	SMTPPassword  Secret `toml:"smtp_password" doc:"Password at the relay."`
+	SMTPTLS       string `toml:"smtp_tls" doc:"starttls (demanded, never just tried), implicit, or none, which is allowed to a relay on localhost only."`
+	WebhookURL    string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
+	WebhookSecret Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
+}
+
+// SMS is how letters leave by SMS.
+type SMS struct {
+	Provider       string `toml:"provider" doc:"twilio, webhook, inbox or none."`
+	From           string `toml:"from" doc:"The sending number in international form, or a messaging service's id."`
+	TwilioAccount  string `toml:"twilio_account" doc:"Twilio's account SID."`
+	TwilioUser     string `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
+	TwilioPassword Secret `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
+	TwilioURL      string `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
+	WebhookURL     string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
+	WebhookSecret  Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
+}
+
+// Phone is how people write phone numbers.
+type Phone struct {
+	DefaultRegion string `toml:"default_region" doc:"Country (ISO 3166, such as \"DE\") of numbers written without +. Empty asks for the international form."`
+}
+
+// Log is what we write.
+type Log struct {
+	Format string `toml:"format" doc:"json or text."`
+	Level  string `toml:"level" doc:"debug, info, warn or error. Each request is one event at info."`
+}
+
+// Metrics is for whoever watches.
+type Metrics struct {
+	Listen string `toml:"listen" doc:"Address of /metrics, /healthz and /readyz. Empty turns them off. Not for the public (ASVS 13.4.5)."`
+}
+
+// Default returns the settings of a server that was told nothing.
+func Default() Config {
+	const hour, day = time.Hour, 24 * time.Hour
+	return Config{
+		Site:     Site{Name: "Countersign", PublicURL: "http://localhost:8080"},
+		HTTP:     HTTP{Listen: "127.0.0.1:8080", ForwardedHeader: string(clientip.XForwardedFor), StopAfter: Duration(10 * time.Second)},
+		Database: Database{URL: NewSecret("sqlite:countersign.db"), MaxConns: 16, MigrateAtStart: true, MaxStaleness: Duration(5 * time.Minute)},
+		Keys:     Keys{File: "countersign.key"},
+		Password: Password{MinLength: 15, MemoryKiB: 19456, Time: 2, Threads: 1, MaxWait: Duration(2 * time.Second)},
+		SignIn:   SignIn{FlowTTL: Duration(15 * time.Minute), CodeDigits: 6, CodeTTL: Duration(10 * time.Minute)},
+		Device:   Device{RememberFor: Duration(30 * day)},
+		Session:  Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
+		Email:    Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
+		SMS:      SMS{Provider: "inbox", TwilioURL: "https://api.twilio.com"},
+		Log:      Log{Format: "json", Level: "info"},
+		Metrics:  Metrics{Listen: "127.0.0.1:9090"},
+	}
+}
+
+// Secret is a setting that is never printed.
+type Secret struct{ secret.Token }
+
+// NewSecret makes a Secret.
+func NewSecret(v string) Secret { return Secret{secret.Of(v)} }
+
+// UnmarshalText reads a secret.
+func (s *Secret) UnmarshalText(b []byte) error {
+	s.Token = secret.Of(string(b))
+	return nil
+}
+
+// Duration is written as "10m".
+type Duration time.Duration
+
+// UnmarshalText reads a duration.
+func (d *Duration) UnmarshalText(b []byte) error {
+	v, err := time.ParseDuration(string(b))
+	if err != nil {
+		return errDuration
+	}
+	*d = Duration(v)
+	return nil
+}
+
+// String writes a duration without the zeros that time.Duration adds.
+func (d Duration) String() string {
+	s := time.Duration(d).String()
+	if strings.HasSuffix(s, "m0s") {
+		s = strings.TrimSuffix(s, "0s")
+	}
+	if strings.HasSuffix(s, "h0m") {
+		s = strings.TrimSuffix(s, "0m")
+	}
+	return s
+}
+
+// D returns d as a time.Duration.
+func (d Duration) D() time.Duration { return time.Duration(d) }
+
+// Public returns the parsed public URL of a valid configuration.
+func (c Config) Public() *url.URL {
+	u, err := url.Parse(c.Site.PublicURL)
+	if err != nil {
+		return &url.URL{} // Validate has refused it
+	}
+	u.Host, u.Path = strings.ToLower(u.Host), ""
+	return u
+}
+
+// Clients returns who is believed about a client's address.
+func (c Config) Clients() clientip.Finder {
+	f := clientip.Finder{Source: clientip.Source(c.HTTP.ForwardedHeader)}
+	for _, p := range c.HTTP.TrustedProxies {
+		if prefix, err := netip.ParsePrefix(p); err == nil { // Validate has refused the others
+			f.Trusted = append(f.Trusted, prefix.Masked())
+		}
+	}
+	return f
+}
+
+// Hashers returns how many passwords are hashed at once.
+func (p Password) Hashers() int {
+	if p.Parallel == 0 {
+		return runtime.GOMAXPROCS(0)
+	}
+	return p.Parallel
+}

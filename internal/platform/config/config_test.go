@@ -1,0 +1,207 @@
+package config_test
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"countersign/internal/platform/config"
+)
+
+// load reads settings from a file's text, an environment and flags.
+func load(t *testing.T, toml string, environ []string, flags map[string]string) (config.Config, error) {
+	t.Helper()
+	files := map[string]string{"c.toml": toml, "/run/secrets/token": "from-a-file\n"}
+	return config.Load(config.Source{
+		File: "c.toml", Environ: environ, Flags: flags,
+		ReadFile: func(name string) ([]byte, error) {
+			if text, ok := files[name]; ok {
+				return []byte(text), nil
+			}
+			return nil, &fs.PathError{Op: "open", Path: name, Err: fs.ErrNotExist}
+		},
+	})
+}
+
+func TestDefaultsAreValid(t *testing.T) {
+	if err := config.Default().Validate(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLaterSourcesWin(t *testing.T) {
+	c, err := load(t, `
+[site]
+name = "File"
+context_words = ["acme"]
+[session]
+idle = "30m"
+[database]
+url = "sqlite:file.db"
+max_conns = 3
+`, []string{
+		"PATH=/bin", "COUNTERSIGN_SESSION_IDLE=45m", "COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE=/run/secrets/token",
+		"COUNTERSIGN_HTTP_TRUSTED_PROXIES=10.0.0.0/8, fd00::/8", "COUNTERSIGN_DATABASE_URL=sqlite:env.db",
+	}, map[string]string{"database.url": "sqlite:flag.db"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	got := []any{c.Site.Name, c.Site.ContextWords, c.Session.Idle.D(), c.Database.URL.Reveal(), c.Database.MaxConns, c.SMS.TwilioPassword.Reveal(), c.HTTP.TrustedProxies, c.SignIn.CodeDigits}
+	want := []any{"File", []string{"acme"}, 45 * time.Minute, "sqlite:flag.db", 3, "from-a-file", []string{"10.0.0.0/8", "fd00::/8"}, 6}
+	if d := cmp.Diff(want, got); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestEveryUnknownKeyIsNamedWithItsLine(t *testing.T) {
+	_, err := load(t, "[site]\nname = \"x\"\npublic_ulr = \"x\"\n\n[sesion]\nidle = \"1m\"\n", []string{"COUNTERSIGN_SITE_NMAE=x"}, nil)
+	want := `c.toml line 3: there is no setting site.public_ulr; did you mean site.public_url?
+c.toml line 5: there is no setting sesion; did you mean [session]?
+COUNTERSIGN_SITE_NMAE: there is no such setting; see countersign config print`
+	if got := fmt.Sprint(err); got != want {
+		t.Errorf("got:\n%s\nwant:\n%s", got, want)
+	}
+}
+
+func TestAMistypedKeyIsRecognised(t *testing.T) {
+	_, err := load(t, "[signin]\ncode_digit = 6\n", nil, nil)
+	if got := fmt.Sprint(err); !strings.Contains(got, "did you mean signin.code_digits?") {
+		t.Error(got)
+	}
+}
+
+func TestMalformedValuesAreRefused(t *testing.T) {
+	for name, c := range map[string]struct {
+		toml    string
+		environ []string
+		want    string
+	}{
+		"not TOML":              {toml: "[site\n", want: "c.toml line 1"},
+		"duration without unit": {toml: "[session]\nidle = \"30\"\n", want: `want a duration such as "10m"`},
+		"text for a number":     {toml: "[database]\nmax_conns = \"three\"\n", want: "c.toml line 2"},
+		"key twice":             {toml: "[site]\nname = \"a\"\nname = \"b\"\n", want: "c.toml line 3"},
+		"number in environ":     {environ: []string{"COUNTERSIGN_DATABASE_MAX_CONNS=x"}, want: "COUNTERSIGN_DATABASE_MAX_CONNS: want a whole number"},
+		"bool in environ":       {environ: []string{"COUNTERSIGN_SIGNIN_HIDE_PASSWORD_RESULT=maybe"}, want: "want true or false"},
+		"duration in environ":   {environ: []string{"COUNTERSIGN_SESSION_IDLE=soon"}, want: "COUNTERSIGN_SESSION_IDLE: want a duration"},
+		"secret file missing":   {environ: []string{"COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE=/nowhere"}, want: "COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE: cannot read /nowhere: file does not exist"},
+		"secret given twice":    {environ: []string{"COUNTERSIGN_SMS_TWILIO_PASSWORD=x", "COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE=/run/secrets/token"}, want: "both set sms.twilio_password"},
+		"file for no secret":    {environ: []string{"COUNTERSIGN_SITE_NAME_FILE=/run/secrets/token"}, want: "there is no such setting"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			if _, err := load(t, c.toml, c.environ, nil); err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("got %v, want %q", err, c.want)
+			}
+		})
+	}
+}
+
+func TestValidateSaysWhatToDo(t *testing.T) {
+	for name, c := range map[string]struct {
+		change func(*config.Config)
+		want   string
+	}{
+		"http elsewhere":         {func(c *config.Config) { c.Site.PublicURL = "http://id.example.org" }, "site.public_url: want https"},
+		"http on a lookalike":    {func(c *config.Config) { c.Site.PublicURL = "http://localhost.example.org" }, "site.public_url: want https"},
+		"public URL with a path": {func(c *config.Config) { c.Site.PublicURL = "http://localhost/id" }, "a host name of its own"},
+		"no URL":                 {func(c *config.Config) { c.Site.PublicURL = "id.example.org" }, "want an address such as"},
+		"name with a line break": {func(c *config.Config) { c.Site.Name = "a\r\nBcc: x" }, "site.name"},
+		"one half of TLS":        {func(c *config.Config) { c.HTTP.TLSCertFile = "x.pem" }, "go together"},
+		"proxy without a mask":   {func(c *config.Config) { c.HTTP.TrustedProxies = []string{"10.0.0.1"} }, "10.0.0.1\" is no network"},
+		"everybody is a proxy":   {func(c *config.Config) { c.HTTP.TrustedProxies = []string{"0.0.0.0/0"} }, "would believe everybody"},
+		"unknown header":         {func(c *config.Config) { c.HTTP.ForwardedHeader = "x-real-ip" }, "want one of x-forwarded-for, forwarded"},
+		"unknown engine":         {func(c *config.Config) { c.Database.URL = config.NewSecret("mysql://hunter2@h/n") }, "database.url: want sqlite:PATH"},
+		"weak hashing":           {func(c *config.Config) { c.Password.Time = 1 }, "weaker than OWASP's least"},
+		"short password":         {func(c *config.Config) { c.Password.MinLength = 7 }, "password.min_length: want 8 to 64"},
+		"code lives too long":    {func(c *config.Config) { c.SignIn.CodeTTL = config.Duration(11 * time.Minute) }, "signin.code_ttl: want 1m to 10m, not 11m"},
+		"idle beyond absolute":   {func(c *config.Config) { c.Session.Idle = config.Duration(200 * time.Hour) }, "session.idle: must not be longer"},
+		"remembered for ever":    {func(c *config.Config) { c.Device.RememberFor = config.Duration(9000 * time.Hour) }, "device.remember_for: want 1h to 720h"},
+		"no way to send":         {func(c *config.Config) { c.Email.Provider, c.SMS.Provider = "none", "none" }, "nobody could be sent a code"},
+		"inbox in the world":     {func(c *config.Config) { c.Site.PublicURL = "https://id.example.org" }, "email.provider: inbox delivers to nobody"},
+		"smtp in clear": {func(c *config.Config) {
+			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "none", From: "a@b.example"}
+		}, "email.smtp_tls: none is for a relay on localhost only"},
+		"sender with a header": {func(c *config.Config) {
+			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "starttls", From: "a@b.example\r\nBcc: c@d.example"}
+		}, "email.from"},
+		"twilio without a token": {func(c *config.Config) { c.SMS.Provider = "twilio" }, "sms.twilio_password: give the auth token"},
+		"webhook with a weak key": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.WebhookURL, c.SMS.WebhookSecret = "webhook", "https://s.example", config.NewSecret("hunter2")
+		}, "sms.webhook_secret: want"},
+		"webhook in clear":          {func(c *config.Config) { c.SMS.Provider, c.SMS.WebhookURL = "webhook", "http://sms.example.org" }, "sms.webhook_url: want an https address"},
+		"metrics where people come": {func(c *config.Config) { c.Metrics.Listen = c.HTTP.Listen }, "the public must not read it"},
+		"region in words":           {func(c *config.Config) { c.Phone.DefaultRegion = "Germany" }, "phone.default_region"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			cfg := config.Default()
+			c.change(&cfg)
+			err := cfg.Validate()
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Fatalf("got %v, want %q", err, c.want)
+			}
+			if strings.Contains(err.Error(), "hunter2") {
+				t.Errorf("a secret stands in %q", err)
+			}
+		})
+	}
+}
+
+func TestAllProblemsAreListedAtOnce(t *testing.T) {
+	cfg := config.Default()
+	cfg.Site.PublicURL, cfg.SignIn.CodeDigits, cfg.Log.Level = "http://example.org", 4, "loud"
+	var bad config.Problems
+	if err := cfg.Validate(); !errors.As(err, &bad) || len(bad) < 3 {
+		t.Fatalf("got %v", err)
+	}
+}
+
+// Secrets print as [secret] however a configuration is printed (A-16.2.5).
+func TestNothingPrintsASecret(t *testing.T) {
+	c, err := load(t, "", []string{
+		"COUNTERSIGN_KEYS=canary-keys", "COUNTERSIGN_DATABASE_URL=postgres://u:canary-db@h/n",
+		"COUNTERSIGN_SMS_TWILIO_PASSWORD=canary-token", "COUNTERSIGN_EMAIL_SMTP_PASSWORD=canary-smtp", "COUNTERSIGN_EMAIL_WEBHOOK_SECRET=canary-hook",
+	}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, text := range []string{c.Print(), fmt.Sprintf("%v %+v %#v", c, c, c)} {
+		if strings.Contains(text, "canary") || !strings.Contains(text, "[secret]") {
+			t.Errorf("printed: %s", text)
+		}
+	}
+}
+
+func TestWhatIsPrintedCanBeReadAgain(t *testing.T) {
+	def := config.Default()
+	text := strings.Replace(def.Print(), `url = "[secret]"`, `url = "sqlite:countersign.db"`, 1)
+	again, err := load(t, text, nil, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(def.Print(), again.Print()); d != "" {
+		t.Error(d)
+	}
+}
+
+func TestEverySettingHasAComment(t *testing.T) {
+	for line := range strings.Lines(config.Markdown()) {
+		if strings.HasPrefix(line, "| `") && strings.HasSuffix(line, "|  |\n") {
+			t.Error("no comment: " + line)
+		}
+	}
+}
+
+func TestTheDocumentationIsInStep(t *testing.T) {
+	text, err := os.ReadFile("../../../docs/config.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if d := cmp.Diff(config.Markdown(), string(text)); d != "" {
+		t.Errorf("run: go run ./cmd/countersign config print --markdown > docs/config.md\n%s", d)
+	}
+}

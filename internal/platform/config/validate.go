@@ -1,0 +1,193 @@
+package config
+
+import (
+	"encoding/base64"
+	"fmt"
+	"net"
+	"net/mail"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+	"unicode"
+
+	"countersign/internal/platform/clientip"
+)
+
+// checker collects what is wrong.
+type checker struct{ bad Problems }
+
+// want notes a problem of a setting unless ok.
+func (k *checker) want(ok bool, key, format string, args ...any) {
+	if !ok {
+		k.bad = append(k.bad, key+": "+fmt.Sprintf(format, args...))
+	}
+}
+
+func (k *checker) oneOf(key, value string, allowed ...string) {
+	k.want(slices.Contains(allowed, value), key, "want one of %s, not %q", strings.Join(allowed, ", "), value)
+}
+
+func (k *checker) between(key string, value, least, most int) {
+	k.want(value >= least && value <= most, key, "want %d to %d, not %d", least, most, value)
+}
+
+func (k *checker) lasts(key string, value Duration, least, most time.Duration) {
+	k.want(value.D() >= least && value.D() <= most, key, "want %s to %s, not %s", Duration(least), Duration(most), value)
+}
+
+// Validate checks the whole configuration, and returns every problem in words that say what to do.
+func (c Config) Validate() error {
+	k := &checker{}
+	c.checkSite(k)
+	c.checkHTTP(k)
+	c.checkStore(k)
+	c.checkPassword(k)
+	c.checkTimes(k)
+	c.checkEmail(k)
+	c.checkSMS(k)
+	c.checkWatch(k)
+	if len(k.bad) > 0 {
+		return k.bad
+	}
+	return nil
+}
+
+// Loopback reports whether host is this machine and nobody else's.
+func Loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+func (c Config) checkSite(k *checker) {
+	name := c.Site.Name
+	k.want(name != "" && len(name) <= 64 && !strings.ContainsFunc(name, unicode.IsControl), "site.name", "want 1 to 64 characters without line breaks")
+	u, err := url.Parse(c.Site.PublicURL)
+	if err != nil || u.Host == "" {
+		k.want(false, "site.public_url", "want an address such as https://id.example.org")
+		return
+	}
+	k.want(u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()), "site.public_url",
+		"want https (http is for localhost and 127.0.0.1 only: elsewhere browsers refuse our cookies)")
+	k.want(strings.TrimSuffix(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil, "site.public_url",
+		"want scheme and host alone, without a path, query or user: give Countersign a host name of its own")
+}
+
+func (c Config) checkHTTP(k *checker) {
+	k.address("http.listen", c.HTTP.Listen)
+	k.want((c.HTTP.TLSCertFile == "") == (c.HTTP.TLSKeyFile == ""), "http.tls_cert_file", "tls_cert_file and tls_key_file go together: set both or neither")
+	k.want(c.HTTP.TLSCertFile == "" || strings.HasPrefix(c.Site.PublicURL, "https:"), "http.tls_cert_file", "site.public_url must begin with https when there is a certificate")
+	for _, p := range c.HTTP.TrustedProxies {
+		prefix, err := netip.ParsePrefix(p)
+		k.want(err == nil, "http.trusted_proxies", "%q is no network: write 192.0.2.7/32 for one address", p)
+		k.want(err != nil || prefix.Bits() > 0, "http.trusted_proxies", "%q would believe everybody", p)
+	}
+	k.oneOf("http.forwarded_header", c.HTTP.ForwardedHeader, string(clientip.XForwardedFor), string(clientip.Forwarded))
+	for _, h := range c.HTTP.InternalHosts {
+		k.want(h != "" && !strings.ContainsAny(h, "/*@ "), "http.internal_hosts", "%q: want a host as it stands in the Host header, such as countersign:8080", h)
+	}
+	k.lasts("http.stop_after", c.HTTP.StopAfter, time.Second, 5*time.Minute)
+}
+
+func (k *checker) address(key, value string) {
+	_, port, err := net.SplitHostPort(value)
+	k.want(err == nil && port != "", key, "want an address and a port such as 127.0.0.1:8080, not %q", value)
+}
+
+func (c Config) checkStore(k *checker) {
+	db := c.Database.URL.Reveal() // never printed: it may hold a password
+	path, isFile := strings.CutPrefix(db, "sqlite:")
+	k.want(isFile && path != "" || strings.HasPrefix(db, "postgres://") || strings.HasPrefix(db, "postgresql://"),
+		"database.url", "want sqlite:PATH or postgres://USER:PASSWORD@HOST/NAME")
+	k.between("database.max_conns", c.Database.MaxConns, 1, 1000)
+	k.lasts("database.max_staleness", c.Database.MaxStaleness, time.Second, time.Hour)
+	k.want(c.Keys.File != "" || !c.Keys.Value.Empty(), "keys.file", "name the key file, or give the keys in COUNTERSIGN_KEYS")
+}
+
+func (c Config) checkPassword(k *checker) {
+	p := c.Password
+	k.between("password.min_length", p.MinLength, 8, 64)
+	k.between("password.memory_kib", p.MemoryKiB, 7168, 4<<20)
+	k.between("password.time", p.Time, 1, 100)
+	k.between("password.threads", p.Threads, 1, 64)
+	k.between("password.parallel", p.Parallel, 0, 1024)
+	// OWASP's equal settings: 46 MiB and 1 pass, 19 and 2, 12 and 3, 9 and 4, 7 and 5.
+	k.want(p.MemoryKiB*p.Time >= 7168*5, "password.time", "memory_kib %d with time %d is weaker than OWASP's least (19456 and 2): raise either", p.MemoryKiB, p.Time)
+	k.lasts("password.max_wait", p.MaxWait, 100*time.Millisecond, 20*time.Second)
+}
+
+func (c Config) checkTimes(k *checker) {
+	k.lasts("signin.flow_ttl", c.SignIn.FlowTTL, time.Minute, time.Hour)
+	k.between("signin.code_digits", c.SignIn.CodeDigits, 6, 10)
+	k.lasts("signin.code_ttl", c.SignIn.CodeTTL, time.Minute, 10*time.Minute)
+	k.lasts("device.remember_for", c.Device.RememberFor, time.Hour, 720*time.Hour)
+	k.lasts("session.idle", c.Session.Idle, time.Minute, 720*time.Hour)
+	k.lasts("session.absolute", c.Session.Absolute, time.Minute, 720*time.Hour)
+	k.want(c.Session.Idle <= c.Session.Absolute, "session.idle", "must not be longer than session.absolute (%s)", c.Session.Absolute)
+}
+
+func (c Config) checkEmail(k *checker) {
+	e := c.Email
+	k.oneOf("email.provider", e.Provider, "smtp", "webhook", "inbox", "none")
+	k.want(e.Provider != "none" || c.SMS.Provider != "none", "email.provider", "e-mail and SMS are both none: nobody could be sent a code; set one of them")
+	c.checkInbox(k, "email.provider", e.Provider)
+	switch e.Provider {
+	case "smtp":
+		k.want(e.SMTPHost != "", "email.smtp_host", "name the mail relay")
+		k.between("email.smtp_port", e.SMTPPort, 1, 65535)
+		k.oneOf("email.smtp_tls", e.SMTPTLS, "starttls", "implicit", "none")
+		k.want(e.SMTPTLS != "none" || Loopback(e.SMTPHost), "email.smtp_tls", "none is for a relay on localhost only: codes must not cross a network in clear")
+		k.want((e.SMTPUser == "") == e.SMTPPassword.Empty(), "email.smtp_user", "smtp_user and smtp_password go together: set both or neither")
+		_, err := mail.ParseAddress(e.From)
+		k.want(err == nil, "email.from", `want a sender such as "Example <no-reply@example.org>"`)
+	case "webhook":
+		k.webhook("email", e.WebhookURL, e.WebhookSecret)
+	}
+}
+
+func (c Config) checkSMS(k *checker) {
+	s := c.SMS
+	k.oneOf("sms.provider", s.Provider, "twilio", "webhook", "inbox", "none")
+	c.checkInbox(k, "sms.provider", s.Provider)
+	switch s.Provider {
+	case "twilio":
+		k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
+		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
+		k.want(s.From != "", "sms.from", "give the sending number, such as +15005550006")
+		k.outbound("sms.twilio_url", s.TwilioURL)
+	case "webhook":
+		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
+	}
+	r := c.Phone.DefaultRegion
+	k.want(r == "" || len(r) == 2 && strings.ToUpper(r) == r, "phone.default_region", "want two capital letters such as DE, or nothing")
+}
+
+// checkInbox keeps the demonstration's inbox away from real people (A-15.2.3): its letters never arrive.
+func (c Config) checkInbox(k *checker, key, provider string) {
+	k.want(provider != "inbox" || Loopback(c.Public().Hostname()), key, "inbox delivers to nobody and works on localhost only: choose a provider, or none")
+}
+
+func (k *checker) webhook(section, address string, key Secret) {
+	k.outbound(section+".webhook_url", address)
+	b64, marked := strings.CutPrefix(key.Reveal(), "whsec_")
+	raw, err := base64.StdEncoding.DecodeString(b64)
+	k.want(marked && err == nil && len(raw) >= 24 && len(raw) <= 64, section+".webhook_secret",
+		"want whsec_ and base64 of 24 to 64 bytes, known to the receiver: echo whsec_$(openssl rand -base64 32)")
+}
+
+// outbound wants https to anywhere but this machine (A-12.2.1).
+func (k *checker) outbound(key, address string) {
+	u, err := url.Parse(address)
+	ok := err == nil && u.Host != "" && (u.Scheme == "https" || u.Scheme == "http" && Loopback(u.Hostname()))
+	k.want(ok, key, "want an https address")
+}
+
+func (c Config) checkWatch(k *checker) {
+	k.oneOf("log.format", c.Log.Format, "json", "text")
+	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
+	if c.Metrics.Listen != "" {
+		k.address("metrics.listen", c.Metrics.Listen)
+		k.want(c.Metrics.Listen != c.HTTP.Listen, "metrics.listen", "must not be http.listen: the public must not read it")
+	}
+}

@@ -1,0 +1,94 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"fmt"
+	"io/fs"
+
+	"github.com/pressly/goose/v3"
+	"github.com/pressly/goose/v3/lock"
+)
+
+// Migrations is a folder of goose SQL files, one text for both engines, forward only.
+type Migrations struct{ Files fs.FS }
+
+// Up applies what is missing and returns how many migrations it applied. Any number of
+// nodes may call it at once: on PostgreSQL they share a lock, and on SQLite, where each
+// migration is an immediate transaction, whoever comes second finds it done and goes on.
+func (m Migrations) Up(ctx context.Context, db *DB) (applied int, err error) {
+	p, err := m.provider(db)
+	if err != nil {
+		return 0, err
+	}
+	for missing := len(p.ListSources()); ; {
+		res, err := p.Up(ctx)
+		applied += len(res)
+		if partial, ok := errors.AsType[*goose.PartialError](err); ok {
+			applied += len(partial.Applied)
+		}
+		if err == nil {
+			return applied, nil
+		}
+		left, _, look := m.Pending(ctx, db)
+		if db.engine != SQLite || look != nil || left >= missing {
+			return applied, fmt.Errorf("migrate: %w", unavailable(err))
+		}
+		missing = left // somebody got further: fewer are left each time round
+	}
+}
+
+// Pending reports how many migrations are missing, and whether the schema is empty.
+// A schema newer than this program is an error: it must not be written by an older one
+// than the release before.
+func (m Migrations) Pending(ctx context.Context, db *DB) (missing int, empty bool, err error) {
+	if empty, err = db.empty(ctx); err != nil || empty {
+		all, _ := fs.Glob(m.Files, "*.sql")
+		return len(all), empty, err
+	}
+	p, err := m.provider(db)
+	if err != nil {
+		return 0, false, err
+	}
+	current, target, err := p.GetVersions(ctx)
+	if err != nil {
+		return 0, false, fmt.Errorf("read schema version: %w", unavailable(err))
+	}
+	for _, s := range p.ListSources() {
+		if s.Version > current {
+			missing++
+		}
+	}
+	if current > target+1 {
+		return 0, false, fmt.Errorf("the database has schema %d and this program knows %d: run a newer countersign", current, target)
+	}
+	return missing, false, nil
+}
+
+func (m Migrations) provider(db *DB) (*goose.Provider, error) {
+	dialect, opts := goose.DialectSQLite3, []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	if db.engine == Postgres {
+		dialect = goose.DialectPostgres
+		locker, err := lock.NewPostgresTableLocker() // a table lock: works where there are no advisory locks
+		if err != nil {
+			return nil, err
+		}
+		opts = append(opts, goose.WithLocker(locker))
+	}
+	return goose.NewProvider(dialect, db.writer, m.Files, opts...)
+}
+
+// empty reports whether no migration has ever run here.
+func (db *DB) empty(ctx context.Context) (bool, error) {
+	q := "SELECT 1 FROM sqlite_master WHERE name = 'goose_db_version'"
+	if db.engine == Postgres {
+		q = "SELECT 1 FROM information_schema.tables WHERE table_name = 'goose_db_version' AND table_schema = current_schema()"
+	}
+	var one int
+	err := db.reader.QueryRowContext(ctx, q).Scan(&one)
+	if errors.Is(err, sql.ErrNoRows) {
+		return true, nil
+	}
+	return false, unavailable(err)
+}

@@ -1,0 +1,304 @@
+// Package sqldb runs transactions on SQLite and PostgreSQL from one SQL text.
+//
+// SQL uses $1 placeholders, integer milliseconds for time, TEXT for ids, BYTEA for
+// bytes, and nothing that only one engine has. What is counted, spent or rotated is
+// checked and changed in one statement, which is correct on both engines at READ COMMITTED.
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"database/sql/driver"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"net/url"
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/jackc/pgx/v5/pgconn"
+	_ "github.com/jackc/pgx/v5/stdlib" // the PostgreSQL driver
+	"modernc.org/sqlite"
+	sqlitelib "modernc.org/sqlite/lib"
+
+	"countersign/internal/platform/fault"
+)
+
+// Engine names the database behind a DB.
+type Engine string
+
+// The engines.
+const (
+	SQLite   Engine = "sqlite"
+	Postgres Engine = "postgres"
+)
+
+// DB is an open database. It is safe for concurrent use.
+type DB struct {
+	engine         Engine
+	writer, reader *sql.DB
+	now            func() time.Time
+}
+
+// Options opens a database. URL and Now are required.
+type Options struct {
+	// URL is "sqlite:PATH" or a PostgreSQL URL ("postgres://…").
+	URL string
+	// MaxConns bounds the connections (PostgreSQL) or the readers (SQLite). 0 means 16.
+	MaxConns int
+	// Now is the clock of every transaction.
+	Now func() time.Time
+}
+
+// Open opens the database and reaches it once. It makes an SQLite file that is not there
+// (mode 0600, and SQLite gives its -wal and -shm the same) and changes nothing else.
+func Open(ctx context.Context, o Options) (*DB, error) {
+	if o.MaxConns == 0 {
+		o.MaxConns = 16
+	}
+	db := &DB{now: o.Now}
+	var err error
+	switch {
+	case strings.HasPrefix(o.URL, "sqlite:"):
+		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
+	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
+		err = db.openPostgres(o.URL, o.MaxConns)
+	default:
+		return nil, errors.New(`database.url must begin with "sqlite:" or "postgres://"`)
+	}
+	if err != nil {
+		return nil, err
+	}
+	if err := db.Ping(ctx); err != nil {
+		_ = db.Close()
+		return nil, fmt.Errorf("reach database: %w", err)
+	}
+	return db, nil
+}
+
+func (db *DB) openSQLite(path string, readers int) (err error) {
+	db.engine = SQLite
+	if err := touch(path); err != nil {
+		return err
+	}
+	dsn := func(extra string) string {
+		v := url.Values{"_pragma": {
+			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			"cache_size(-8000)", "journal_size_limit(67108864)",
+		}}
+		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
+	}
+	// One writer connection: more starve one another past busy_timeout.
+	if db.writer, err = sql.Open("sqlite", dsn("&_txlock=immediate")); err != nil {
+		return err
+	}
+	db.writer.SetMaxOpenConns(1)
+	if db.reader, err = sql.Open("sqlite", dsn("&_pragma=query_only(1)")); err != nil {
+		return err
+	}
+	db.reader.SetMaxOpenConns(readers)
+	db.reader.SetMaxIdleConns(readers)
+	return nil
+}
+
+// touch makes the file with the mode that SQLite, left alone, would leave to the umask.
+func touch(path string) error {
+	if path == "" || strings.HasPrefix(path, ":") {
+		return errors.New("database.url names no file: want sqlite:PATH (every connection would have a database of its own)")
+	}
+	f, err := os.OpenFile(path, os.O_RDWR|os.O_CREATE, 0o600) //nolint:gosec // the operator names it
+	if errors.Is(err, fs.ErrNotExist) {
+		return fmt.Errorf("the database's folder %s does not exist: make it, or change database.url", filepath.Dir(path))
+	}
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	return f.Close()
+}
+
+func (db *DB) openPostgres(dsn string, conns int) (err error) {
+	db.engine = Postgres
+	if db.writer, err = sql.Open("pgx", dsn); err != nil {
+		return err
+	}
+	db.writer.SetMaxOpenConns(conns)
+	db.writer.SetMaxIdleConns(conns)
+	db.writer.SetConnMaxIdleTime(5 * time.Minute)
+	db.reader = db.writer
+	return nil
+}
+
+// Engine returns which database this is.
+func (db *DB) Engine() Engine { return db.engine }
+
+// Now returns the database clock's time, the same that transactions see.
+func (db *DB) Now() time.Time { return db.now() }
+
+// Ping reaches the database once.
+func (db *DB) Ping(ctx context.Context) error { return unavailable(db.writer.PingContext(ctx)) }
+
+// Close closes every connection.
+func (db *DB) Close() error {
+	if db.reader != db.writer {
+		return errors.Join(db.reader.Close(), db.writer.Close())
+	}
+	return db.writer.Close()
+}
+
+// Tx is one transaction.
+type Tx struct {
+	tx     *sql.Tx
+	now    time.Time
+	engine Engine
+	after  []func()
+}
+
+// Now returns the time this try of the transaction began.
+func (tx *Tx) Now() time.Time { return tx.now }
+
+// AfterCommit runs f once the transaction has been committed, and not otherwise.
+func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
+
+// Exec runs a statement and returns how many rows it changed.
+func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
+	res, err := tx.tx.ExecContext(ctx, query, args...)
+	if err != nil {
+		return 0, err
+	}
+	return res.RowsAffected()
+}
+
+// QueryRow runs a query for at most one row; Scan returns sql.ErrNoRows when there is none.
+func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
+	return tx.tx.QueryRowContext(ctx, query, args...)
+}
+
+// Each runs a query and calls scan for every row.
+func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any) error) error, args ...any) error {
+	rows, err := tx.tx.QueryContext(ctx, query, args...)
+	if err != nil {
+		return err
+	}
+	defer rows.Close()
+	for rows.Next() {
+		if err := scan(rows.Scan); err != nil {
+			return err
+		}
+	}
+	return rows.Err()
+}
+
+// Read runs fn in a read-only transaction.
+func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
+	return db.try(ctx, db.reader, db.engine == Postgres, fn)
+}
+
+// Write runs fn in a transaction that may change rows, and runs it again after a lost
+// race (up to 10 times), so fn touches rows and nothing else. Write never nests: SQLite
+// has one writer, and an inner Write would wait for the outer.
+func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
+	const tries = 10 // a race is lost to somebody's progress; ten in a row is an overload
+	for i := 1; ; i++ {
+		err := db.try(ctx, db.writer, false, fn)
+		if err == nil || i == tries || !lostRace(err) {
+			return err
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(time.Duration(i) * 5 * time.Millisecond):
+		}
+	}
+}
+
+func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) error {
+	t, err := pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
+	if err != nil {
+		return unavailable(err)
+	}
+	tx := &Tx{tx: t, now: db.now(), engine: db.engine}
+	defer func() { _ = t.Rollback() }() // a no-op after Commit
+	if err := fn(tx); err != nil {
+		return unavailable(err)
+	}
+	if err := t.Commit(); err != nil {
+		return unavailable(err)
+	}
+	for _, f := range tx.after {
+		f()
+	}
+	return nil
+}
+
+// lostRace reports whether another transaction got in between and a new try may succeed.
+// SQLite's plain BUSY is not one: that try has waited its ten seconds already.
+func lostRace(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == "40001" || e.Code == "40P01"
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() == sqlitelib.SQLITE_BUSY_SNAPSHOT || e.Code() == sqlitelib.SQLITE_BUSY_RECOVERY
+	}
+	return false
+}
+
+// IsDuplicate reports whether err is a broken unique constraint. On PostgreSQL the
+// transaction is over after one: ON CONFLICT DO NOTHING is the way to go on.
+func IsDuplicate(err error) bool {
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		return e.Code == "23505"
+	}
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		return e.Code() == sqlitelib.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlitelib.SQLITE_CONSTRAINT_PRIMARYKEY
+	}
+	return false
+}
+
+// unavailable classes the failures that mean "the database is away or full", so that the
+// caller is told to come back and not that something is broken.
+func unavailable(err error) error {
+	if err == nil {
+		return nil
+	}
+	if _, ok := errors.AsType[*fault.Error](err); ok || !away(err) {
+		return err
+	}
+	return fault.Later(fault.Unavailable, "database_unavailable", 5*time.Second, err)
+}
+
+func away(err error) bool {
+	if e, ok := errors.AsType[*sqlite.Error](err); ok {
+		switch e.Code() & 0xff {
+		case sqlitelib.SQLITE_BUSY, sqlitelib.SQLITE_FULL, sqlitelib.SQLITE_IOERR, sqlitelib.SQLITE_CANTOPEN, sqlitelib.SQLITE_READONLY:
+			return true
+		}
+		return false
+	}
+	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
+		for _, class := range []string{"08", "53", "57"} { // connection, resources (disk full, too many connections), operator
+			if strings.HasPrefix(e.Code, class) {
+				return true
+			}
+		}
+		return e.Code == "25006" // read-only: a standby, or a server that ran full
+	}
+	if errors.Is(err, context.Canceled) {
+		return false // the caller went away, not the database
+	}
+	if _, ok := errors.AsType[net.Error](err); ok { // refused, reset, or the deadline passed while waiting
+		return true
+	}
+	if _, ok := errors.AsType[*pgconn.ConnectError](err); ok {
+		return true
+	}
+	for _, gone := range []error{sql.ErrConnDone, driver.ErrBadConn, io.ErrUnexpectedEOF} {
+		if errors.Is(err, gone) {
+			return true
+		}
+	}
+	return pgconn.SafeToRetry(err)
+}

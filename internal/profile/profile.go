@@ -1,0 +1,135 @@
+// Package profile is what an account's owner may see and change once signed in, and what an
+// operator may do to the account as a whole.
+//
+// What is here can only protect: it ends sessions and forgets devices, and so asks for nothing
+// more than the session.
+package profile
+
+import (
+	"context"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+)
+
+// Service changes what is the owner's. All fields are required.
+type Service struct {
+	DB       *sqldb.DB
+	Audit    *audit.Log
+	Accounts *account.Service
+	Devices  *device.Service
+	Sessions *session.Service
+}
+
+// ListSessions lists the owner's live sessions, the one last seen first.
+func (s *Service) ListSessions(ctx context.Context, me session.Session) ([]session.Session, error) {
+	return s.Sessions.List(ctx, me.Account)
+}
+
+// ListDevices lists the owner's remembered devices, the one last seen first.
+func (s *Service) ListDevices(ctx context.Context, me session.Session) ([]device.Device, error) {
+	return s.Devices.List(ctx, me.Account)
+}
+
+// EndSession ends one session of the owner. ok is false if the owner has no such live session:
+// somebody else's is the same as none.
+func (s *Service) EndSession(ctx context.Context, me session.Session, c signin.Client, id session.ID) (ok bool, err error) {
+	err = s.change(ctx, me, c, audit.SessionEnded, string(id), func(tx *sqldb.Tx) (bool, error) {
+		ok, err = s.Sessions.End(ctx, tx, me.Account, id)
+		return ok, err
+	})
+	return ok, err
+}
+
+// EndOtherSessions ends every session of the owner but this one.
+func (s *Service) EndOtherSessions(ctx context.Context, me session.Session, c signin.Client) error {
+	return s.change(ctx, me, c, audit.SessionEnded, "others", func(tx *sqldb.Tx) (bool, error) {
+		return true, s.Sessions.EndOthers(ctx, tx, me.Account, me.ID)
+	})
+}
+
+// EndAllSessions ends every session of the owner, this one included.
+func (s *Service) EndAllSessions(ctx context.Context, me session.Session, c signin.Client) error {
+	return s.change(ctx, me, c, audit.SessionEnded, "all", func(tx *sqldb.Tx) (bool, error) {
+		return true, s.Sessions.EndAll(ctx, tx, me.Account, "ended by its owner")
+	})
+}
+
+// ForgetDevice ends the remembering of one device and the sessions opened from it, other than
+// this one: who forgets a lost phone wants it signed out.
+func (s *Service) ForgetDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID) (ok bool, err error) {
+	err = s.change(ctx, me, c, audit.DeviceForgotten, string(id), func(tx *sqldb.Tx) (bool, error) {
+		if ok, err = s.Devices.Forget(ctx, tx, me.Account, id); err != nil || !ok {
+			return ok, err
+		}
+		return true, s.Sessions.EndFrom(ctx, tx, me.Account, id, me.ID)
+	})
+	return ok, err
+}
+
+// ForgetAllDevices ends the remembering of every device, and every session but this one.
+func (s *Service) ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error {
+	return s.change(ctx, me, c, audit.DeviceForgotten, "all", func(tx *sqldb.Tx) (bool, error) {
+		if err := s.Devices.ForgetAll(ctx, tx, me.Account); err != nil {
+			return false, err
+		}
+		return true, s.Sessions.EndOthers(ctx, tx, me.Account, me.ID)
+	})
+}
+
+// change runs do and records it, if it changed anything.
+func (s *Service) change(ctx context.Context, me session.Session, c signin.Client, kind audit.Kind, which string, do func(*sqldb.Tx) (bool, error)) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		changed, err := do(tx)
+		if err != nil || !changed {
+			return err
+		}
+		return s.Audit.Append(ctx, tx, audit.Event{
+			Kind: kind, Account: string(me.Account), Source: c.Source,
+			Detail: map[string]string{"by_session": string(me.ID), "which": which},
+		})
+	})
+}
+
+// Lock locks an account and ends its sessions; its devices stay remembered.
+func (s *Service) Lock(ctx context.Context, id account.ID) error {
+	return s.stand(ctx, id, account.Locked, func(tx *sqldb.Tx) error {
+		if err := s.Accounts.Lock(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.Sessions.EndAll(ctx, tx, id, "account locked")
+	})
+}
+
+// Unlock lets a locked account sign in again.
+func (s *Service) Unlock(ctx context.Context, id account.ID) error {
+	return s.stand(ctx, id, account.Active, func(tx *sqldb.Tx) error { return s.Accounts.Unlock(ctx, tx, id) })
+}
+
+// Close closes an account for good, ends its sessions and forgets its devices.
+func (s *Service) Close(ctx context.Context, id account.ID) error {
+	return s.stand(ctx, id, account.Closed, func(tx *sqldb.Tx) error {
+		if err := s.Accounts.Close(ctx, tx, id); err != nil {
+			return err
+		}
+		if err := s.Devices.ForgetAll(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.Sessions.EndAll(ctx, tx, id, "account closed")
+	})
+}
+
+func (s *Service) stand(ctx context.Context, id account.ID, to account.State, do func(*sqldb.Tx) error) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := do(tx); err != nil {
+			return err
+		}
+		return s.Audit.Append(ctx, tx, audit.Event{
+			Kind: audit.AccountChanged, Account: string(id), Actor: "operator", Detail: map[string]string{"state": string(to)},
+		})
+	})
+}

@@ -1,0 +1,210 @@
+// Package session keeps signed-in browsers and apps: start, check, end. It owns the tables
+// session and session_change.
+//
+// A check is answered from memory. Nodes tell one another of ended sessions through
+// session_change, which each node reads several times a second, so an end is seen everywhere
+// within a second. A node that cannot read it asks the database at each check, and if the
+// database is away altogether trusts its memory for MaxStale and then refuses.
+package session
+
+import (
+	"context"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/account"
+	"countersign/internal/device"
+	"countersign/internal/keyring"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+)
+
+// ID names a session to its owner. It is not a secret.
+type ID string
+
+// Prefix begins every session token.
+const Prefix = "css"
+
+// MaxPerAccount is how many sessions an account may have; one more ends the oldest.
+const MaxPerAccount = 50
+
+// Service keeps sessions. All fields are required.
+type Service struct {
+	DB       *sqldb.DB
+	Ring     *keyring.Ring
+	Accounts *account.Service
+	Idle     time.Duration // ends a session that nobody used for so long
+	Absolute time.Duration // ends every session, used or not
+	MaxStale time.Duration // how long memory is trusted while the database is away
+
+	memory memory
+}
+
+// Session is a signed-in browser or app.
+type Session struct {
+	ID              ID
+	Account         account.ID
+	Device          device.ID // the remembered device it was opened from, if any
+	Name            string
+	Methods         []string // what was proved: password, sms, email, device
+	CreatedAt       time.Time
+	AuthenticatedAt time.Time
+	LastSeenAt      time.Time
+	ExpiresAt       time.Time
+}
+
+// New is a session to start.
+type New struct {
+	Account account.ID
+	Device  device.ID
+	Name    string
+	Methods []string
+}
+
+// Started is a new session. The token is shown once; only its digest is stored.
+type Started struct {
+	ID        ID
+	Token     secret.Token
+	ExpiresAt time.Time
+}
+
+// Start opens a session. The account's sessions beyond MaxPerAccount end, the oldest first.
+func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, error) {
+	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), ExpiresAt: tx.Now().Add(s.Absolute)}
+	now := tx.Now()
+	err := put(ctx, tx, s.digest(st.Token), Session{
+		ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: n.Methods,
+		CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt,
+	})
+	if err != nil {
+		return Started{}, err
+	}
+	_, err = s.end(ctx, tx, ended{account: n.Account, beyond: MaxPerAccount, why: "too many sessions"})
+	return st, err
+}
+
+var errEnded = errors.New("no such session, or it has ended")
+
+func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }
+
+// Check returns the session of a token. Unknown, ended, expired and malformed tokens are all
+// fault.Unauthenticated "session_ended".
+func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error) {
+	if !token.WellFormed(Prefix) {
+		return Session{}, refused()
+	}
+	key := [32]byte(s.digest(token))
+	now := s.DB.Now()
+	e := s.memory.find(key)
+	if e != nil && s.memory.fresh(e, now) && s.alive(e, now) {
+		e.seen.Store(now.UnixMilli())
+		return e.session(), nil
+	}
+	loaded, err := s.load(ctx, key)
+	if err != nil {
+		if e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {
+			return e.session(), nil
+		}
+		return Session{}, err
+	}
+	return loaded.session(), nil
+}
+
+// load reads a session into memory.
+func (s *Service) load(ctx context.Context, key [32]byte) (e *entry, err error) {
+	var row Session
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		var ok bool
+		if row, ok, err = byDigest(ctx, tx, key[:]); err != nil || !ok {
+			return errors.Join(err, errIf(!ok))
+		}
+		owner, err := s.Accounts.Get(ctx, tx, row.Account) // a locked account's sessions are over even if nobody ended them
+		if err != nil || owner.State != account.Active {
+			return errors.Join(err, errIf(err == nil))
+		}
+		return nil
+	})
+	now := s.DB.Now()
+	if err != nil {
+		if errors.Is(err, errEnded) {
+			s.memory.drop(key)
+		}
+		return nil, err
+	}
+	e = s.memory.put(key, row, now)
+	if !s.alive(e, now) {
+		return nil, refused()
+	}
+	e.seen.Store(now.UnixMilli())
+	return e, nil
+}
+
+func errIf(gone bool) error {
+	if gone {
+		return refused()
+	}
+	return nil
+}
+
+// alive decides both lifetimes; the cookie's own expiry enforces nothing (N-5.1.1-04).
+func (s *Service) alive(e *entry, now time.Time) bool {
+	return !e.ended.Load() && now.Before(e.row.ExpiresAt) && now.UnixMilli() < e.seen.Load()+s.Idle.Milliseconds()
+}
+
+// List returns the account's live sessions, the one last seen first.
+func (s *Service) List(ctx context.Context, who account.ID) (all []Session, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		all, err = list(ctx, tx, who, s.Idle)
+		return err
+	})
+	return all, err
+}
+
+// End ends one session of the account. ok is false if the account has no such live session.
+func (s *Service) End(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ok bool, err error) {
+	n, err := s.end(ctx, tx, ended{account: who, only: id, why: "ended by its owner"})
+	return n == 1, err
+}
+
+// EndOthers ends every session of the account but one.
+func (s *Service) EndOthers(ctx context.Context, tx *sqldb.Tx, who account.ID, keep ID) error {
+	_, err := s.end(ctx, tx, ended{account: who, keep: keep, why: "ended by its owner"})
+	return err
+}
+
+// EndFrom ends the sessions opened from a remembered device, but keep.
+func (s *Service) EndFrom(ctx context.Context, tx *sqldb.Tx, who account.ID, from device.ID, keep ID) error {
+	_, err := s.end(ctx, tx, ended{account: who, from: from, keep: keep, why: "device forgotten"})
+	return err
+}
+
+// EndAll ends every session of the account.
+func (s *Service) EndAll(ctx context.Context, tx *sqldb.Tx, who account.ID, why string) error {
+	_, err := s.end(ctx, tx, ended{account: who, why: why})
+	return err
+}
+
+func (s *Service) end(ctx context.Context, tx *sqldb.Tx, e ended) (int, error) {
+	ids, err := endRows(ctx, tx, e)
+	if err != nil {
+		return 0, err
+	}
+	for _, id := range ids {
+		if err := announce(ctx, tx, id); err != nil {
+			return 0, err
+		}
+	}
+	tx.AfterCommit(func() { s.memory.end(ids) })
+	return len(ids), nil
+}
+
+// Prune deletes a bounded number of sessions over for a month and announcements over for an hour.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+
+func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("session", t) }
+
+func join(methods []string) string { return strings.Join(methods, ",") }

@@ -1,0 +1,123 @@
+package session
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+	"time"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/account"
+	"countersign/internal/device"
+	"countersign/internal/platform/sqldb"
+)
+
+const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at`
+
+func scanSession(scan func(...any) error) (s Session, err error) {
+	var dev sql.NullString
+	var methods string
+	var created, authenticated, seen, expires int64
+	err = scan(&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires)
+	s.Device, s.Methods = device.ID(dev.String), strings.Split(methods, ",")
+	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
+	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
+	return s, err
+}
+
+func put(ctx context.Context, tx *sqldb.Tx, digest []byte, s Session) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)`,
+		s.ID, digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
+		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli())
+	return err
+}
+
+func byDigest(ctx context.Context, tx *sqldb.Tx, digest []byte) (s Session, ok bool, err error) {
+	s, err = scanSession(tx.QueryRow(ctx, `SELECT `+columns+` FROM session WHERE digest = $1 AND ended_at IS NULL`, digest).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Session{}, false, nil
+	}
+	return s, err == nil, err
+}
+
+func list(ctx context.Context, tx *sqldb.Tx, who account.ID, idle time.Duration) (all []Session, err error) {
+	err = tx.Each(ctx, `SELECT `+columns+` FROM session
+		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3
+		ORDER BY last_seen_at DESC, id DESC`,
+		func(scan func(...any) error) error {
+			s, err := scanSession(scan)
+			all = append(all, s)
+			return err
+		}, who, tx.Now().UnixMilli(), tx.Now().Add(-idle).UnixMilli())
+	return all, err
+}
+
+// ended names the sessions of one account to end: only one, all but one, those opened from a
+// device but one, or those beyond the newest so many.
+type ended struct {
+	account    account.ID
+	only, keep ID
+	from       device.ID
+	beyond     int
+	why        string
+}
+
+func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
+	which, args := `account_id = $3 AND id <> $4`, []any{tx.Now().UnixMilli(), e.why, e.account, e.keep}
+	switch {
+	case e.only != "":
+		which, args[3] = `account_id = $3 AND id = $4`, e.only
+	case e.from != "":
+		which += ` AND device_id = $5`
+		args = append(args, e.from)
+	case e.beyond > 0:
+		which = `id IN (SELECT id FROM session WHERE account_id = $3 AND ended_at IS NULL
+			ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)`
+		args[3] = e.beyond
+	}
+	err = tx.Each(ctx, `UPDATE session SET ended_at = $1, ended_why = $2 WHERE ended_at IS NULL AND `+which+` RETURNING id`,
+		func(scan func(...any) error) error {
+			var id ID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		}, args...)
+	return ids, err
+}
+
+func announce(ctx context.Context, tx *sqldb.Tx, id ID) error {
+	_, err := tx.Exec(ctx, `INSERT INTO session_change (id, at, session_id) VALUES ($1, $2, $3)`,
+		uuid.Must(uuid.NewV7()).String(), tx.Now().UnixMilli(), id)
+	return err
+}
+
+func announced(ctx context.Context, tx *sqldb.Tx, since time.Time) (ids []ID, err error) {
+	err = tx.Each(ctx, `SELECT session_id FROM session_change WHERE at > $1`, func(scan func(...any) error) error {
+		var id ID
+		err := scan(&id)
+		ids = append(ids, id)
+		return err
+	}, since.UnixMilli())
+	return ids, err
+}
+
+func touch(ctx context.Context, tx *sqldb.Tx, id ID, seen int64) error {
+	_, err := tx.Exec(ctx, `UPDATE session SET last_seen_at = $1 WHERE id = $2 AND last_seen_at < $1`, seen, id)
+	return err
+}
+
+func prune(ctx context.Context, tx *sqldb.Tx) error {
+	const batch = 500 // bounds how long SQLite's one writer is held
+	_, err := tx.Exec(ctx, `DELETE FROM session WHERE id IN
+		(SELECT id FROM session WHERE expires_at < $1 LIMIT $2)`, tx.Now().Add(-30*24*time.Hour).UnixMilli(), batch)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `DELETE FROM session_change WHERE id IN
+		(SELECT id FROM session_change WHERE at < $1 LIMIT $2)`, tx.Now().Add(-time.Hour).UnixMilli(), batch)
+	return err
+}

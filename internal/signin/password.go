@@ -1,0 +1,219 @@
+package signin
+
+import (
+	"context"
+	"errors"
+
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/password"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/throttle"
+)
+
+// PasswordProof is the first proof. Handles and Signature may come with it from a device that
+// can sign the flow's nonce at once (an app); a browser with handles signs on the next page.
+type PasswordProof struct {
+	Password  string
+	Handles   []secret.Token
+	Signature []byte
+}
+
+// lane is what the tries at a password are counted by: the account, or the remembered device
+// that holds its handle, which a stranger's tries must not lock out.
+type lane struct {
+	ladder throttle.Ladder
+	key    string
+	known  bool
+}
+
+// Password proves the first factor and says what is next. A wrong password, and whatever must
+// look like one, is Next{Step: StepPassword, Refused: true}.
+func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordProof) (Next, error) {
+	var f flow
+	var l lane
+	var stored password.Stored
+	admitted := false
+	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		if f, err = s.findAt(ctx, tx, ref, StepPassword); err != nil {
+			return err
+		}
+		if l, err = s.laneOf(ctx, tx, f, p.Handles); err != nil {
+			return err
+		}
+		if admitted, err = s.admitPassword(ctx, tx, f, l, c); err != nil || !admitted {
+			return err
+		}
+		stored, err = s.Passwords.Load(ctx, tx, f.Account)
+		return err
+	})
+	if err != nil {
+		return Next{}, err
+	}
+	if !admitted {
+		return Next{}, tooMany()
+	}
+	verdict, err := s.Passwords.Verify(ctx, stored, p.Password) // outside any transaction: it takes as long as it takes
+	if err != nil {
+		return Next{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), l))
+	}
+	var next Next
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		next, err = s.afterPassword(ctx, tx, ref, c, p, verdict.OK, l)
+		return err
+	})
+	if err == nil && verdict.Stale && !f.Barred {
+		_ = s.Passwords.Rehash(ctx, stored, p.Password) // the sign-in stands without it; the next one tries again
+	}
+	return next, err
+}
+
+func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []secret.Token) (lane, error) {
+	id, known, err := s.Devices.Holds(ctx, tx, f.Account, handles)
+	if known {
+		return lane{s.Limits.DevicePassword, string(id), true}, err
+	}
+	return lane{s.Limits.Password, string(f.Subject), false}, err
+}
+
+func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l lane, c Client) (bool, error) {
+	if !l.known {
+		if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
+			return false, err
+		}
+	}
+	ok, err := s.Throttle.Attempt(ctx, tx, l.ladder, l.key)
+	if err != nil || ok {
+		return ok, err
+	}
+	return false, s.noteLimit(ctx, tx, f, c, l.ladder.Name)
+}
+
+// noteLimit records that an account's limit held, at most once in ten minutes: a flood must
+// not write a row a request.
+func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, c Client, which string) error {
+	once := throttle.Rate{Name: "audit/" + which, Burst: 1, Every: s.Codes.TTL}
+	ok, err := s.Throttle.Take(ctx, tx, once, string(f.Subject))
+	if err != nil || !ok {
+		return err
+	}
+	return s.record(ctx, tx, f, c, audit.Throttled, map[string]string{"limit": which})
+}
+
+// forgive takes the count of a try back that was never evaluated.
+func (s *Service) forgive(ctx context.Context, l lane) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error { return s.Throttle.Forgive(ctx, tx, l.ladder, l.key) })
+}
+
+func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, ref Ref, c Client, p PasswordProof, right bool, l lane) (Next, error) {
+	f, err := s.findAt(ctx, tx, ref, StepPassword)
+	if err != nil {
+		return Next{}, err
+	}
+	if !right || f.Barred {
+		return s.wrongPassword(ctx, tx, f, c, p)
+	}
+	if err := s.Throttle.Clear(ctx, tx, l.ladder, l.key); err != nil {
+		return Next{}, err
+	}
+	if !l.known {
+		for range 2 { // Begin's try and this one
+			if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {
+				return Next{}, err
+			}
+		}
+	}
+	return s.afterFirst(ctx, tx, f, c, p)
+}
+
+func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p PasswordProof) (Next, error) {
+	if err := s.record(ctx, tx, f, c, audit.PasswordFailed, nil); err != nil {
+		return Next{}, err
+	}
+	if s.HidePasswordResult {
+		f.Barred = true
+		return s.afterFirst(ctx, tx, f, c, p)
+	}
+	n, err := s.next(ctx, tx, f)
+	n.Refused = true
+	return n, err
+}
+
+// afterFirst goes from the first proof to the device's, if it may have one, or to the second.
+func (s *Service) afterFirst(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p PasswordProof) (Next, error) {
+	if len(p.Handles) == 0 {
+		return s.toSecond(ctx, tx, f)
+	}
+	if len(p.Signature) > 0 {
+		return s.recognise(ctx, tx, f, c, device.Proof{Handles: p.Handles, Signature: p.Signature})
+	}
+	if err := s.advance(ctx, tx, &f, StepDevice); err != nil {
+		return Next{}, err
+	}
+	return s.next(ctx, tx, f)
+}
+
+// Device lets a returning device prove its key over the flow's nonce. Without a valid proof
+// the flow goes on to the second door.
+func (s *Service) Device(ctx context.Context, ref Ref, c Client, p device.Proof) (next Next, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.findAt(ctx, tx, ref, StepDevice)
+		if err != nil {
+			return err
+		}
+		next, err = s.recognise(ctx, tx, f, c, p)
+		return err
+	})
+	return next, err
+}
+
+// recognise judges the device's proof. In a barred flow (hidden password result) a recognised
+// device learns that the password was wrong: it is the owner's.
+func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p device.Proof) (Next, error) {
+	verdict, kept, id, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
+	if err != nil {
+		return Next{}, err
+	}
+	switch verdict {
+	case device.Recognised:
+		if err := s.record(ctx, tx, f, c, audit.DeviceRecognised, map[string]string{"device": string(id)}); err != nil {
+			return Next{}, err
+		}
+		if f.Barred {
+			return s.backToPassword(ctx, tx, f, kept)
+		}
+		return s.finish(ctx, tx, f, c, done{methods: []string{"password", "device"}, device: id, kept: kept})
+	case device.Replayed:
+		if err := s.replayed(ctx, tx, f, c, id); err != nil {
+			return Next{}, err
+		}
+	case device.Unproved:
+		if err := s.record(ctx, tx, f, c, audit.DeviceUnproved, map[string]string{"device": string(id)}); err != nil {
+			return Next{}, err
+		}
+	case device.Unknown:
+	}
+	return s.toSecond(ctx, tx, f)
+}
+
+func (s *Service) backToPassword(ctx context.Context, tx *sqldb.Tx, f flow, kept *device.Remembered) (Next, error) {
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return Next{}, err
+	}
+	f.Barred = who.State != active
+	if err := s.advance(ctx, tx, &f, StepPassword); err != nil {
+		return Next{}, err
+	}
+	n, err := s.next(ctx, tx, f)
+	n.Refused, n.Device = true, kept
+	return n, err
+}
+
+func (s *Service) toSecond(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {
+	if err := s.advance(ctx, tx, &f, StepSecond); err != nil {
+		return Next{}, err
+	}
+	return s.next(ctx, tx, f)
+}

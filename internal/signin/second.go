@@ -1,0 +1,256 @@
+package signin
+
+import (
+	"context"
+	"errors"
+	"slices"
+	"strconv"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/message"
+	"countersign/internal/onetime"
+	"countersign/internal/outbox"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+)
+
+const active = account.Active
+
+// Sent says that a code was accepted for sending, or with TooSoon that one was lately and when
+// another may be asked for (zero: this flow gets no more).
+type Sent struct {
+	Way       factor.Way
+	TooSoon   bool
+	ResendAt  time.Time
+	ExpiresAt time.Time
+}
+
+// errLimited rolls a transaction back whose work turned out to be over a limit.
+var errLimited = errors.New("over a limit")
+
+// Send sends a new code by one of the flow's ways; the old code is worthless from then on. In a
+// barred flow everything is the same but that the courier withholds the letter.
+func (s *Service) Send(ctx context.Context, ref Ref, c Client, w factor.Way) (sent Sent, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.findAt(ctx, tx, ref, StepSecond)
+		if err != nil {
+			return err
+		}
+		sent, err = s.send(ctx, tx, f, c, w)
+		return err
+	})
+	if errors.Is(err, errLimited) {
+		return Sent{}, tooMany()
+	}
+	return sent, err
+}
+
+func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w factor.Way) (Sent, error) {
+	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	if err != nil {
+		return Sent{}, err
+	}
+	if !slices.Contains(ways(addresses), w) {
+		return Sent{}, fault.New(fault.Invalid, "way_unknown", errors.New("not among the ways offered"))
+	}
+	code, err := s.Codes.Issue(ctx, tx, onetime.Request{Flow: f.ID, Account: string(f.Account), Way: string(w), FlowEnds: f.ExpiresAt})
+	if err != nil || code.TooSoon {
+		return Sent{Way: w, TooSoon: true, ResendAt: code.ResendAt}, err
+	}
+	if err := s.admitSend(ctx, tx, f, c); err != nil {
+		return Sent{}, err
+	}
+	if err := s.record(ctx, tx, f, c, audit.CodeSent, map[string]string{"way": string(w)}); err != nil {
+		return Sent{}, err
+	}
+	to, reachable := factor.Destination(addresses, w)
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return Sent{}, err
+	}
+	_, err = s.Outbox.Put(ctx, tx, outbox.Letter{
+		Letter: message.Letter{
+			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
+			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
+		},
+		Account: string(f.Account), Withhold: f.Barred || !reachable, ExpiresAt: code.ExpiresAt,
+	})
+	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
+}
+
+func minutes(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Minute))) }
+
+func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow, c Client) error {
+	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.SendSource, c.Source)
+	if err == nil && ok {
+		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, string(f.Subject))
+	}
+	if err == nil && ok {
+		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendAll, "")
+	}
+	if err == nil && !ok {
+		err = errLimited
+	}
+	return err
+}
+
+// CodeProof is the second proof, and with Remember the wish to be recognised from now on.
+// Handles are those the browser holds already: what it holds for this account is replaced.
+type CodeProof struct {
+	Code     secret.Token
+	Remember *device.Enrolment
+	Handles  []secret.Token
+}
+
+// Code proves the second factor. A wrong, old, foreign or expired code is
+// Next{Step: StepSecond, Refused: true}; over the limit nothing is evaluated.
+func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (next Next, err error) {
+	admitted := false
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.findAt(ctx, tx, ref, StepSecond)
+		if err != nil {
+			return err
+		}
+		if p.Remember != nil { // before the code is spent: a mistake of the app must not cost a try
+			if err := s.Devices.Check(*p.Remember, f.Nonce); err != nil {
+				return err
+			}
+		}
+		if admitted, err = s.admitCode(ctx, tx, f, c); err != nil || !admitted {
+			return err
+		}
+		next, err = s.tryCode(ctx, tx, f, c, p)
+		return err
+	})
+	if err == nil && !admitted {
+		err = tooMany()
+	}
+	return next, err
+}
+
+func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (bool, error) {
+	if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
+		return false, err
+	}
+	ok, err := s.Throttle.Attempt(ctx, tx, s.Limits.Code, string(f.Subject))
+	if err != nil || ok {
+		return ok, err
+	}
+	return false, s.noteLimit(ctx, tx, f, c, s.Limits.Code.Name)
+}
+
+func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p CodeProof) (Next, error) {
+	way, right, err := s.Codes.Spend(ctx, tx, f.ID, p.Code)
+	if err != nil {
+		return Next{}, err
+	}
+	if !right || f.Barred {
+		if err := s.record(ctx, tx, f, c, audit.CodeFailed, nil); err != nil {
+			return Next{}, err
+		}
+		n, err := s.next(ctx, tx, f)
+		n.Refused = true
+		return n, err // a value, not an error: the counted try must be committed
+	}
+	if err := s.Throttle.Clear(ctx, tx, s.Limits.Code, string(f.Subject)); err != nil {
+		return Next{}, err
+	}
+	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {
+		return Next{}, err
+	}
+	d := done{methods: []string{"password", way}, stranger: true}
+	if p.Remember != nil {
+		if p.Remember.Name == "" {
+			p.Remember.Name = device.NameOf(c.UserAgent)
+		}
+		if d.kept, err = s.Devices.Remember(ctx, tx, f.Account, *p.Remember, p.Handles); err != nil {
+			return Next{}, err
+		}
+		d.device = d.kept.ID
+		if err := s.record(ctx, tx, f, c, audit.DeviceRemembered, map[string]string{"device": string(d.device)}); err != nil {
+			return Next{}, err
+		}
+	}
+	return s.finish(ctx, tx, f, c, d)
+}
+
+// done is what a finished sign-in proved.
+type done struct {
+	methods  []string
+	device   device.ID
+	kept     *device.Remembered
+	stranger bool // a device not recognised: the holder is told (P7)
+}
+
+func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, c Client, d done) (Next, error) {
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return Next{}, err
+	}
+	if who.State != active { // locked since the flow began
+		return Next{}, gone()
+	}
+	if err := s.advance(ctx, tx, &f, StepDone); err != nil {
+		return Next{}, err
+	}
+	name := device.NameOf(c.UserAgent)
+	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods})
+	if err != nil {
+		return Next{}, err
+	}
+	if err := s.record(ctx, tx, f, c, audit.LoginSuccess, map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}); err != nil {
+		return Next{}, err
+	}
+	if d.stranger {
+		if err := s.tell(ctx, tx, f, message.NewDevice, name); err != nil {
+			return Next{}, err
+		}
+	}
+	return Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt}, nil
+}
+
+// replayed records that a remembered device's old handle came back, and tells its owner.
+func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, f flow, c Client, id device.ID) error {
+	if err := s.record(ctx, tx, f, c, audit.DeviceReplayed, map[string]string{"device": string(id)}); err != nil {
+		return err
+	}
+	return s.tell(ctx, tx, f, message.DeviceEnded, device.NameOf(c.UserAgent))
+}
+
+// tell writes a notice to every verified e-mail address of the account that takes notices.
+func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.Kind, name string) error {
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return err
+	}
+	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	if err != nil {
+		return err
+	}
+	for _, a := range addresses {
+		if a.Kind != account.Email || !a.Verified || !a.Notices {
+			continue
+		}
+		_, err := s.Outbox.Put(ctx, tx, outbox.Letter{
+			Letter: message.Letter{
+				Kind: kind, Channel: message.Email, To: a.Normal, Language: who.Language,
+				Params: map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "device": name, "site": s.Site},
+			},
+			Account: string(f.Account), Withhold: f.Barred,
+		})
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, c Client, kind audit.Kind, detail map[string]string) error {
+	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Account: string(f.Account), Source: c.Source, Detail: detail})
+}

@@ -1,0 +1,293 @@
+// Package signin is the sign-in state machine: identify, password, recognise, second door,
+// session. It owns the table signin_flow.
+//
+// Every door (pages, API, protocols) drives this one machine, and none has a rule of its own.
+// A flow lives on the server; its handle works only together with the secret of the browser
+// that began it. After Begin nothing takes an identifier or a destination from the client.
+//
+// Whoever does not exist is stood in for by a decoy account, and a flow that can never succeed
+// (decoy, locked, closed) is barred: it takes the same steps, writes the same rows and gets the
+// same answers as one whose password is wrong.
+package signin
+
+import (
+	"context"
+	"crypto/rand"
+	"errors"
+	"net/netip"
+	"time"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/keyring"
+	"countersign/internal/onetime"
+	"countersign/internal/outbox"
+	"countersign/internal/password"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+	"countersign/internal/throttle"
+)
+
+// FlowPrefix and BrowserPrefix begin a flow's handle and a browser's secret.
+const (
+	FlowPrefix    = "csf"
+	BrowserPrefix = "csb"
+)
+
+// Parts are the services the machine drives. All fields are required.
+type Parts struct {
+	DB        *sqldb.DB
+	Ring      *keyring.Ring
+	Audit     *audit.Log
+	Outbox    *outbox.Box
+	Throttle  *throttle.Service
+	Accounts  *account.Service
+	Passwords *password.Service
+	Codes     *onetime.Service
+	Devices   *device.Service
+	Sessions  *session.Service
+}
+
+// Service is the sign-in machine. All fields are required but HidePasswordResult.
+type Service struct {
+	Parts
+
+	Limits  Limits
+	FlowTTL time.Duration
+	Site    string // our name in letters
+	// HidePasswordResult asks for the second proof whether or not the password was right, so
+	// that stolen passwords cannot even be checked. A mistyped one then shows only as a code
+	// that never comes.
+	HidePasswordResult bool
+}
+
+// Client is who asks, as far as the connection tells. It decides limits and names sessions, never identity.
+type Client struct {
+	Source    netip.Addr
+	UserAgent string
+}
+
+// Ref names a flow: its handle, and the secret of the browser that began it. Apps have no
+// browser secret: for them the handle, which they keep to themselves, is the secret.
+type Ref struct{ Flow, Browser secret.Token }
+
+// Step is where a flow stands.
+type Step string
+
+// The steps.
+const (
+	StepPassword Step = "password" // the password is wanted
+	StepDevice   Step = "device"   // the device may prove its key
+	StepSecond   Step = "second"   // a one-time code is wanted
+	StepDone     Step = "done"     // signed in
+)
+
+// Next is what a flow wants next.
+type Next struct {
+	Step    Step
+	Refused bool // the proof just given did not fit; why is not for the caller
+	// Ways are the ways a code can go, at StepSecond; Sent is the one it last went by, if any.
+	Ways     []factor.Way
+	Sent     factor.Way
+	ResendAt time.Time
+	// Nonce is what the device signs next.
+	Nonce     string
+	ExpiresAt time.Time
+	// Session is set at StepDone, Device when the device has a handle to keep.
+	Session *session.Started
+	Device  *device.Remembered
+}
+
+// Limits are how often the steps may be tried.
+type Limits struct {
+	Source, All                      throttle.Rate // every step
+	SendAccount, SendSource, SendAll throttle.Rate // codes sent
+	Password, DevicePassword, Code   throttle.Ladder
+}
+
+// DefaultLimits are the limits unless the operator says otherwise; docs/operating.md has the reasons.
+func DefaultLimits() Limits {
+	passwordWaits := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour}
+	return Limits{
+		// A sign-in that succeeds gives its tries back, so an office behind one address is not slowed.
+		Source: throttle.Rate{Name: "signin/source", Burst: 60, Every: 2 * time.Second},
+		All:    throttle.Rate{Name: "signin/all", Burst: 5000, Every: time.Millisecond},
+		// An account's owner needs one or two codes; each costs the operator money.
+		SendAccount: throttle.Rate{Name: "send/account", Burst: 5, Every: 10 * time.Minute},
+		SendSource:  throttle.Rate{Name: "send/source", Burst: 20, Every: time.Minute},
+		SendAll:     throttle.Rate{Name: "send/all", Burst: 2000, Every: 5 * time.Millisecond},
+		// Ten mistypings are free; then waits that make 100 tries take four days (NIST SP 800-63B-4 section 3.2.2).
+		Password:       throttle.Ladder{Name: "password", Free: 10, Delays: passwordWaits, Stop: 100},
+		DevicePassword: throttle.Ladder{Name: "password/device", Free: 10, Delays: passwordWaits, Stop: 100},
+		// Five tries at one in a million, then waits; new codes and new flows do not reset them.
+		Code: throttle.Ladder{Name: "code", Free: 5, Delays: []time.Duration{15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}, Stop: 100},
+	}
+}
+
+// Begin is a request to start a flow.
+type Begin struct {
+	Identifier string
+	Browser    secret.Token
+	Client     Client
+	Handles    []secret.Token // remembered-device handles the browser holds
+}
+
+// Started is a new flow.
+type Started struct {
+	Flow      secret.Token
+	Nonce     string
+	ExpiresAt time.Time
+}
+
+// Begin starts a flow for whoever the identifier names, if anyone. Nothing in the result, the
+// rows written or the work done depends on whether anyone does.
+func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
+	ident, err := account.Parse(b.Identifier)
+	if err != nil {
+		return Started{}, err
+	}
+	handle := secret.NewToken(FlowPrefix)
+	f := flow{ID: uuid.Must(uuid.NewV7()).String(), Step: StepPassword, Nonce: newNonce()}
+	limited := false
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		who, err := s.Accounts.Find(ctx, tx, ident)
+		if err != nil {
+			return err
+		}
+		f.Account, f.Barred, f.ExpiresAt = who.ID, who.State != account.Active, tx.Now().Add(s.FlowTTL)
+		f.Subject = s.subject(who, ident)
+		_, known, err := s.Devices.Holds(ctx, tx, who.ID, b.Handles)
+		if err != nil {
+			return err
+		}
+		if !known { // a limit never locks the owner's remembered device out
+			if ok, err := s.admitStep(ctx, tx, b.Client); err != nil || !ok {
+				limited = true
+				return err
+			}
+		}
+		return put(ctx, tx, f, s.digest(handle), s.digest(b.Browser))
+	})
+	if err != nil {
+		return Started{}, err
+	}
+	if limited {
+		return Started{}, tooMany()
+	}
+	return Started{Flow: handle, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt}, nil
+}
+
+// At says where a flow stands.
+func (s *Service) At(ctx context.Context, ref Ref) (next Next, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.find(ctx, tx, ref)
+		if err != nil {
+			return err
+		}
+		next, err = s.next(ctx, tx, f)
+		return err
+	})
+	return next, err
+}
+
+// Prune deletes a bounded number of flows that have expired.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+
+// next describes a flow's step.
+func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {
+	n := Next{Step: f.Step, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt}
+	if f.Step != StepSecond {
+		return n, nil
+	}
+	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	if err != nil {
+		return Next{}, err
+	}
+	n.Ways = ways(addresses)
+	sent, resend, ok, err := s.Codes.State(ctx, tx, f.ID)
+	if ok {
+		n.Sent, n.ResendAt = factor.Way(sent), resend
+	}
+	return n, err
+}
+
+// ways are what the second door offers. An account without any verified address is offered
+// e-mail like everybody else, and nothing is sent.
+func ways(addresses []account.Address) []factor.Way {
+	if w := factor.Ways(addresses); len(w) > 0 {
+		return w
+	}
+	return []factor.Way{factor.Email}
+}
+
+// find loads a flow that is under way. Expired, finished, foreign, truncated and invented
+// handles are all the same to the caller.
+func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref Ref) (flow, error) {
+	if !ref.Flow.WellFormed(FlowPrefix) {
+		return flow{}, gone()
+	}
+	f, ok, err := byHandle(ctx, tx, s.digest(ref.Flow), s.digest(ref.Browser))
+	if err != nil {
+		return flow{}, err
+	}
+	if !ok || f.Step == StepDone {
+		return flow{}, gone()
+	}
+	return f, nil
+}
+
+// findAt loads a flow that stands at the step.
+func (s *Service) findAt(ctx context.Context, tx *sqldb.Tx, ref Ref, step Step) (flow, error) {
+	f, err := s.find(ctx, tx, ref)
+	if err == nil && f.Step != step {
+		err = fault.New(fault.Conflict, "step_out_of_order", errors.New("the flow stands at "+string(f.Step)))
+	}
+	return f, err
+}
+
+// advance moves a flow on, if it still stands where it was read: of two requests at once one moves it.
+func (s *Service) advance(ctx context.Context, tx *sqldb.Tx, f *flow, to Step) error {
+	from := f.Step
+	f.Step, f.Nonce, f.ExpiresAt = to, newNonce(), tx.Now().Add(s.FlowTTL)
+	moved, err := move(ctx, tx, *f, from)
+	if err == nil && !moved {
+		err = fault.New(fault.Conflict, "step_out_of_order", errors.New("another request moved the flow"))
+	}
+	return err
+}
+
+// admitStep takes one try per source and over all.
+func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, error) {
+	if ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.Source, c.Source); err != nil || !ok {
+		return false, err
+	}
+	return s.Throttle.Take(ctx, tx, s.Limits.All, "")
+}
+
+// subject is what limits count by: the account, whichever of its identifiers was used, or the
+// name of somebody who does not exist.
+func (s *Service) subject(who account.Account, ident account.Identifier) []byte {
+	if who.State == account.Decoy {
+		return s.Ring.Index("signin/subject/name", string(ident.Kind())+"\x00"+ident.Normal())
+	}
+	return s.Ring.Index("signin/subject/account", string(who.ID))
+}
+
+func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("signin", t) }
+
+// newNonce is 128 random bits or more: never repeated, and no secret.
+func newNonce() string { return rand.Text() }
+
+func gone() error {
+	return fault.New(fault.Gone, "flow_ended", errors.New("no such flow in this browser, or it is over"))
+}
+
+func tooMany() error {
+	return fault.Later(fault.TooMany, "too_many_attempts", time.Minute, errors.New("over a limit"))
+}

@@ -1,0 +1,179 @@
+// Package testkit gives tests a whole sign-in machine, and a whole server, on a real database.
+package testkit
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/x509"
+	"net/netip"
+	"testing"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/keyring"
+	"countersign/internal/message"
+	"countersign/internal/onetime"
+	"countersign/internal/outbox"
+	"countersign/internal/password"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/profile"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/throttle"
+)
+
+// Password is the password of every account that Machine.Account makes.
+const Password = "orbit lantern meadow 42"
+
+// Origin is the site's scheme and host in tests.
+const Origin = "https://id.example.com"
+
+// Machine is one node's sign-in machine on a database, with passwords hashed at a token cost.
+type Machine struct {
+	*signin.Service
+
+	Profile *profile.Service
+	Client  signin.Client
+	t       testing.TB
+}
+
+// Ring returns a ring with one random key. Nodes on one database share it.
+func Ring(t testing.TB) *keyring.Ring {
+	t.Helper()
+	roots, err := keyring.Parse(keyring.Generate())
+	if err != nil {
+		t.Fatal(err)
+	}
+	ring, err := keyring.New(roots)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return ring
+}
+
+// NewMachine wires a node.
+func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
+	t.Helper()
+	passwords, err := password.New(password.Options{
+		DB: db, Ring: ring, WeakForTests: true, MaxWait: time.Minute,
+		Params: password.Params{MemoryKiB: 64, Time: 1, Lanes: 1},
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	accounts := &account.Service{DB: db, Ring: ring}
+	if err := accounts.EnsureDecoys(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	p := signin.Parts{
+		DB: db, Ring: ring, Audit: &audit.Log{Ring: ring}, Outbox: &outbox.Box{DB: db, Ring: ring},
+		Throttle: &throttle.Service{Ring: ring}, Accounts: accounts, Passwords: passwords,
+		Codes:   &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
+		Devices: &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
+		Sessions: &session.Service{
+			DB: db, Ring: ring, Accounts: accounts,
+			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
+		},
+	}
+	return &Machine{
+		Service: &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example"},
+		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions},
+		Client:  signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		t:       t,
+	}
+}
+
+// Account makes an account that signs in with any of the names, each verified, with Password.
+func (m *Machine) Account(names ...string) account.ID {
+	m.t.Helper()
+	id := m.Bare(names...)
+	if err := m.Passwords.Set(m.t.Context(), id, Password, nil); err != nil {
+		m.t.Fatal(err)
+	}
+	return id
+}
+
+// Bare makes an account without a password.
+func (m *Machine) Bare(names ...string) (id account.ID) {
+	m.t.Helper()
+	n := account.New{Language: "en"}
+	for _, name := range names {
+		ident, err := account.Parse(name)
+		if err != nil {
+			m.t.Fatal(err)
+		}
+		reachable := ident.Kind() != account.Username
+		n.Identifiers = append(n.Identifiers, account.NewIdentifier{Identifier: ident, SignsIn: true, Verified: reachable, Notices: reachable, Recovers: reachable})
+	}
+	err := m.DB.Write(m.t.Context(), func(tx *sqldb.Tx) (err error) {
+		id, err = m.Accounts.Create(m.t.Context(), tx, n)
+		return err
+	})
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return id
+}
+
+// Letters takes what is waiting in the outbox, as a courier would.
+func (m *Machine) Letters(ch message.Channel) []outbox.Claimed {
+	m.t.Helper()
+	letters, err := m.Outbox.Claim(context.Background(), ch, 100, time.Minute)
+	if err != nil {
+		m.t.Fatal(err)
+	}
+	return letters
+}
+
+// LastCode takes the newest code waiting in the outbox. It is empty if none waits.
+func (m *Machine) LastCode(ch message.Channel) secret.Token {
+	m.t.Helper()
+	var code string
+	for _, l := range m.Letters(ch) {
+		if l.Kind == message.SigninCode && !l.Withhold {
+			code = l.Params["code"]
+		}
+	}
+	return secret.Of(code)
+}
+
+// Key is a device's key pair.
+type Key struct{ private *ecdsa.PrivateKey }
+
+// NewKey makes a P-256 key, as a browser does.
+func NewKey(t testing.TB) Key {
+	t.Helper()
+	k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Key{k}
+}
+
+// Public is the key's SubjectPublicKeyInfo.
+func (k Key) Public() []byte {
+	spki, err := x509.MarshalPKIXPublicKey(&k.private.PublicKey)
+	if err != nil {
+		panic(err) // a P-256 key always marshals
+	}
+	return spki
+}
+
+// Sign signs the statement for a purpose over a flow's nonce, as r and s.
+func (k Key) Sign(purpose, origin, nonce string) []byte {
+	sum := sha256.Sum256(device.Statement(purpose, origin, nonce))
+	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	if err != nil {
+		panic(err) // crypto/rand never fails
+	}
+	sig := make([]byte, 64)
+	r.FillBytes(sig[:32])
+	s.FillBytes(sig[32:])
+	return sig
+}

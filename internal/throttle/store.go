@@ -1,0 +1,82 @@
+package throttle
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"time"
+
+	"countersign/internal/platform/sqldb"
+)
+
+// take is GCRA in one statement: the row holds the theoretical arrival time, and the update
+// happens only if that is not further ahead than the burst allows.
+func take(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) (bool, error) {
+	now, every := tx.Now().UnixMilli(), r.Every.Milliseconds()
+	var tat int64
+	err := tx.QueryRow(ctx, `
+		INSERT INTO throttle_bucket (key, tat, expires_at) VALUES ($1, $5, $5)
+		ON CONFLICT (key) DO UPDATE SET
+			tat        = CASE WHEN throttle_bucket.tat > $2 THEN throttle_bucket.tat ELSE $2 END + $3,
+			expires_at = CASE WHEN throttle_bucket.tat > $2 THEN throttle_bucket.tat ELSE $2 END + $3
+		WHERE throttle_bucket.tat - $2 <= $4
+		RETURNING tat`,
+		key, now, every, every*int64(r.Burst-1), now+every).Scan(&tat)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func give(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_bucket SET tat = tat - $2 WHERE key = $1`, key, r.Every.Milliseconds())
+	return err
+}
+
+// keepFailures is how long a count outlives the last failure: consecutive failures do not
+// become harmless by waiting a day between them.
+const keepFailures = 30 * 24 * time.Hour
+
+// attempt counts and decides in one statement: of any number of parallel tries each is counted
+// once, and those past the ladder's step find not_before in the future.
+func attempt(ctx context.Context, tx *sqldb.Tx, key []byte, l Ladder) (bool, error) {
+	now := tx.Now()
+	var failures int
+	err := tx.QueryRow(ctx, `
+		INSERT INTO throttle_failure (key, failures, not_before, expires_at) VALUES ($1, 1, $2, $3)
+		ON CONFLICT (key) DO UPDATE SET
+			failures   = throttle_failure.failures + 1,
+			not_before = $2 + `+l.delaySQL()+`,
+			expires_at = $3
+		WHERE throttle_failure.not_before <= $2 AND throttle_failure.failures < $4
+		RETURNING failures`,
+		key, now.UnixMilli(), now.Add(keepFailures).UnixMilli(), l.Stop).Scan(&failures)
+	if errors.Is(err, sql.ErrNoRows) {
+		return false, nil
+	}
+	return err == nil, err
+}
+
+func forgive(ctx context.Context, tx *sqldb.Tx, key []byte) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = failures - 1 WHERE key = $1 AND failures > 0`, key)
+	return err
+}
+
+func clearFailures(ctx context.Context, tx *sqldb.Tx, key []byte) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = 0, not_before = 0 WHERE key = $1`, key)
+	return err
+}
+
+// pruneBatch bounds one pass, so that pruning never holds SQLite's one writer for long.
+const pruneBatch = 500
+
+func prune(ctx context.Context, tx *sqldb.Tx) error {
+	for _, table := range []string{"throttle_bucket", "throttle_failure"} {
+		_, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE key IN
+			(SELECT key FROM `+table+` WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), pruneBatch)
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,239 @@
+package web
+
+import (
+	"crypto/rand"
+	"encoding/hex"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"runtime/debug"
+	"strings"
+	"time"
+)
+
+// MaxBody is the most bytes a request body may have.
+const MaxBody = 64 << 10
+
+// HealthPath is answered whatever the Host header says, because load balancers ask by address.
+const HealthPath = "/healthz"
+
+// Front is the outermost handler: what every request passes and every answer carries.
+// Log, Mux, PublicURL and Now are required.
+type Front struct {
+	Log *slog.Logger
+	Mux *http.ServeMux
+	// PublicURL is the one base of every link and the one host that is served.
+	PublicURL *url.URL
+	// InternalHosts are further Host values under which applications reach /api/.
+	InternalHosts []string
+	// Page renders a failure for a person. Without it everybody gets problem+json.
+	Page func(w http.ResponseWriter, r *http.Request, a Answer)
+	// Metrics may be nil.
+	Metrics *Metrics
+	Now     func() time.Time
+
+	sameSite http.CrossOriginProtection
+}
+
+// response is what handlers below a Front write to.
+type response struct {
+	http.ResponseWriter
+	front    *Front
+	request  *http.Request
+	fixed    [10]string // the values of the headers every answer carries, in one allocation with the rest
+	status   int
+	bytes    int64
+	unrouted bool   // the mux found no handler and is writing its own words, which are dropped
+	code     string // of the failure that was answered
+}
+
+// id is the request's id; it is a header too.
+func (w *response) id() string { return w.fixed[0] }
+
+// Unwrap serves http.ResponseController.
+func (w *response) Unwrap() http.ResponseWriter { return w.ResponseWriter }
+
+// WriteHeader notes the status.
+func (w *response) WriteHeader(status int) {
+	if w.status != 0 && w.status != http.StatusEarlyHints {
+		return
+	}
+	if w.request.Pattern == "" && w.code == "" && (status == http.StatusNotFound || status == http.StatusMethodNotAllowed) {
+		w.unrouted = true
+		return
+	}
+	w.status = status
+	w.ResponseWriter.WriteHeader(status)
+}
+
+// Write counts the bytes.
+func (w *response) Write(b []byte) (int, error) {
+	if w.unrouted {
+		return len(b), nil
+	}
+	if w.status == 0 {
+		w.status = http.StatusOK
+	}
+	n, err := w.ResponseWriter.Write(b)
+	w.bytes += int64(n)
+	return n, err
+}
+
+func responseOf(w http.ResponseWriter) *response {
+	for {
+		switch v := w.(type) {
+		case *response:
+			return v
+		case interface{ Unwrap() http.ResponseWriter }:
+			w = v.Unwrap()
+		default:
+			return nil
+		}
+	}
+}
+
+// RequestID returns the id under which the log knows the request that w answers.
+func RequestID(w http.ResponseWriter) string {
+	if res := responseOf(w); res != nil {
+		return res.id()
+	}
+	return ""
+}
+
+// ServeHTTP implements http.Handler.
+func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	began := f.Now()
+	res := &response{ResponseWriter: w, front: f, request: r}
+	var raw [8]byte
+	_, _ = rand.Read(raw[:]) // never fails
+	res.fixed[0] = hex.EncodeToString(raw[:])
+	defer f.finish(res, r, began)
+	f.setHeaders(res, r)
+	if err := f.admit(w, r); err != nil {
+		fail(f.Log, res, r, err)
+		return
+	}
+	f.Mux.ServeHTTP(res, r)
+	if res.unrouted {
+		res.unrouted = false
+		fail(f.Log, res, r, unrouted(res.Header()))
+	}
+}
+
+// unrouted says what the mux wanted to say, in our form. The mux has set Allow if only the method is wrong.
+func unrouted(h http.Header) error {
+	h.Del("Content-Type")
+	if allow := h.Get("Allow"); allow != "" {
+		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", allow: allow}
+	}
+	return Refuse(http.StatusNotFound, "not_found")
+}
+
+// finish is the last resort: it answers a panic, and logs and counts every request. It runs deferred.
+func (f *Front) finish(res *response, r *http.Request, began time.Time) {
+	if p := recover(); p != nil {
+		f.panicked(res, r, p)
+	}
+	took := f.Now().Sub(began)
+	status := res.status
+	if status == 0 {
+		status = http.StatusOK
+	}
+	route := r.Pattern
+	if route == "" {
+		route = "unmatched"
+	}
+	// No address, no query, no agent, no raw path: nothing here says who asked.
+	f.Log.LogAttrs(r.Context(), slog.LevelInfo, "request",
+		slog.String("request_id", res.id()),
+		slog.String("method", method(r.Method)),
+		slog.String("route", route),
+		slog.Int("status", status),
+		slog.Float64("ms", float64(took.Microseconds())/1000),
+		slog.Int64("bytes", res.bytes))
+	f.Metrics.request(route, status, took)
+}
+
+func (f *Front) panicked(res *response, r *http.Request, p any) {
+	if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
+		panic(p) // net/http's own way of dropping a connection
+	}
+	a := Answer{Status: http.StatusInternalServerError, Code: "internal", RequestID: res.id()}
+	f.Log.LogAttrs(r.Context(), slog.LevelError, "panic",
+		slog.String("request_id", a.RequestID),
+		slog.Any("panic", p),
+		slog.String("stack", string(debug.Stack())))
+	if res.status == 0 {
+		res.code = a.Code
+		writeProblemOrPage(f, res, r, a)
+	}
+}
+
+// writeProblemOrPage answers a panic. The page may be what panicked, so it gets one chance only.
+func writeProblemOrPage(f *Front, res *response, r *http.Request, a Answer) {
+	defer func() {
+		if recover() != nil && res.status == 0 {
+			writeProblem(res, a)
+		}
+	}()
+	f.answer(res, r, a)
+}
+
+// admit refuses what no handler should see.
+func (f *Front) admit(w http.ResponseWriter, r *http.Request) error {
+	switch r.Method {
+	case http.MethodTrace, http.MethodConnect:
+		return Refuse(http.StatusMethodNotAllowed, "method_not_allowed")
+	}
+	if !f.serves(r) {
+		return Refuse(http.StatusMisdirectedRequest, "host_unknown")
+	}
+	if r.ContentLength > MaxBody {
+		return Refuse(http.StatusRequestEntityTooLarge, "body_too_large")
+	}
+	if r.ContentLength != 0 {
+		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+	}
+	if err := f.sameSite.Check(r); err != nil {
+		return Refuse(http.StatusForbidden, "cross_site")
+	}
+	return nil
+}
+
+// serves reports whether the Host header names us. Nothing is ever built from it, and yet a foreign
+// name means a rebinding attack or a proxy that sends us somebody else's requests.
+func (f *Front) serves(r *http.Request) bool {
+	if sameHost(r.Host, f.PublicURL) || r.URL.Path == HealthPath {
+		return true
+	}
+	if strings.HasPrefix(r.URL.Path, "/api/") {
+		for _, h := range f.InternalHosts {
+			if strings.EqualFold(r.Host, h) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+func sameHost(host string, public *url.URL) bool {
+	if strings.EqualFold(host, public.Host) {
+		return true
+	}
+	port := ":80"
+	if public.Scheme == "https" {
+		port = ":443"
+	}
+	return public.Port() == "" && strings.EqualFold(host, public.Host+port)
+}
+
+// method keeps whatever a stranger put there out of the log and out of the labels.
+func method(m string) string {
+	switch m {
+	case http.MethodGet, http.MethodHead, http.MethodPost, http.MethodPut, http.MethodPatch,
+		http.MethodDelete, http.MethodOptions, http.MethodTrace, http.MethodConnect:
+		return m
+	}
+	return "other"
+}

@@ -1,0 +1,54 @@
+package web
+
+import "net/http"
+
+// pagePolicy lets a page use what this server itself serves, and nothing else.
+const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; font-src 'self'; " +
+	"connect-src 'self'; manifest-src 'self'; form-action 'self'; base-uri 'none'; object-src 'none'; " +
+	"frame-ancestors 'none'; report-uri " + ReportPath
+
+// apiPolicy keeps an API answer that somebody opens in a browser inert.
+const apiPolicy = "default-src 'none'; base-uri 'none'; object-src 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
+
+const permissions = "accelerometer=(), bluetooth=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), " +
+	"magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), serial=(), usb=(), " +
+	"publickey-credentials-get=(self), publickey-credentials-create=(self), otp-credentials=(self)"
+
+// setHeaders writes what every answer carries (requirements .*, A-14.3.2). A handler may
+// replace Cache-Control for files that are the same for everybody.
+func (f *Front) setHeaders(res *response, r *http.Request) {
+	h, n := res.Header(), 0
+	set := func(name, value string) {
+		res.fixed[n] = value
+		h[name] = res.fixed[n : n+1 : n+1]
+		n++
+	}
+	set("X-Request-Id", res.id())
+	set("Cache-Control", "no-store")
+	set("X-Content-Type-Options", "nosniff")
+	// Not no-referrer: with it a browser sends "Origin: null" over plain http and our own forms are refused.
+	set("Referrer-Policy", "same-origin")
+	set("Cross-Origin-Resource-Policy", "same-origin")
+	set("X-Robots-Tag", "noindex")
+	if f.PublicURL.Scheme == "https" {
+		set("Strict-Transport-Security", "max-age=63072000; includeSubDomains")
+	}
+	if forApplication(r) {
+		set("Content-Security-Policy", apiPolicy)
+		return
+	}
+	set("Content-Security-Policy", pagePolicy)
+	set("Cross-Origin-Opener-Policy", "same-origin")
+	set("Permissions-Policy", permissions)
+}
+
+// ReportPath is where browsers report what the content security policy stopped.
+const ReportPath = "/reports/csp"
+
+// MountReports counts policy reports. They are not read: whoever writes one could write anything.
+func MountReports(mux *http.ServeMux, m *Metrics) {
+	mux.HandleFunc("POST "+ReportPath, func(w http.ResponseWriter, _ *http.Request) {
+		m.report()
+		w.WriteHeader(http.StatusNoContent)
+	})
+}

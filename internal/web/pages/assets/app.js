@@ -1,0 +1,200 @@
+// What a form cannot do alone. Every page works without this file; whatever fails here, the form
+// goes out as it would have without it.
+
+const STORE = "keys";
+const KEY = "device";
+
+// database opens the one store that holds the device's key.
+function database() {
+  return new Promise((resolve, reject) => {
+    const request = indexedDB.open("countersign", 1);
+    request.onupgradeneeded = () => request.result.createObjectStore(STORE);
+    request.onsuccess = () => resolve(request.result);
+    request.onerror = request.onblocked = () => reject(request.error);
+  });
+}
+
+async function inStore(mode, act) {
+  const db = await database();
+  try {
+    return await new Promise((resolve, reject) => {
+      const change = db.transaction(STORE, mode);
+      const request = act(change.objectStore(STORE));
+      change.oncomplete = () => resolve(request.result);
+      change.onerror = change.onabort = () => reject(change.error);
+    });
+  } finally {
+    db.close();
+  }
+}
+
+const readKey = () => inStore("readonly", (store) => store.get(KEY));
+
+// makeKey returns the device's key pair. Two tabs at once agree on one: add fails for the second.
+async function makeKey() {
+  const kept = await readKey();
+  if (kept) return kept;
+  const made = await crypto.subtle.generateKey({ name: "ECDSA", namedCurve: "P-256" }, false, ["sign", "verify"]);
+  try {
+    await inStore("readwrite", (store) => store.add(made, KEY));
+  } catch {
+    // the other tab was first
+  }
+  return readKey();
+}
+
+const canKeepKeys = () => Boolean(window.isSecureContext && globalThis.crypto?.subtle && globalThis.indexedDB);
+
+function base64url(buffer) {
+  return btoa(String.fromCharCode(...new Uint8Array(buffer))).replaceAll("+", "-").replaceAll("/", "_").replaceAll("=", "");
+}
+
+// sign proves the key for this flow and this origin. WebCrypto gives r and s, 64 bytes.
+async function sign(pair, purpose, form) {
+  const statement = ["countersign-device-v1", purpose, form.dataset.origin, form.dataset.nonce].join("\n");
+  const bytes = new TextEncoder().encode(statement);
+  return base64url(await crypto.subtle.sign({ name: "ECDSA", hash: "SHA-256" }, pair.privateKey, bytes));
+}
+
+const atMost = (ms, work) => Promise.race([work, new Promise((_, reject) => setTimeout(reject, ms, new Error("late")))]);
+
+// recognise answers the device page at once, with a proof if there is a key.
+async function recognise(form) {
+  try {
+    const pair = canKeepKeys() && (await atMost(3000, readKey()));
+    if (pair) form.elements.signature.value = await sign(pair, "recognise", form);
+  } catch {
+    // no proof: the server asks for a code
+  }
+  form.submit();
+}
+
+// remember adds the key to the code form when the box is ticked.
+function remember(form) {
+  form.querySelector(canKeepKeys() ? "[data-remember]" : "[data-cannot-remember]").hidden = false;
+  form.addEventListener("submit", async (event) => {
+    if (!form.elements.remember.checked || !canKeepKeys()) return;
+    event.preventDefault();
+    if (form.dataset.going) return;
+    form.dataset.going = "yes";
+    try {
+      const pair = await atMost(5000, makeKey());
+      const signature = await sign(pair, "remember", form);
+      form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
+      form.elements.signature.value = signature;
+    } catch {
+      form.elements.public_key.value = form.elements.signature.value = "";
+    }
+    form.submit();
+  });
+}
+
+// fromText offers to fill in a code that has just come by text message, where the browser can.
+async function fromText(form) {
+  if (form.dataset.code !== "sms" || !("OTPCredential" in window)) return;
+  const stop = new AbortController();
+  form.addEventListener("submit", () => stop.abort());
+  window.addEventListener("pagehide", () => stop.abort());
+  try {
+    const found = await navigator.credentials.get({ otp: { transport: ["sms"] }, signal: stop.signal });
+    if (found?.code && !form.elements.code.value) form.elements.code.value = found.code;
+  } catch {
+    // refused, stopped, or nothing came: it can be typed
+  }
+}
+
+// countDown holds the button back until another code may be sent.
+function countDown(button) {
+  const words = button.textContent;
+  const until = Date.now() + Number(button.dataset.wait) * 1000;
+  const tick = () => {
+    const left = Math.ceil((until - Date.now()) / 1000);
+    button.disabled = left > 0;
+    button.textContent = left > 0 ? button.dataset.waitWords.replace("{seconds}", left) : words;
+    if (left > 0) setTimeout(tick, 1000);
+  };
+  tick();
+}
+
+function reveal(button) {
+  const field = document.getElementById(button.dataset.reveal);
+  const set = (shown) => {
+    field.type = shown ? "text" : "password";
+    button.setAttribute("aria-pressed", String(shown));
+  };
+  button.hidden = false;
+  button.addEventListener("click", () => {
+    set(field.type === "password");
+    field.focus();
+  });
+  field.form.addEventListener("submit", () => set(false)); // or the browser keeps it among typed texts
+}
+
+// signIn keeps the name in its field when the sign-in is refused. The server never sends it back.
+function signIn(form) {
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (form.dataset.going) return;
+    form.dataset.going = "yes";
+    const name = form.elements.username.value;
+    const sent = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => null);
+    if (!sent) return form.submit();
+    if (sent.redirected) return location.assign(sent.url);
+    const answer = new DOMParser().parseFromString(await sent.text(), "text/html");
+    const main = answer.querySelector("main");
+    if (!main) return form.submit();
+    document.title = answer.title;
+    document.querySelector("main").replaceWith(main);
+    enhance(main);
+    const again = document.getElementById("username");
+    if (again) again.value = name;
+    document.querySelector("#problem, main").focus();
+  });
+}
+
+function copy(button) {
+  const words = button.textContent;
+  button.hidden = !navigator.clipboard;
+  button.addEventListener("click", async () => {
+    await navigator.clipboard.writeText(button.dataset.copy).catch(() => null);
+    button.textContent = button.dataset.copied;
+    setTimeout(() => (button.textContent = words), 2000);
+  });
+}
+
+// watch fetches the demo's inbox while somebody looks at it, and changes it only when a message has come.
+function watch() {
+  setInterval(async () => {
+    if (document.hidden) return;
+    const answer = await fetch(location.href).then((r) => (r.ok ? r.text() : ""), () => "");
+    const fresh = new DOMParser().parseFromString(answer, "text/html").querySelector("[data-inbox]");
+    const shown = document.querySelector("[data-inbox]");
+    if (!fresh || fresh.dataset.version === shown.dataset.version) return;
+    shown.dataset.version = fresh.dataset.version;
+    const feeds = fresh.querySelectorAll(".feed");
+    shown.querySelectorAll(".feed").forEach((feed, i) => feed.replaceChildren(...feeds[i].childNodes));
+    enhance(shown);
+  }, 2000);
+}
+
+// localTime shows the reader's own time in place of UTC.
+function localTime(time) {
+  const words = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
+  time.textContent = words.format(new Date(time.dateTime));
+}
+
+function enhance(root) {
+  const each = (selector, act) => root.querySelectorAll(selector).forEach(act);
+  each("time", localTime);
+  each("[data-reveal]", reveal);
+  each("[data-copy]", copy);
+  each("[data-wait]", countDown);
+  each("[data-signin]", signIn);
+  each("[data-recognise]", recognise);
+  each("[data-code]", remember);
+  each("[data-code]", fromText);
+}
+
+enhance(document);
+window.addEventListener("pageshow", (event) => event.persisted && location.reload()); // never a page of before
+if (document.querySelector("[data-inbox]")) watch();

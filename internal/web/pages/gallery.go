@@ -1,0 +1,136 @@
+package pages
+
+import (
+	"io"
+	"net/http"
+	"time"
+
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/session"
+	"countersign/internal/web"
+)
+
+// Shot is one page in one state, with made-up data.
+type Shot struct {
+	Name  string
+	Write func(w io.Writer, lang string) error
+}
+
+// Gallery is every page in every state. It needs no database: looking at the pages is how they are judged.
+func (p *Pages) Gallery() []Shot {
+	shots := append(p.signInShots(), p.codeShots()...)
+	shots = append(shots, p.homeShots()...)
+	shots = append(shots, p.noticeShots()...)
+	return append(shots, p.demoShots()...)
+}
+
+func (p *Pages) shot(name, title string, page func(frame) view) Shot {
+	return Shot{Name: name, Write: func(w io.Writer, lang string) error { return p.render(w, page(p.frame(lang, title))) }}
+}
+
+func (p *Pages) signInShots() []Shot {
+	return []Shot{
+		p.shot("signin", "signin_title", func(f frame) view { return signInView{f} }),
+		p.shot("signin-refused", "signin_title", func(f frame) view { return signInView{f.fails(f.say("signin_refused"))} }),
+		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{f.fails(f.say("signin_missing"))} }),
+		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{f.flash("signed-out")} }),
+		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{f.flash("all-ended")} }),
+		p.shot("device", "device_title", func(f frame) view {
+			return deviceView{frame: f, Flow: "/signin/example", Nonce: "example", Origin: p.options.Origin}
+		}),
+	}
+}
+
+func (p *Pages) codeShots() []Shot {
+	both := []factor.Way{factor.SMS, factor.Email}
+	page := func(f frame, pause time.Duration, went factor.Way, all ...factor.Way) view {
+		return codeView{
+			frame: f, Submit: "/signin/example/code", Resend: "/signin/example/send", Nonce: "example",
+			Origin: p.options.Origin, RememberDays: p.options.RememberDays, NoMore: pause < 0,
+		}.ways(all, went, max(pause, 0))
+	}
+	return []Shot{
+		p.shot("code-sms", "code_title", func(f frame) view { return page(f, 0, factor.SMS, both...) }),
+		p.shot("code-email", "code_title", func(f frame) view { return page(f, 0, factor.Email, both...) }),
+		p.shot("code-one-way", "code_title", func(f frame) view { return page(f, 0, factor.Email, factor.Email) }),
+		p.shot("code-sms-only", "code_title", func(f frame) view { return page(f, 0, factor.SMS, factor.SMS) }),
+		p.shot("code-no-way-yet", "code_title", func(f frame) view { return page(f, 0, "", both...) }),
+		p.shot("code-sent", "code_title", func(f frame) view { return page(f.flash("code-sent"), 30*time.Second, factor.SMS, both...) }),
+		p.shot("code-too-soon", "code_title", func(f frame) view {
+			return page(f.fails(f.say("code_too_soon", "wait", f.span(24*time.Second))), 24*time.Second, factor.SMS, both...)
+		}),
+		p.shot("code-no-more", "code_title", func(f frame) view { return page(f, -1, factor.SMS, both...) }),
+		p.shot("code-refused", "code_title", func(f frame) view { return page(f.fails(f.say("code_refused")), 0, factor.SMS, both...) }),
+		p.shot("code-missing", "code_title", func(f frame) view { return page(f.fails(f.say("code_missing")), 0, factor.Email, both...) }),
+	}
+}
+
+func (p *Pages) homeShots() []Shot {
+	at := func(day, hour int) time.Time { return time.Date(2026, time.November, day, hour, 12, 0, 0, time.UTC) }
+	mine := session.Session{
+		ID: "1", Device: "1", Name: "Firefox on Linux", Methods: []string{"password", "device"},
+		CreatedAt: at(23, 8), LastSeenAt: at(23, 14),
+	}
+	others := []session.Session{
+		{ID: "2", Name: "Safari on iOS", Methods: []string{"password", "sms"}, CreatedAt: at(20, 19), LastSeenAt: at(22, 7)},
+		mine,
+		{ID: "3", Name: "", Methods: []string{"password", "email"}, CreatedAt: at(2, 11), LastSeenAt: at(3, 9)},
+	}
+	devices := []device.Device{
+		{ID: "1", Name: "Firefox on Linux", CreatedAt: at(1, 9), LastSeenAt: at(23, 8), ExpiresAt: at(31, 9)},
+		{ID: "2", Name: "Chrome on Android", CreatedAt: at(5, 21), LastSeenAt: at(19, 6), ExpiresAt: at(35, 21)},
+	}
+	long := mine
+	long.Name = "AVeryLongNameThatSomebodyGaveToAnAppWithoutAnySpaceInIt0123456789"
+	return []Shot{
+		p.shot("home", "home_title", func(f frame) view { return homePage(f, mine, others, devices) }),
+		p.shot("home-alone", "home_title", func(f frame) view { return homePage(f, mine, []session.Session{mine}, nil) }),
+		p.shot("home-forgotten", "home_title", func(f frame) view {
+			return homePage(f.flash("device-forgotten"), mine, others[:2], devices[:1])
+		}),
+		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),
+	}
+}
+
+func (p *Pages) noticeShots() []Shot {
+	var shots []Shot
+	for _, n := range []struct {
+		name   string
+		answer web.Answer
+	}{
+		{"notice-ended", web.Answer{Status: http.StatusGone}},
+		{"notice-too-many", web.Answer{Status: http.StatusTooManyRequests, RetryAfter: 5 * time.Minute}},
+		{"notice-busy", web.Answer{Status: http.StatusServiceUnavailable, RetryAfter: 30 * time.Second}},
+		{"notice-not-found", web.Answer{Status: http.StatusNotFound}},
+		{"notice-forbidden", web.Answer{Status: http.StatusForbidden}},
+		{"notice-signed-out", web.Answer{Status: http.StatusUnauthorized}},
+		{"notice-form", web.Answer{Status: http.StatusUnprocessableEntity}},
+		{"notice-large", web.Answer{Status: http.StatusRequestEntityTooLarge}},
+		{"notice-internal", web.Answer{Status: http.StatusInternalServerError, RequestID: "0123456789abcdef"}},
+	} {
+		shots = append(shots, Shot{Name: n.name, Write: func(w io.Writer, lang string) error {
+			return p.render(w, p.failure(lang, n.answer))
+		}})
+	}
+	return shots
+}
+
+func (p *Pages) demoShots() []Shot {
+	accounts := []DemoAccount{
+		{Name: "Ada", SignsIn: "ada@demo.invalid", Password: "a made-up password", About: "Codes by text message or e-mail."},
+		{Name: "Grace", SignsIn: "grace", Password: "another made-up password"},
+	}
+	at := time.Date(2026, time.November, 23, 14, 12, 0, 0, time.UTC)
+	messages := []Message{
+		{At: at, Channel: "sms", To: "Ada’s phone", Text: "123456 is your code for Example. Never give it to anyone.\n\n@id.demo.invalid #123456"},
+		{At: at.Add(-time.Minute), Channel: "sms", To: "Ada’s phone", Text: "654321 is your code for Example. Never give it to anyone."},
+		{At: at.Add(time.Second), Channel: "email", To: "ada@demo.invalid", Subject: "A new device signed in", Text: "Firefox on Linux has just signed in to your account.\n\nIf that was you, there is nothing to do."},
+		{At: at.Add(-time.Hour), Channel: "email", To: "grace@demo.invalid", Subject: "Your code", Text: "Your code: 246810\n\nIt works once, for ten minutes."},
+	}
+	return []Shot{
+		p.shot("demo", "demo_title", func(f frame) view { return demoPage(f, accounts) }),
+		p.shot("inbox", "inbox_title", func(f frame) view { return inboxPage(f, messages) }),
+		p.shot("inbox-empty", "inbox_title", func(f frame) view { return inboxPage(f, nil) }),
+	}
+}

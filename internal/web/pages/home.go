@@ -1,0 +1,185 @@
+package pages
+
+import (
+	"context"
+	"log/slog"
+	"net/http"
+	"slices"
+
+	"countersign/internal/account"
+	"countersign/internal/device"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/session"
+	"countersign/internal/web"
+)
+
+// Sessions knows who is signed in where.
+type Sessions interface {
+	Check(context.Context, secret.Token) (session.Session, error)
+	List(context.Context, account.ID) ([]session.Session, error)
+	End(context.Context, account.ID, session.ID) (bool, error)
+	EndOthers(ctx context.Context, id account.ID, keep session.ID) error
+	EndAll(context.Context, account.ID) error
+}
+
+// Devices knows which devices are remembered.
+type Devices interface {
+	List(context.Context, account.ID) ([]device.Device, error)
+	Forget(context.Context, account.ID, device.ID) (bool, error)
+	ForgetAll(context.Context, account.ID) error
+}
+
+// Home is what the signed-in see: where they are signed in and which devices are remembered. All
+// fields are required.
+type Home struct {
+	Pages    *Pages
+	Log      *slog.Logger
+	Sessions Sessions
+	Devices  Devices
+}
+
+// Mount registers the routes; nobody else knows these paths.
+func (h *Home) Mount(mux *http.ServeMux) {
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
+		"GET /{$}":                  h.getHome,
+		"POST /devices/{id}/forget": h.postForget,
+		"POST /devices/forget-all":  h.postForgetAll,
+		"POST /sessions/{id}/end":   h.postEnd,
+		"POST /sessions/end-others": h.postEndOthers,
+		"POST /sessions/end-all":    h.postEndAll,
+		"POST /signout":             h.postSignOut,
+	} {
+		mux.Handle(pattern, web.Handle(h.Log, h.signedIn(handler)))
+	}
+}
+
+// signedIn lets in only whoever has a session, and leads everybody else to the sign-in.
+func (h *Home) signedIn(next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		token := web.Cookie(r, web.SessionCookie)
+		if token.Empty() {
+			return seeOther(w, r, "/signin")
+		}
+		s, err := h.Sessions.Check(r.Context(), token)
+		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
+			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
+			return seeOther(w, r, "/signin")
+		}
+		if err != nil {
+			return err
+		}
+		return next(w, r, s)
+	}
+}
+
+func (h *Home) getHome(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	sessions, err := h.Sessions.List(r.Context(), mine.Account)
+	if err != nil {
+		return err
+	}
+	devices, err := h.Devices.List(r.Context(), mine.Account)
+	if err != nil {
+		return err
+	}
+	f := h.Pages.frame(h.Pages.language(r), "home_title").flash(r.URL.Query().Get("done"))
+	return h.Pages.show(w, http.StatusOK, homePage(f, mine, sessions, devices))
+}
+
+func homePage(f frame, mine session.Session, sessions []session.Session, devices []device.Device) homeView {
+	f.SignedIn, f.Shape = true, "wide"
+	v := homeView{frame: f}
+	for _, s := range sessions {
+		row := sessionRow{
+			ID: s.ID, Name: f.name(s.Name), This: s.ID == mine.ID,
+			Since: f.instant(s.CreatedAt), Seen: f.instant(s.LastSeenAt), Methods: f.methods(s.Methods),
+		}
+		v.Sessions = append(v.Sessions, row)
+		v.OtherSessions = v.OtherSessions || !row.This
+	}
+	slices.SortStableFunc(v.Sessions, func(a, b sessionRow) int { return first(a.This, b.This) })
+	for _, d := range devices {
+		v.Devices = append(v.Devices, deviceRow{
+			ID: string(d.ID), Name: f.name(d.Name), This: mine.Device != "" && d.ID == mine.Device,
+			Since: f.instant(d.CreatedAt), Seen: f.instant(d.LastSeenAt), Until: f.instant(d.ExpiresAt),
+		})
+	}
+	slices.SortStableFunc(v.Devices, func(a, b deviceRow) int { return first(a.This, b.This) })
+	return v
+}
+
+// first puts what is true first.
+func first(a, b bool) int {
+	switch {
+	case a == b:
+		return 0
+	case a:
+		return -1
+	}
+	return 1
+}
+
+// postForget needs no look at whose device it is: Forget takes the account and finds nobody else's.
+func (h *Home) postForget(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	found, err := h.Devices.Forget(r.Context(), mine.Account, device.ID(r.PathValue("id")))
+	if err != nil {
+		return err
+	}
+	return seeOther(w, r, "/?done="+either(found, "device-forgotten", "already-gone"))
+}
+
+func (h *Home) postForgetAll(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	if err := h.Devices.ForgetAll(r.Context(), mine.Account); err != nil {
+		return err
+	}
+	// The cookie stays: it may hold handles of another account, and this one's are worth nothing now.
+	return seeOther(w, r, "/?done=devices-forgotten")
+}
+
+func (h *Home) postEnd(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	id := session.ID(r.PathValue("id"))
+	if id == mine.ID {
+		return h.postSignOut(w, r, mine)
+	}
+	found, err := h.Sessions.End(r.Context(), mine.Account, id)
+	if err != nil {
+		return err
+	}
+	return seeOther(w, r, "/?done="+either(found, "session-ended", "already-gone"))
+}
+
+func (h *Home) postEndOthers(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	if err := h.Sessions.EndOthers(r.Context(), mine.Account, mine.ID); err != nil {
+		return err
+	}
+	return seeOther(w, r, "/?done=others-ended")
+}
+
+func (h *Home) postEndAll(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	if err := h.Sessions.EndAll(r.Context(), mine.Account); err != nil {
+		return err
+	}
+	return leave(w, r, "all-ended")
+}
+
+func (h *Home) postSignOut(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	if _, err := h.Sessions.End(r.Context(), mine.Account, mine.ID); err != nil {
+		return err
+	}
+	return leave(w, r, "signed-out")
+}
+
+// leave clears what the browser keeps of the pages seen, back button included. Cookies and storage
+// as a whole stay, for they hold the remembered device; of the cookies, only the session's goes.
+func leave(w http.ResponseWriter, r *http.Request, done string) error {
+	w.Header().Set("Clear-Site-Data", `"cache"`)
+	web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
+	return seeOther(w, r, "/signin?done="+done)
+}
+
+func either(yes bool, a, b string) string {
+	if yes {
+		return a
+	}
+	return b
+}

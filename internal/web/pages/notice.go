@@ -1,0 +1,62 @@
+package pages
+
+import (
+	"net/http"
+	"time"
+
+	"countersign/internal/web"
+)
+
+// notice is a page that only says something.
+type notice struct {
+	words       string // prefix of its words
+	action, act string // where to go on, and the words for it
+	number      bool   // show the number of the request
+}
+
+// notices are the pages of failures by status, so that no status says more than another about why.
+//
+//nolint:gochecknoglobals // a table that is only read
+var notices = map[int]notice{
+	http.StatusBadRequest:            {words: "form", action: "/", act: "to_start"},
+	http.StatusRequestTimeout:        {words: "form", action: "/", act: "to_start"},
+	http.StatusUnauthorized:          {words: "signedout", action: "/signin", act: "signin_submit"},
+	http.StatusForbidden:             {words: "forbidden", action: "/", act: "to_start"},
+	http.StatusNotFound:              {words: "notfound", action: "/", act: "to_start"},
+	http.StatusMethodNotAllowed:      {words: "notfound", action: "/", act: "to_start"},
+	http.StatusMisdirectedRequest:    {words: "notfound"}, // our own links would lead astray as well
+	http.StatusGone:                  {words: "ended", action: "/signin", act: "ended_action"},
+	http.StatusConflict:              {words: "ended", action: "/signin", act: "ended_action"},
+	http.StatusUnprocessableEntity:   {words: "form", action: "/", act: "to_start"},
+	http.StatusUnsupportedMediaType:  {words: "form", action: "/", act: "to_start"},
+	http.StatusRequestEntityTooLarge: {words: "large", action: "/", act: "to_start"},
+	http.StatusTooManyRequests:       {words: "toomany"},
+	http.StatusServiceUnavailable:    {words: "busy"},
+}
+
+// Failure is the page of a failed request, for web.Front.
+func (p *Pages) Failure(w http.ResponseWriter, r *http.Request, a web.Answer) {
+	if err := p.show(w, a.Status, p.failure(p.language(r), a)); err != nil {
+		panic(err) // the Front logs it and falls back to plain words
+	}
+}
+
+func (p *Pages) failure(lang string, a web.Answer) noticeView {
+	n, ok := notices[a.Status]
+	if !ok {
+		n = notice{words: "internal", action: "/", act: "to_start", number: true}
+	}
+	f := p.frame(lang, n.words+"_title")
+	f.Title = f.say("error_prefix") + " " + f.Title
+	v := noticeView{frame: f, Heading: f.say(n.words + "_title"), Lead: f.say(n.words + "_lead"), Action: n.action}
+	if n.act != "" {
+		v.ActionLabel = f.say(n.act)
+	}
+	if a.RetryAfter > 0 {
+		v.Wait = f.say("toomany_wait", "wait", f.span(max(a.RetryAfter, time.Second)))
+	}
+	if n.number {
+		v.RequestID = a.RequestID
+	}
+	return v
+}

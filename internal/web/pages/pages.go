@@ -1,0 +1,102 @@
+// Package pages is what people see: sign-in, code, home, notices, and the demo's inbox.
+//
+// A page is one struct (views.go), one template and no logic in it. All words stand in words/, once
+// per language. Every page works without JavaScript; assets/app.js adds only what a form cannot do,
+// such as proving the key of a remembered device. Nothing that was typed is ever sent back.
+package pages
+
+import (
+	"bytes"
+	"embed"
+	"fmt"
+	"html/template"
+	"io"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"countersign/internal/web"
+)
+
+//go:embed templates/*.html
+var templateFiles embed.FS
+
+// Options are what the pages know of the installation. Origin and Now are required.
+type Options struct {
+	// Site is the name of what people sign in to; empty leaves it out.
+	Site string
+	// Origin is the configured public origin ("https://id.example"). Devices sign it; it never comes from a request.
+	Origin string
+	// RememberDays is how long a device is remembered, as told to people. 0 means 30.
+	RememberDays int
+	Now          func() time.Time
+}
+
+// Pages renders every page. It is safe for concurrent use.
+type Pages struct {
+	options   Options
+	templates map[string]*template.Template
+	words     map[string]words
+	assets    assets
+}
+
+// New parses all templates and catalogues; a fault in any of them shows here and not at midnight.
+func New(o Options) (*Pages, error) {
+	if o.RememberDays == 0 {
+		o.RememberDays = 30
+	}
+	p := &Pages{options: o, templates: map[string]*template.Template{}}
+	var err error
+	if p.words, err = readWords(); err != nil {
+		return nil, err
+	}
+	if p.assets, err = readAssets(); err != nil {
+		return nil, err
+	}
+	for _, v := range []view{signInView{}, deviceView{}, codeView{}, homeView{}, noticeView{}, demoView{}, inboxView{}} {
+		name := v.template()
+		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
+		if err != nil {
+			return nil, fmt.Errorf("parse page %s: %w", name, err)
+		}
+		p.templates[name] = t
+	}
+	return p, nil
+}
+
+// Mount registers the style sheet, the script and the pictures.
+func (p *Pages) Mount(mux *http.ServeMux, log *slog.Logger) {
+	mux.Handle("GET "+assetRoot+"{hash}/{name}", web.Handle(log, p.assets.serve))
+}
+
+// render writes one page.
+func (p *Pages) render(w io.Writer, v view) error {
+	return p.templates[v.template()].ExecuteTemplate(w, "layout", v)
+}
+
+// show answers with a page. It is rendered to the end first: a fault half-way is an error and not half a page.
+func (p *Pages) show(w http.ResponseWriter, status int, v view) error {
+	var page bytes.Buffer
+	if err := p.render(&page, v); err != nil {
+		return fmt.Errorf("render page %s: %w", v.template(), err)
+	}
+	h := w.Header()
+	h.Set("Content-Type", "text/html; charset=utf-8")
+	h.Set("Cache-Control", "no-store")
+	h.Set("Content-Language", v.language())
+	h.Set("Vary", "Accept-Language")
+	w.WriteHeader(status)
+	_, err := page.WriteTo(w)
+	_ = err // the browser has gone; there is nobody to tell
+	return nil
+}
+
+// frame begins a page in one of our languages.
+func (p *Pages) frame(lang, title string) frame {
+	f := frame{words: p.words[lang], Lang: lang, Dir: "ltr", Site: p.options.Site, Assets: p.assets.base, Shape: "narrow"}
+	f.Title = f.say(title)
+	if f.Site != "" {
+		f.Title += " – " + f.Site
+	}
+	return f
+}

@@ -1,0 +1,320 @@
+package pages
+
+import (
+	"context"
+	"encoding/base64"
+	"log/slog"
+	"net/http"
+	"net/url"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/signin"
+	"countersign/internal/web"
+)
+
+// Flows is the sign-in machine.
+type Flows interface {
+	Begin(context.Context, signin.Begin) (signin.Started, error)
+	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
+	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
+	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
+	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
+	At(context.Context, signin.Ref) (signin.Next, error)
+}
+
+// SignIn is the way in: name and password, device, code. All fields are required.
+//
+// A form that is refused is answered with 422 and the form, never with 401: browsers and password
+// managers act on 401 in ways of their own. Known and unknown names take the same path through here
+// because this package is not told which is which.
+type SignIn struct {
+	Pages    *Pages
+	Log      *slog.Logger
+	Flows    Flows
+	Sessions Sessions
+	Client   func(*http.Request) signin.Client
+}
+
+// Mount registers the routes; nobody else knows these paths.
+//
+// The handle of a flow stands in the path, so that two tabs are two flows and the back button
+// works. It opens nothing without the secret in the browser's cookie.
+func (h *SignIn) Mount(mux *http.ServeMux) {
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET /signin":                h.getSignIn,
+		"POST /signin":               h.postSignIn,
+		"GET /signin/{flow}":         h.getFlow,
+		"POST /signin/{flow}/device": h.postDevice,
+		"POST /signin/{flow}/send":   h.postSend,
+		"POST /signin/{flow}/code":   h.postCode,
+	} {
+		mux.Handle(pattern, web.Handle(h.Log, handler))
+	}
+}
+
+func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
+	if token := web.Cookie(r, web.SessionCookie); !token.Empty() {
+		if _, err := h.Sessions.Check(r.Context(), token); err == nil {
+			return seeOther(w, r, "/")
+		}
+	}
+	f := h.Pages.frame(h.Pages.language(r), "signin_title")
+	return h.Pages.show(w, http.StatusOK, signInView{f.flash(r.URL.Query().Get("done"))})
+}
+
+func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	if form.Get("username") == "" || form.Get("password") == "" {
+		return h.refuseSignIn(w, r, "signin_missing")
+	}
+	ref := signin.Ref{Browser: browser(r)}
+	handles := deviceHandles(r)
+	started, err := h.Flows.Begin(r.Context(), signin.Begin{
+		Identifier: form.Get("username"), Browser: ref.Browser, Client: h.Client(r), Handles: handles,
+	})
+	if f := fault.Of(err); err != nil && f.Kind == fault.Invalid {
+		return h.refuseSignIn(w, r, "signin_refused") // not a name that anyone could have: the same words as for one that nobody has
+	}
+	if err != nil {
+		return err
+	}
+	ref.Flow = started.Flow
+	next, err := h.Flows.Password(r.Context(), ref, h.Client(r), signin.PasswordProof{Password: form.Get("password"), Handles: handles})
+	if err != nil {
+		return err
+	}
+	web.SetCookie(w, web.BrowserCookie, ref.Browser, 0)
+	if next.Refused {
+		return h.refuseSignIn(w, r, "signin_refused")
+	}
+	return h.advance(w, r, ref, next)
+}
+
+func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, key string) error {
+	f := h.Pages.frame(h.Pages.language(r), "signin_title")
+	return h.Pages.show(w, http.StatusUnprocessableEntity, signInView{f.fails(f.say(key))})
+}
+
+// advance leads to wherever the flow stands now.
+func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref, next signin.Next) error {
+	switch next.Step {
+	case signin.StepDone:
+		return h.welcome(w, r, next)
+	case signin.StepSecond:
+		if len(next.Ways) == 0 {
+			return seeOther(w, r, flowPath(ref))
+		}
+		return h.send(w, r, ref, next.Ways[0], "")
+	case signin.StepPassword: // a flow of the API, or one that was refused: a form again
+		return seeOther(w, r, "/signin")
+	case signin.StepDevice:
+	}
+	return seeOther(w, r, flowPath(ref))
+}
+
+// welcome keeps what was won: the session, and the device if it is remembered from now on.
+func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Next) error {
+	if next.Device != nil {
+		keepDevice(w, r, *next.Device, h.Pages.options.Now())
+	}
+	if next.Session != nil {
+		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
+	}
+	return seeOther(w, r, "/")
+}
+
+func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
+	ref := reference(r)
+	next, err := h.Flows.At(r.Context(), ref)
+	if err != nil {
+		return err
+	}
+	lang := h.Pages.language(r)
+	switch next.Step {
+	case signin.StepDevice:
+		return h.Pages.show(w, http.StatusOK, deviceView{
+			frame: h.Pages.frame(lang, "device_title"), Flow: flowPath(ref), Nonce: next.Nonce, Origin: h.Pages.options.Origin,
+		})
+	case signin.StepSecond:
+		f := h.Pages.frame(lang, "code_title").flash(r.URL.Query().Get("done"))
+		return h.Pages.show(w, http.StatusOK, h.codePage(f, r, ref, next))
+	case signin.StepDone:
+		return seeOther(w, r, "/")
+	case signin.StepPassword:
+	}
+	return seeOther(w, r, "/signin")
+}
+
+func (h *SignIn) codePage(f frame, r *http.Request, ref signin.Ref, next signin.Next) codeView {
+	pause := wait(h.Pages.options.Now(), next.ResendAt)
+	v := codeView{
+		frame: f, Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
+		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.options.RememberDays,
+		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
+	}
+	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
+		v.frame = f.fails(f.say("code_too_soon", "wait", f.span(pause)))
+	}
+	return v.ways(next.Ways, next.Sent, pause)
+}
+
+func (h *SignIn) postDevice(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	ref := reference(r)
+	signature, _ := base64.RawURLEncoding.DecodeString(form.Get("signature")) // no proof is not a mistake
+	next, err := h.Flows.Device(r.Context(), ref, h.Client(r), device.Proof{Handles: deviceHandles(r), Signature: signature})
+	if err != nil {
+		return outOfStep(w, r, ref, err)
+	}
+	return h.advance(w, r, ref, next)
+}
+
+func (h *SignIn) postSend(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	return h.send(w, r, reference(r), factor.Way(form.Get("way")), "code-sent")
+}
+
+// send has a code sent and leads to the page where it is typed in, which says so or says how long to wait.
+func (h *SignIn) send(w http.ResponseWriter, r *http.Request, ref signin.Ref, way factor.Way, done string) error {
+	sent, err := h.Flows.Send(r.Context(), ref, h.Client(r), way)
+	if err != nil {
+		return outOfStep(w, r, ref, err)
+	}
+	to := flowPath(ref)
+	switch {
+	case sent.TooSoon:
+		to += "?soon"
+	case done != "":
+		to += "?done=" + done
+	}
+	return seeOther(w, r, to)
+}
+
+func (h *SignIn) postCode(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	ref := reference(r)
+	code := digits(form.Get("code"))
+	if code == "" { // nothing was tried, so nothing is counted
+		next, err := h.Flows.At(r.Context(), ref)
+		if err != nil {
+			return err
+		}
+		return h.refuseCode(w, r, ref, next, "code_missing")
+	}
+	next, err := h.Flows.Code(r.Context(), ref, h.Client(r), signin.CodeProof{
+		Code: secret.Of(code), Remember: enrolment(form), Handles: deviceHandles(r),
+	})
+	if err != nil {
+		return outOfStep(w, r, ref, err)
+	}
+	if next.Refused {
+		return h.refuseCode(w, r, ref, next, "code_refused")
+	}
+	return h.advance(w, r, ref, next)
+}
+
+func (h *SignIn) refuseCode(w http.ResponseWriter, r *http.Request, ref signin.Ref, next signin.Next, key string) error {
+	if next.Step != signin.StepSecond {
+		return seeOther(w, r, flowPath(ref))
+	}
+	f := h.Pages.frame(h.Pages.language(r), "code_title")
+	return h.Pages.show(w, http.StatusUnprocessableEntity, h.codePage(f.fails(f.say(key)), r, ref, next))
+}
+
+// enrolment is the key that a device asks to be remembered by. The script may have failed, or be
+// off: then there is none, and the person is signed in all the same.
+func enrolment(form url.Values) *device.Enrolment {
+	if form.Get("remember") != "on" {
+		return nil
+	}
+	key, keyErr := base64.RawURLEncoding.DecodeString(form.Get("public_key"))
+	signature, sigErr := base64.RawURLEncoding.DecodeString(form.Get("signature"))
+	if keyErr != nil || sigErr != nil || len(key) == 0 || len(signature) == 0 {
+		return nil
+	}
+	return &device.Enrolment{PublicKey: key, Signature: signature}
+}
+
+// outOfStep leads whoever pressed the back button, or pressed twice, to where the flow stands.
+func outOfStep(w http.ResponseWriter, r *http.Request, ref signin.Ref, err error) error {
+	if fault.Of(err).Kind == fault.Conflict {
+		return seeOther(w, r, flowPath(ref))
+	}
+	return err
+}
+
+// reference is the flow in the path together with the browser's own secret.
+func reference(r *http.Request) signin.Ref {
+	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: web.Cookie(r, web.BrowserCookie)}
+}
+
+func flowPath(ref signin.Ref) string { return "/signin/" + url.PathEscape(ref.Flow.Reveal()) }
+
+// browser returns this browser's secret, a new one if it has none. Tabs share it.
+func browser(r *http.Request) secret.Token {
+	if t := web.Cookie(r, web.BrowserCookie); t.WellFormed(signin.BrowserPrefix) {
+		return t
+	}
+	return secret.NewToken(signin.BrowserPrefix)
+}
+
+// digits drops the spaces and hyphens that come along when a code is pasted.
+func digits(code string) string {
+	return strings.Map(func(c rune) rune {
+		if c == '-' || c == '\u2011' || c == '\u2013' || c <= ' ' || c == '\u00a0' || c == '\u2009' || c == '\u202f' {
+			return -1
+		}
+		return c
+	}, code)
+}
+
+// seeOther leads to one of our own pages after a post.
+func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
+	http.Redirect(w, r, to, http.StatusSeeOther)
+	return nil
+}
+
+const (
+	maxHandles  = 4 // accounts remembered in one browser
+	handlesJoin = "."
+)
+
+// deviceHandles are the handles of the accounts this device is remembered for, newest first.
+func deviceHandles(r *http.Request) []secret.Token {
+	var handles []secret.Token
+	for part := range strings.SplitSeq(web.Cookie(r, web.DeviceCookie).Reveal(), handlesJoin) {
+		if part != "" && len(handles) < maxHandles {
+			handles = append(handles, secret.Of(part))
+		}
+	}
+	return handles
+}
+
+// keepDevice puts a handle first, in the place of the one it replaces.
+func keepDevice(w http.ResponseWriter, r *http.Request, d device.Remembered, now time.Time) {
+	kept := []string{d.Handle.Reveal()}
+	for _, old := range deviceHandles(r) {
+		if len(kept) < maxHandles && !old.Equal(d.Replaces) && !slices.Contains(kept, old.Reveal()) {
+			kept = append(kept, old.Reveal())
+		}
+	}
+	web.SetCookie(w, web.DeviceCookie, secret.Of(strings.Join(kept, handlesJoin)), max(d.ExpiresAt.Sub(now), time.Second))
+}

@@ -1,0 +1,203 @@
+package pages
+
+import (
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/internal/factor"
+	"countersign/internal/session"
+)
+
+// view is a page with all it shows.
+type view interface {
+	template() string // file in templates/, without ".html"
+	language() string
+}
+
+// frame is what every page has.
+type frame struct {
+	words
+
+	Lang, Dir string
+	Site      string
+	Assets    string
+	Shape     string // narrow: one card; wide: lists
+	Title     string
+	SignedIn  bool
+	Problem   string // what to put right, in words
+	Flash     string // what has just been done, in words
+}
+
+func (f frame) language() string { return f.Lang }
+
+// fails puts a problem on the page and into its title, where screen readers meet it first.
+func (f frame) fails(problem string) frame {
+	f.Problem = problem
+	f.Title = f.say("error_prefix") + " " + f.Title
+	return f
+}
+
+// flashes are all that a "done" in the query may say: never its own words.
+//
+//nolint:gochecknoglobals // a table that is only read
+var flashes = map[string]string{
+	"code-sent":         "code_sent",
+	"device-forgotten":  "flash_device_forgotten",
+	"devices-forgotten": "flash_devices_forgotten",
+	"session-ended":     "flash_session_ended",
+	"others-ended":      "flash_others_ended",
+	"all-ended":         "flash_all_ended",
+	"signed-out":        "flash_signed_out",
+	"already-gone":      "flash_already_gone",
+}
+
+func (f frame) flash(code string) frame {
+	if key, ok := flashes[code]; ok {
+		f.Flash = f.say(key)
+	}
+	return f
+}
+
+type instant struct{ Machine, Words string }
+
+// signInView has no field for what was typed.
+type signInView struct{ frame }
+
+func (signInView) template() string { return "signin" }
+
+type deviceView struct {
+	frame
+
+	Flow          string // path of the flow
+	Nonce, Origin string // what the device signs
+}
+
+func (deviceView) template() string { return "device" }
+
+type codeView struct {
+	frame
+
+	Submit, Resend string // paths
+	Nonce, Origin  string
+	Way            factor.Way // the one the code went; empty if none did
+	Others         []wayView
+	Lead           string
+	SMSRisk        string
+	WaitSeconds    int  // until another code may be sent
+	NoMore         bool // this sign-in gets no further code
+	RememberDays   int
+}
+
+func (codeView) template() string { return "code" }
+
+type wayView struct {
+	Way        factor.Way
+	Label      string
+	Restricted bool
+}
+
+// ways fills in the way the code went, the others, and the pause until the next. Nothing here says
+// where: no address, no part of one.
+func (v codeView) ways(all []factor.Way, went factor.Way, pause time.Duration) codeView {
+	v.WaitSeconds = int((pause + time.Second - 1) / time.Second)
+	v.Lead = v.say("code_lead")
+	if slices.Contains(all, went) {
+		v.Way = went
+		v.Lead = v.say("code_lead_" + string(went))
+	}
+	for _, w := range all {
+		if w != v.Way {
+			v.Others = append(v.Others, wayView{Way: w, Label: v.say("way_" + string(w)), Restricted: w == factor.SMS})
+		}
+	}
+	switch {
+	case !slices.Contains(all, factor.SMS):
+	case slices.Contains(all, factor.Email):
+		v.SMSRisk = v.say("sms_risk_email")
+	default:
+		v.SMSRisk = v.say("sms_risk")
+	}
+	return v
+}
+
+type homeView struct {
+	frame
+
+	Sessions      []sessionRow
+	OtherSessions bool
+	Devices       []deviceRow
+}
+
+func (homeView) template() string { return "home" }
+
+type sessionRow struct {
+	ID          session.ID
+	Name        string
+	This        bool
+	Since, Seen instant
+	Methods     string
+}
+
+type deviceRow struct {
+	ID                 string
+	Name               string
+	This               bool
+	Since, Seen, Until instant
+}
+
+// name stands in for a name that is empty.
+func (w words) name(s string) string {
+	if strings.TrimSpace(s) == "" {
+		return w.say("unnamed")
+	}
+	return s
+}
+
+// methods says what was proved; a method this release has no words for is left out.
+func (w words) methods(all []string) string {
+	var said []string
+	for _, m := range all {
+		if text, ok := w["method_"+m]; ok {
+			said = append(said, text)
+		}
+	}
+	return strings.Join(said, ", ")
+}
+
+type noticeView struct {
+	frame
+
+	Heading, Lead       string
+	Wait                string
+	Action, ActionLabel string
+	RequestID           string
+}
+
+func (noticeView) template() string { return "notice" }
+
+type demoView struct {
+	frame
+
+	Accounts []DemoAccount
+}
+
+func (demoView) template() string { return "demo" }
+
+type inboxView struct {
+	frame
+
+	Version        string // changes when a message comes
+	Texts, Letters []messageView
+}
+
+func (inboxView) template() string { return "inbox" }
+
+type messageView struct {
+	At                instant
+	To, Subject, Text string
+	Code              string
+}
+
+// wait is the time from now to then, never negative and never more than a day.
+func wait(now, then time.Time) time.Duration { return min(max(then.Sub(now), 0), 24*time.Hour) }

@@ -1,0 +1,115 @@
+package pages
+
+import (
+	"embed"
+	"encoding/json"
+	"fmt"
+	"math"
+	"net/http"
+	"path"
+	"strconv"
+	"strings"
+	"time"
+)
+
+//go:embed words/*.json
+var wordFiles embed.FS
+
+// fallback is the language of whoever asks for none that we have.
+const fallback = "en"
+
+// Languages are those the pages have, the fallback first.
+func Languages() []string { return []string{fallback, "de"} }
+
+// words is the catalogue of one language.
+type words map[string]string
+
+func readWords() (map[string]words, error) {
+	files, err := wordFiles.ReadDir("words")
+	if err != nil {
+		return nil, err
+	}
+	all := map[string]words{}
+	for _, f := range files {
+		raw, err := wordFiles.ReadFile("words/" + f.Name())
+		if err != nil {
+			return nil, err
+		}
+		var w words
+		if err := json.Unmarshal(raw, &w); err != nil {
+			return nil, fmt.Errorf("read words %s: %w", f.Name(), err)
+		}
+		all[strings.TrimSuffix(f.Name(), path.Ext(f.Name()))] = w
+	}
+	return all, nil
+}
+
+// T returns the words for key with {name} replaced by the value that follows the name. Templates
+// call it; a key that is missing is an error there.
+func (w words) T(key string, pairs ...any) (string, error) {
+	text, ok := w[key]
+	if !ok {
+		return "", fmt.Errorf("no words for %q", key)
+	}
+	for i := 0; i+1 < len(pairs); i += 2 {
+		text = strings.ReplaceAll(text, "{"+fmt.Sprint(pairs[i])+"}", fmt.Sprint(pairs[i+1]))
+	}
+	return text, nil
+}
+
+// say is T for Go; a missing key says its own name, and a test keeps that from happening.
+func (w words) say(key string, pairs ...any) string {
+	text, err := w.T(key, pairs...)
+	if err != nil {
+		return key
+	}
+	return text
+}
+
+// span says how long, rounded up: nobody is told to come back too early.
+func (w words) span(d time.Duration) string {
+	unit, n := "second", int(math.Ceil(d.Seconds()))
+	switch {
+	case n > 90*60:
+		unit, n = "hour", int(math.Ceil(d.Hours()))
+	case n > 90:
+		unit, n = "minute", int(math.Ceil(d.Minutes()))
+	}
+	if n <= 1 {
+		return w.say(unit + "_one")
+	}
+	return w.say(unit+"_many", "n", n)
+}
+
+// instant says when, in UTC; the script turns it into the reader's own time.
+func (w words) instant(t time.Time) instant {
+	t = t.UTC()
+	months := strings.Fields(w.say("months"))
+	return instant{
+		Machine: t.Format(time.RFC3339),
+		Words:   w.say("time", "day", t.Day(), "month", months[t.Month()-1], "year", t.Year(), "clock", t.Format("15:04")),
+	}
+}
+
+// language picks one of our languages by the Accept-Language header: the highest weight wins, the first of equals.
+func (p *Pages) language(r *http.Request) string {
+	best, weight := fallback, 0.0
+	header := r.Header.Get("Accept-Language")
+	for part := range strings.SplitSeq(header[:min(len(header), 512)], ",") {
+		tag, params, _ := strings.Cut(strings.TrimSpace(part), ";")
+		primary, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
+		if _, known := p.words[primary]; !known {
+			continue
+		}
+		q := 1.0
+		if v, ok := strings.CutPrefix(strings.TrimSpace(params), "q="); ok {
+			if parsed, err := strconv.ParseFloat(v, 64); err == nil {
+				q = parsed
+			}
+		}
+		if q > weight {
+			best, weight = primary, q
+		}
+	}
+	return best
+}

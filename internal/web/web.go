@@ -1,0 +1,179 @@
+// Package web is what every door that speaks HTTP shares: from error to answer, headers, cookies, limits.
+//
+// Front is the outermost handler. Handlers below it return an error and write nothing when they
+// fail; Handle logs the error once and Front writes the one answer that its kind has.
+package web
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"net/http"
+	"strconv"
+	"strings"
+	"time"
+
+	"countersign/internal/platform/fault"
+)
+
+// Answer is all that a failed request is told.
+type Answer struct {
+	Status     int
+	Code       string        // stable, listed in docs/errors.md
+	RequestID  string        // the same as in the log
+	RetryAfter time.Duration // coarse; zero when the answer has none
+	allow      string        // the Allow header of a 405
+}
+
+// Refusal is a failure of the HTTP message itself, for which the domain has no kind.
+type Refusal struct {
+	Status int
+	Code   string
+	allow  string
+}
+
+// Refuse returns a Refusal.
+func Refuse(status int, code string) error { return &Refusal{Status: status, Code: code} }
+
+// Error returns the code.
+func (e *Refusal) Error() string { return e.Code }
+
+// Handle turns a function that may fail into a handler. The error is logged here, once, and
+// answered by the Front above; h must not have written anything when it returns one.
+func Handle(log *slog.Logger, h func(w http.ResponseWriter, r *http.Request) error) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
+		if err := h(w, r); err != nil {
+			fail(log, w, r, err)
+		}
+	})
+}
+
+// fail logs err and writes its answer.
+func fail(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
+	a := answerTo(r, err)
+	a.RequestID = RequestID(w)
+	report(r.Context(), log, a, err)
+	res := responseOf(w)
+	if res == nil { // a handler tested without its Front
+		writeProblem(w, a)
+		return
+	}
+	if res.status != 0 {
+		return // too late to answer; the log has it
+	}
+	res.code = a.Code
+	res.front.answer(res, r, a)
+}
+
+// report logs a failure once. The cause is written only when the failure is ours: the cause of a
+// caller's mistake may quote what the caller typed.
+func report(ctx context.Context, log *slog.Logger, a Answer, err error) {
+	attrs := []slog.Attr{slog.String("request_id", a.RequestID), slog.String("code", a.Code)}
+	level := slog.LevelInfo
+	if a.Status >= 500 {
+		level = slog.LevelWarn
+		if a.Status == http.StatusInternalServerError {
+			level = slog.LevelError
+		}
+		attrs = append(attrs, slog.String("error", err.Error()))
+	}
+	log.LogAttrs(ctx, level, "request refused", attrs...)
+}
+
+// statusClientGone is written to the log and the metrics, and to nobody else.
+const statusClientGone = 499
+
+// answerTo decides the answer. This is the only place where a kind becomes a status.
+func answerTo(r *http.Request, err error) Answer {
+	if e, ok := errors.AsType[*Refusal](err); ok {
+		return Answer{Status: e.Status, Code: e.Code, allow: e.allow}
+	}
+	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
+		return Answer{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large"}
+	}
+	if errors.Is(err, context.Canceled) && r.Context().Err() != nil {
+		return Answer{Status: statusClientGone, Code: "client_gone"}
+	}
+	f := fault.Of(err)
+	if f.Kind == fault.Internal && errors.Is(err, context.DeadlineExceeded) {
+		f = fault.Later(fault.Unavailable, "busy", 30*time.Second, err)
+	}
+	a := Answer{Code: f.Code}
+	switch f.Kind {
+	case fault.Invalid:
+		a.Status = http.StatusUnprocessableEntity
+	case fault.Unauthenticated:
+		a.Status = http.StatusUnauthorized
+	case fault.Forbidden:
+		a.Status = http.StatusForbidden
+	case fault.NotFound:
+		a.Status = http.StatusNotFound
+	case fault.Conflict:
+		a.Status = http.StatusConflict
+	case fault.Gone:
+		a.Status = http.StatusGone
+	case fault.TooMany:
+		a.Status, a.RetryAfter = http.StatusTooManyRequests, coarse(f.RetryAfter)
+	case fault.Unavailable:
+		a.Status, a.RetryAfter = http.StatusServiceUnavailable, coarse(f.RetryAfter)
+	case fault.Internal:
+		a.Status = http.StatusInternalServerError
+	}
+	return a
+}
+
+// coarse rounds a wait up to one of a few steps, so that Retry-After says neither which limit
+// spoke nor when exactly it will yield (C-BM-04).
+func coarse(d time.Duration) time.Duration {
+	for _, step := range []time.Duration{30 * time.Second, time.Minute, 5 * time.Minute, 15 * time.Minute, time.Hour} {
+		if d <= step {
+			return step
+		}
+	}
+	return 24 * time.Hour
+}
+
+// answer writes a: a problem for an application, a page for a person.
+func (f *Front) answer(w http.ResponseWriter, r *http.Request, a Answer) {
+	a.setHeaders(w.Header())
+	if f.Page == nil || forApplication(r) {
+		writeProblem(w, a)
+		return
+	}
+	f.Page(w, r, a)
+}
+
+func (a Answer) setHeaders(h http.Header) {
+	h.Del("Content-Length")
+	if a.RetryAfter > 0 {
+		h.Set("Retry-After", strconv.Itoa(int(a.RetryAfter.Seconds())))
+	}
+	if a.allow != "" {
+		h.Set("Allow", a.allow)
+	}
+}
+
+func forApplication(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+
+// writeProblem writes an RFC 9457 problem. Every byte of it is ours: nothing of the request is in it.
+func writeProblem(w http.ResponseWriter, a Answer) {
+	h := w.Header()
+	h["Content-Type"] = []string{"application/problem+json; charset=utf-8"}
+	if a.Status == http.StatusUnauthorized {
+		h["Www-Authenticate"] = []string{`Bearer realm="countersign"`} // RFC 9110, 15.5.2
+	}
+	b := make([]byte, 0, 256)
+	b = append(b, `{"type":"urn:countersign:error:`...)
+	b = append(b, a.Code...)
+	b = append(b, `","title":"`...)
+	b = append(b, title(a.Code, a.Status)...)
+	b = append(b, `","status":`...)
+	b = strconv.AppendInt(b, int64(a.Status), 10)
+	b = append(b, `,"code":"`...)
+	b = append(b, a.Code...)
+	b = append(b, `","request_id":"`...)
+	b = append(b, a.RequestID...)
+	b = append(b, "\"}\n"...)
+	w.WriteHeader(a.Status)
+	_, _ = w.Write(b) // the client may have gone; there is nobody to tell
+}
