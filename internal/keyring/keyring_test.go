@@ -27,7 +27,7 @@ func ring(t *testing.T, roots ...keyring.Root) *keyring.Ring {
 	return r
 }
 
-var here = keyring.Place{Table: "account_identifier", Row: "r1", Column: "sealed"} //nolint:gochecknoglobals // a constant of the tests
+var here = keyring.Place{Table: "account_identifier", Row: "r1", Column: "sealed"}
 
 func TestSealOpensAtItsPlaceOnly(t *testing.T) {
 	r := ring(t, root("kaaaaaaa", 1))
@@ -156,7 +156,7 @@ func TestKeysAreNeverPrinted(t *testing.T) {
 		}
 	}
 	for _, h := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(h).Info("m", slog.Any("ring", r), slog.Any("root", k), slog.Any("roots", []keyring.Root{k}))
+		slog.New(h).InfoContext(t.Context(), "m", slog.Any("ring", r), slog.Any("root", k), slog.Any("roots", []keyring.Root{k}))
 	}
 	if err := json.NewEncoder(&out).Encode([]any{r, k}); err != nil {
 		t.Fatal(err)

@@ -38,7 +38,7 @@ type guess struct {
 const (
 	maxPattern = 64 // code points; a longer password is looked at for repetition only
 	maxWord    = 32 // the longest word patterns are made from
-	maxFree    = 6  // digits and punctuation a pattern may have besides: ddmmyy
+	maxFree    = 8  // digits and punctuation a pattern may have besides: a date, with its separators
 	minRun     = 3
 	shortUnit  = 8 // what is too short to be a password is so however often it is written
 )

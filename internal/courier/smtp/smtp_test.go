@@ -349,13 +349,34 @@ func TestAHeaderCannotBeInjected(t *testing.T) {
 	}
 }
 
-func TestConnectionsAreClosed(t *testing.T) {
-	s, c := serve(t, smtp.StartTLS)
-	s.set(couriertest.Hang)
+// Each hanging server would otherwise cost a file descriptor for ever.
+func TestAConnectionThatHangsIsClosed(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = l.Close() })
+	closed := make(chan error, 1)
+	go func() {
+		conn, err := l.Accept()
+		if err != nil {
+			return
+		}
+		defer func() { _ = conn.Close() }()
+		_, err = io.ReadAll(conn) // says nothing, not even hello
+		closed <- err
+	}()
+	p := provider(t, smtp.Config{Host: "127.0.0.1", Port: l.Addr().(*net.TCPAddr).Port, Security: smtp.None, Now: time.Now})
 	ctx, cancel := context.WithTimeout(t.Context(), 100*time.Millisecond)
 	defer cancel()
-	if _, err := provider(t, c).Send(ctx, letter()); err == nil {
-		t.Fatal("sent")
+	_, err = p.Send(ctx, letter())
+	if e, ok := errors.AsType[*courier.Error](err); !ok || e.Code != "smtp_timeout" {
+		t.Errorf("%v", err)
+	}
+	select {
+	case <-closed:
+	case <-time.After(5 * time.Second):
+		t.Error("the connection is still open")
 	}
 }
 

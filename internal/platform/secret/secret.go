@@ -5,6 +5,7 @@ import (
 	"crypto/rand"
 	"crypto/subtle"
 	"encoding/base64"
+	"encoding/binary"
 	"fmt"
 	"hash/crc32"
 	"log/slog"
@@ -98,7 +99,6 @@ func (t Token) LogValue() slog.Value { return slog.StringValue(hidden) }
 func (t Token) MarshalText() ([]byte, error) { return []byte(hidden), nil }
 
 func checksum(body string) string {
-	sum := crc32.ChecksumIEEE([]byte(body))
-	raw := []byte{byte(sum >> 24), byte(sum >> 16), byte(sum >> 8), byte(sum)}
+	raw := binary.BigEndian.AppendUint32(nil, crc32.ChecksumIEEE([]byte(body)))
 	return base64.RawURLEncoding.EncodeToString(raw) // 4 bytes, 6 characters
 }

@@ -18,7 +18,7 @@ const value = "hunter2-correct-horse"
 // holder keeps a token where fmt and encoders find it, and where fmt may not call its methods.
 type holder struct {
 	Open   secret.Token
-	closed secret.Token //nolint:unused // looked at by reflection
+	closed secret.Token
 	Many   []secret.Token
 	Map    map[string]secret.Token
 	Any    any
@@ -45,7 +45,7 @@ func TestNoWayOfPrintingShowsTheValue(t *testing.T) {
 		t.Fatal(err)
 	}
 	for _, handler := range []slog.Handler{slog.NewTextHandler(&out, nil), slog.NewJSONHandler(&out, nil)} {
-		slog.New(handler).Info("m", slog.Any("token", tok), slog.Any("holder", h), slog.Any("pointer", &h), slog.String("s", tok.String()))
+		slog.New(handler).InfoContext(t.Context(), "m", slog.Any("token", tok), slog.Any("holder", h), slog.Any("pointer", &h), slog.String("s", tok.String()))
 	}
 	for _, form := range []string{value, value[:7], fmt.Sprintf("%x", value), fmt.Sprintf("%X", value), fmt.Sprint([]byte(value))} {
 		if i := strings.Index(out.String(), form); i >= 0 {

@@ -300,5 +300,8 @@ func away(err error) bool {
 			return true
 		}
 	}
+	if err.Error() == "sql: database is closed" { // database/sql exports no value for it: we are shutting down
+		return true
+	}
 	return pgconn.SafeToRetry(err)
 }

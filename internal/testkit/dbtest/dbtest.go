@@ -152,8 +152,6 @@ func create(t testing.TB, server, template string) string {
 
 // migratedFile returns the bytes of a migrated SQLite database. Copying them is some fifty
 // times cheaper than migrating.
-//
-//nolint:gochecknoglobals // made once a process
 var migratedFile = sync.OnceValues(func() (file []byte, err error) {
 	dir, err := os.MkdirTemp("", "countersign-dbtest-*")
 	if err != nil {
@@ -164,12 +162,10 @@ var migratedFile = sync.OnceValues(func() (file []byte, err error) {
 	if err := migrate("sqlite:" + path); err != nil {
 		return nil, err
 	}
-	return os.ReadFile(path) //nolint:gosec // our own temporary file; closing has folded the WAL into it
+	return os.ReadFile(path) // closing has folded the WAL into it
 })
 
 // templates remembers the template of each server.
-//
-//nolint:gochecknoglobals // made once a process
 var templates sync.Map
 
 func migratedTemplate(server string) (name string, err error) {

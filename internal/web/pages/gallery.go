@@ -58,7 +58,8 @@ func (p *Pages) codeShots() []Shot {
 		p.shot("code-no-way-yet", "code_title", func(f frame) view { return page(f, 0, "", both...) }),
 		p.shot("code-sent", "code_title", func(f frame) view { return page(f.flash("code-sent"), 30*time.Second, factor.SMS, both...) }),
 		p.shot("code-too-soon", "code_title", func(f frame) view {
-			return page(f.fails(f.say("code_too_soon", "wait", f.span(24*time.Second))), 24*time.Second, factor.SMS, both...)
+			f.Flash = f.say("code_too_soon", "wait", f.span(24*time.Second))
+			return page(f, 24*time.Second, factor.SMS, both...)
 		}),
 		p.shot("code-no-more", "code_title", func(f frame) view { return page(f, -1, factor.SMS, both...) }),
 		p.shot("code-refused", "code_title", func(f frame) view { return page(f.fails(f.say("code_refused")), 0, factor.SMS, both...) }),

@@ -6,28 +6,28 @@ import (
 	"net/http"
 	"slices"
 
-	"countersign/internal/account"
 	"countersign/internal/device"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/session"
+	"countersign/internal/signin"
 	"countersign/internal/web"
 )
 
-// Sessions knows who is signed in where.
+// Sessions knows who is signed in.
 type Sessions interface {
 	Check(context.Context, secret.Token) (session.Session, error)
-	List(context.Context, account.ID) ([]session.Session, error)
-	End(context.Context, account.ID, session.ID) (bool, error)
-	EndOthers(ctx context.Context, id account.ID, keep session.ID) error
-	EndAll(context.Context, account.ID) error
 }
 
-// Devices knows which devices are remembered.
-type Devices interface {
-	List(context.Context, account.ID) ([]device.Device, error)
-	Forget(context.Context, account.ID, device.ID) (bool, error)
-	ForgetAll(context.Context, account.ID) error
+// Owner is what the signed-in may do about their own sessions and devices, and nobody else's.
+type Owner interface {
+	ListSessions(ctx context.Context, me session.Session) ([]session.Session, error)
+	ListDevices(ctx context.Context, me session.Session) ([]device.Device, error)
+	EndSession(ctx context.Context, me session.Session, c signin.Client, id session.ID) (bool, error)
+	EndOtherSessions(ctx context.Context, me session.Session, c signin.Client) error
+	EndAllSessions(ctx context.Context, me session.Session, c signin.Client) error
+	ForgetDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID) (bool, error)
+	ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error
 }
 
 // Home is what the signed-in see: where they are signed in and which devices are remembered. All
@@ -36,7 +36,8 @@ type Home struct {
 	Pages    *Pages
 	Log      *slog.Logger
 	Sessions Sessions
-	Devices  Devices
+	Owner    Owner
+	Client   func(*http.Request) signin.Client
 }
 
 // Mount registers the routes; nobody else knows these paths.
@@ -74,11 +75,11 @@ func (h *Home) signedIn(next func(http.ResponseWriter, *http.Request, session.Se
 }
 
 func (h *Home) getHome(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	sessions, err := h.Sessions.List(r.Context(), mine.Account)
+	sessions, err := h.Owner.ListSessions(r.Context(), mine)
 	if err != nil {
 		return err
 	}
-	devices, err := h.Devices.List(r.Context(), mine.Account)
+	devices, err := h.Owner.ListDevices(r.Context(), mine)
 	if err != nil {
 		return err
 	}
@@ -119,9 +120,9 @@ func first(a, b bool) int {
 	return 1
 }
 
-// postForget needs no look at whose device it is: Forget takes the account and finds nobody else's.
+// postForget needs no look at whose device it is: the owner's is all that ForgetDevice finds.
 func (h *Home) postForget(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	found, err := h.Devices.Forget(r.Context(), mine.Account, device.ID(r.PathValue("id")))
+	found, err := h.Owner.ForgetDevice(r.Context(), mine, h.Client(r), device.ID(r.PathValue("id")))
 	if err != nil {
 		return err
 	}
@@ -129,7 +130,7 @@ func (h *Home) postForget(w http.ResponseWriter, r *http.Request, mine session.S
 }
 
 func (h *Home) postForgetAll(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	if err := h.Devices.ForgetAll(r.Context(), mine.Account); err != nil {
+	if err := h.Owner.ForgetAllDevices(r.Context(), mine, h.Client(r)); err != nil {
 		return err
 	}
 	// The cookie stays: it may hold handles of another account, and this one's are worth nothing now.
@@ -141,7 +142,7 @@ func (h *Home) postEnd(w http.ResponseWriter, r *http.Request, mine session.Sess
 	if id == mine.ID {
 		return h.postSignOut(w, r, mine)
 	}
-	found, err := h.Sessions.End(r.Context(), mine.Account, id)
+	found, err := h.Owner.EndSession(r.Context(), mine, h.Client(r), id)
 	if err != nil {
 		return err
 	}
@@ -149,21 +150,21 @@ func (h *Home) postEnd(w http.ResponseWriter, r *http.Request, mine session.Sess
 }
 
 func (h *Home) postEndOthers(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	if err := h.Sessions.EndOthers(r.Context(), mine.Account, mine.ID); err != nil {
+	if err := h.Owner.EndOtherSessions(r.Context(), mine, h.Client(r)); err != nil {
 		return err
 	}
 	return seeOther(w, r, "/?done=others-ended")
 }
 
 func (h *Home) postEndAll(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	if err := h.Sessions.EndAll(r.Context(), mine.Account); err != nil {
+	if err := h.Owner.EndAllSessions(r.Context(), mine, h.Client(r)); err != nil {
 		return err
 	}
 	return leave(w, r, "all-ended")
 }
 
 func (h *Home) postSignOut(w http.ResponseWriter, r *http.Request, mine session.Session) error {
-	if _, err := h.Sessions.End(r.Context(), mine.Account, mine.ID); err != nil {
+	if _, err := h.Owner.EndSession(r.Context(), mine, h.Client(r), mine.ID); err != nil {
 		return err
 	}
 	return leave(w, r, "signed-out")

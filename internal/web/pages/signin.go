@@ -162,7 +162,7 @@ func (h *SignIn) codePage(f frame, r *http.Request, ref signin.Ref, next signin.
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
-		v.frame = f.fails(f.say("code_too_soon", "wait", f.span(pause)))
+		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
 	return v.ways(next.Ways, next.Sent, pause)
 }

@@ -1,0 +1,110 @@
+// Package api is the door for applications: JSON under /api/v1, described by OpenAPI 3.1.
+//
+// It has no rule of its own: every call is one call of the sign-in machine, of sessions or of
+// devices. Huma describes the calls and checks bodies against the description; how a body is
+// read and how a failure is answered is ours (call.go), so that nothing sent is ever echoed.
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"log/slog"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"countersign/internal/account"
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/platform/secret"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/web"
+)
+
+// Flows is the sign-in machine.
+type Flows interface {
+	Begin(context.Context, signin.Begin) (signin.Started, error)
+	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
+	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
+	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
+}
+
+// Sessions knows who is signed in where.
+type Sessions interface {
+	Check(context.Context, secret.Token) (session.Session, error)
+	List(context.Context, account.ID) ([]session.Session, error)
+	End(context.Context, account.ID, session.ID) (bool, error)
+	EndOthers(ctx context.Context, id account.ID, keep session.ID) error
+	EndAll(context.Context, account.ID) error
+}
+
+// Devices knows which devices are remembered.
+type Devices interface {
+	List(context.Context, account.ID) ([]device.Device, error)
+	Forget(context.Context, account.ID, device.ID) (bool, error)
+	ForgetAll(context.Context, account.ID) error
+}
+
+// API is the JSON API. All fields are required.
+type API struct {
+	Log      *slog.Logger
+	Flows    Flows
+	Sessions Sessions
+	Devices  Devices
+	Client   func(*http.Request) signin.Client
+	Now      func() time.Time
+	Public   string // the public URL, for the description
+}
+
+const base = "/api/v1"
+
+// Mount registers the routes; nobody else knows these paths.
+func (h *API) Mount(mux *http.ServeMux) error {
+	d := h.describe(mux)
+	text, err := json.Marshal(d.OpenAPI())
+	if err != nil {
+		return err
+	}
+	yaml, err := d.OpenAPI().YAML()
+	if err != nil {
+		return err
+	}
+	mux.Handle("GET "+base+"/openapi.json", h.document("application/openapi+json; charset=utf-8", text))
+	mux.Handle("GET "+base+"/openapi.yaml", h.document("application/openapi+yaml; charset=utf-8", yaml))
+	mux.Handle("GET "+base+"/session", web.Handle(h.Log, h.getSession))
+	return nil
+}
+
+func (h *API) document(kind string, text []byte) http.Handler {
+	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
+		w.Header().Set("Content-Type", kind)
+		_, _ = w.Write(text)
+	})
+}
+
+// describe registers every call with huma, on mux.
+func (h *API) describe(mux *http.ServeMux) huma.API {
+	a := newHuma(h, mux)
+	h.signIn(a)
+	h.own(a)
+	documentSession(a)
+	finishDescription(a.OpenAPI())
+	return a
+}
+
+// operation says what a call is called and which codes it can fail with.
+type operation struct {
+	id, method, path, tag string
+	summary, about        string
+	status                int
+	signedIn              bool
+	codes                 []string
+}
+
+// register registers a call. Its handler gets the call itself for what is not in the body.
+func register[I, O any](a huma.API, op operation, handle func(context.Context, *I) (*O, error)) {
+	o := op.describe()
+	huma.Register(a, *o, handle)
+}

@@ -1,0 +1,108 @@
+package api
+
+import (
+	"net/http"
+	"reflect"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"countersign/internal/web"
+)
+
+func newHuma(h *API, m *http.ServeMux) huma.API {
+	takeOverErrors()
+	c := huma.DefaultConfig("Countersign", "1")
+	c.CreateHooks = nil // one would build $schema from the Host header
+	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
+	c.RejectUnknownQueryParameters = true
+	c.Info.Description = "Sign people in, check and end their sessions, list and forget their devices.\n\n" +
+		"An answer never tells whether an account exists, and never holds an address or a part of one. " +
+		"Failures are application/problem+json; programs should look at `code`."
+	c.Servers = []*huma.Server{{URL: h.Public}}
+	c.Tags = []*huma.Tag{
+		{Name: "Sign-in", Description: "Password, recognised device or code, session. After the first call nothing names an account."},
+		{Name: "Sessions", Description: "Where the account is signed in."},
+		{Name: "Devices", Description: "Which devices are remembered."},
+	}
+	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
+		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "css_…", Description: "The session's token, for apps."},
+		"cookie": {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
+	}
+	return huma.NewAPI(c, mux{api: h, ServeMux: m})
+}
+
+// describe makes huma's form of an operation.
+func (op operation) describe() *huma.Operation {
+	codes := op.codes
+	o := &huma.Operation{
+		OperationID: op.id, Method: op.method, Path: base + op.path, Tags: []string{op.tag},
+		Summary: op.summary, Description: op.about, DefaultStatus: op.status, MaxBodyBytes: 2 * web.MaxBody,
+	}
+	if op.signedIn {
+		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
+		codes = append([]string{"session_ended"}, codes...)
+	}
+	codes = append(slices.Clone(codes), "input_invalid", "internal", "database_unavailable")
+	if op.method == http.MethodPost {
+		codes = append(codes, "body_malformed", "body_too_large", "content_type_unsupported")
+	}
+	if op.method != http.MethodGet {
+		codes = append(codes, "cross_site")
+	}
+	o.Extensions = map[string]any{"x-error-codes": codes}
+	for _, c := range web.Codes() {
+		if slices.Contains(codes, c.Code) && !slices.Contains(o.Errors, c.Status) {
+			o.Errors = append(o.Errors, c.Status)
+		}
+	}
+	return o
+}
+
+// documentSession describes the one call that huma does not serve.
+func documentSession(a huma.API) {
+	op := operation{
+		id: "check-session", method: http.MethodGet, path: "/session", tag: "Sessions", signedIn: true,
+		summary: "Check the session", about: "Cheap enough to be asked at each request of an application: it is answered from memory.",
+	}.describe()
+	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
+		"application/json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[sessionBody](), true, "")},
+	}}}
+	for _, status := range op.Errors {
+		op.Responses[strconv.Itoa(status)] = &huma.Response{Content: map[string]*huma.MediaType{
+			"application/problem+json": {Schema: a.OpenAPI().Components.Schemas.Schema(reflect.TypeFor[Problem](), true, "")},
+		}}
+	}
+	a.OpenAPI().AddOperation(op)
+}
+
+// finishDescription names the codes: all in the schema of problems, each call's own with its answers.
+func finishDescription(o *huma.OpenAPI) {
+	status := map[string]int{}
+	schema := o.Components.Schemas.Map()["Problem"].Properties["code"]
+	for _, c := range web.Codes() {
+		status[c.Code] = c.Status
+		schema.Enum = append(schema.Enum, c.Code)
+	}
+	for _, item := range o.Paths {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+			if op == nil {
+				continue
+			}
+			codes, _ := op.Extensions["x-error-codes"].([]string)
+			for text, r := range op.Responses {
+				var mine []string
+				for _, code := range codes {
+					if strconv.Itoa(status[code]) == text {
+						mine = append(mine, code)
+					}
+				}
+				if len(mine) > 0 {
+					r.Description = strings.Join(mine, ", ")
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,213 @@
+package api
+
+import (
+	"context"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"countersign/internal/device"
+	"countersign/internal/platform/fault"
+	"countersign/internal/session"
+	"countersign/internal/web"
+)
+
+// none is the input or output of calls without a body.
+type none struct{}
+
+type callerInput struct{ Caller }
+
+type sessionInput struct {
+	Caller
+
+	ID session.ID `path:"id" minLength:"1" maxLength:"64" doc:"From the list of sessions."`
+}
+
+type deviceInput struct {
+	Caller
+
+	ID device.ID `path:"id" minLength:"1" maxLength:"64" doc:"From the list of devices."`
+}
+
+type endInput struct {
+	Caller
+
+	Body struct {
+		Which string `json:"which" enum:"others,all" doc:"All but the one that asks, or that one as well."`
+	}
+}
+
+type sessionsOutput struct {
+	Body struct {
+		Sessions []sessionRow `json:"sessions" doc:"The one last seen first."`
+	}
+}
+
+type sessionRow struct {
+	ID              session.ID `json:"id"`
+	Name            string     `json:"name" example:"Firefox on Linux" doc:"What its owner may know it by."`
+	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
+	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
+	CreatedAt       time.Time  `json:"created_at"`
+	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
+	LastSeenAt      time.Time  `json:"last_seen_at"`
+	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
+}
+
+type devicesOutput struct {
+	Body struct {
+		Devices []deviceRow `json:"devices" doc:"The one last seen first."`
+	}
+}
+
+type deviceRow struct {
+	ID         device.ID `json:"id"`
+	Name       string    `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
+	Current    bool      `json:"current" doc:"Whether the session that asks was opened from it."`
+	CreatedAt  time.Time `json:"created_at"`
+	LastSeenAt time.Time `json:"last_seen_at"`
+	ExpiresAt  time.Time `json:"expires_at" doc:"Until when it is recognised."`
+}
+
+// own registers what the signed-in may see and end. Every call takes the account from the session
+// and never from the request, so an id of somebody else's finds nothing (P-1.1).
+func (h *API) own(a huma.API) {
+	const sessions, devices = "Sessions", "Devices"
+	for _, c := range []struct {
+		operation
+
+		handle func(context.Context, *callerInput) (*none, error)
+	}{
+		{operation{id: "sign-out", method: http.MethodDelete, path: "/session", tag: sessions, summary: "Sign out", about: "Ends the session that asks."}, h.signOut},
+		{operation{id: "forget-devices", method: http.MethodDelete, path: "/devices", tag: devices, summary: "Forget every device", about: "From now on each asks for a code."}, h.forgetAll},
+	} {
+		c.status, c.signedIn = http.StatusNoContent, true
+		register(a, c.operation, c.handle)
+	}
+	register(a, operation{
+		id: "list-sessions", method: http.MethodGet, path: "/sessions", tag: sessions, signedIn: true,
+		summary: "List where the account is signed in", about: "Live sessions only.",
+	}, h.listSessions)
+	register(a, operation{
+		id: "end-session", method: http.MethodDelete, path: "/sessions/{id}", tag: sessions, signedIn: true, status: http.StatusNoContent,
+		summary: "End one session", about: "Every node knows within a second.", codes: []string{"not_found"},
+	}, h.endSession)
+	register(a, operation{
+		id: "end-sessions", method: http.MethodPost, path: "/sessions/end", tag: sessions, signedIn: true, status: http.StatusNoContent,
+		summary: "End the other sessions, or all", about: "Every node knows within a second.",
+	}, h.endSessions)
+	register(a, operation{
+		id: "list-devices", method: http.MethodGet, path: "/devices", tag: devices, signedIn: true,
+		summary: "List remembered devices", about: "Those that are asked for no code.",
+	}, h.listDevices)
+	register(a, operation{
+		id: "forget-device", method: http.MethodDelete, path: "/devices/{id}", tag: devices, signedIn: true, status: http.StatusNoContent,
+		summary: "Forget one device", about: "From now on it asks for a code. Its sessions stay.", codes: []string{"not_found"},
+	}, h.forget)
+}
+
+func (h *API) signOut(ctx context.Context, in *callerInput) (*none, error) {
+	_, err := h.Sessions.End(ctx, in.session.Account, in.session.ID)
+	return &none{}, err
+}
+
+func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutput, error) {
+	all, err := h.Sessions.List(ctx, in.session.Account)
+	if err != nil {
+		return nil, err
+	}
+	out := &sessionsOutput{}
+	out.Body.Sessions = make([]sessionRow, 0, len(all))
+	for _, s := range all {
+		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
+			ID: s.ID, Name: s.Name, Methods: s.Methods, Current: s.ID == in.session.ID, CreatedAt: s.CreatedAt.UTC(),
+			AuthenticatedAt: s.AuthenticatedAt.UTC(), LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
+		})
+	}
+	return out, nil
+}
+
+func (h *API) endSession(ctx context.Context, in *sessionInput) (*none, error) {
+	ok, err := h.Sessions.End(ctx, in.session.Account, in.ID)
+	return found(ok, err)
+}
+
+func (h *API) endSessions(ctx context.Context, in *endInput) (*none, error) {
+	if in.Body.Which == "all" {
+		return &none{}, h.Sessions.EndAll(ctx, in.session.Account)
+	}
+	return &none{}, h.Sessions.EndOthers(ctx, in.session.Account, in.session.ID)
+}
+
+func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput, error) {
+	all, err := h.Devices.List(ctx, in.session.Account)
+	if err != nil {
+		return nil, err
+	}
+	out := &devicesOutput{}
+	out.Body.Devices = make([]deviceRow, 0, len(all))
+	for _, d := range all {
+		out.Body.Devices = append(out.Body.Devices, deviceRow{
+			ID: d.ID, Name: d.Name, Current: d.ID == in.session.Device,
+			CreatedAt: d.CreatedAt.UTC(), LastSeenAt: d.LastSeenAt.UTC(), ExpiresAt: d.ExpiresAt.UTC(),
+		})
+	}
+	return out, nil
+}
+
+func (h *API) forget(ctx context.Context, in *deviceInput) (*none, error) {
+	ok, err := h.Devices.Forget(ctx, in.session.Account, in.ID)
+	return found(ok, err)
+}
+
+func (h *API) forgetAll(ctx context.Context, in *callerInput) (*none, error) {
+	return &none{}, h.Devices.ForgetAll(ctx, in.session.Account)
+}
+
+// found answers alike for what never was, what is gone and what is somebody else's.
+func found(ok bool, err error) (*none, error) {
+	if err == nil && !ok {
+		err = fault.New(fault.NotFound, "not_found", errors.New("the account has none by that id"))
+	}
+	return &none{}, err
+}
+
+type sessionBody struct {
+	ID              session.ID `json:"id" doc:"Names the session to its owner. Not a secret."`
+	Account         string     `json:"account" doc:"The account, under the id that never changes."`
+	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
+	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
+	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
+}
+
+// getSession answers every request of every application behind us, so it goes without huma and
+// nearly without allocations. What it writes is described by sessionBody.
+func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
+	s, err := h.Sessions.Check(r.Context(), token(r))
+	if err != nil {
+		return err
+	}
+	b := make([]byte, 0, 384)
+	b = append(b, `{"id":"`...) // ids are UUIDs and methods fixed words: nothing needs escaping
+	b = append(b, s.ID...)
+	b = append(b, `","account":"`...)
+	b = append(b, s.Account...)
+	b = append(b, `","methods":[`...)
+	for i, m := range s.Methods {
+		if i > 0 {
+			b = append(b, ',')
+		}
+		b = append(b, '"')
+		b = append(b, m...)
+		b = append(b, '"')
+	}
+	b = append(b, `],"authenticated_at":"`...)
+	b = s.AuthenticatedAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, `","expires_at":"`...)
+	b = s.ExpiresAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = append(b, "\"}\n"...)
+	web.WriteJSON(w, b)
+	return nil
+}

@@ -1,0 +1,235 @@
+package api
+
+import (
+	"context"
+	"encoding/base64"
+	"errors"
+	"net/http"
+	"time"
+
+	"github.com/danielgtaylor/huma/v2"
+
+	"countersign/internal/device"
+	"countersign/internal/factor"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/signin"
+)
+
+type beginInput struct {
+	Caller
+
+	Body struct {
+		Identifier string   `json:"identifier" minLength:"1" maxLength:"320" example:"ada@example.org" doc:"E-mail address, phone number or user name, as the person wrote it."`
+		Devices    []string `json:"devices,omitempty" maxItems:"4" maxLength:"64" doc:"Handles this app keeps of remembered devices. A known one gets limits of its own, so that strangers cannot lock its owner out."`
+	}
+}
+
+type beginOutput struct {
+	Body beginBody
+}
+
+type beginBody struct {
+	Flow      string    `json:"flow" example:"csf_…" doc:"The sign-in's secret handle. Keep it to yourself."`
+	Nonce     string    `json:"nonce" doc:"What a remembered device signs to be recognised."`
+	ExpiresAt time.Time `json:"expires_at" doc:"When the sign-in must be finished."`
+	Step      string    `json:"step" enum:"password" doc:"What is wanted next."`
+}
+
+type passwordInput struct {
+	Caller
+
+	Body struct {
+		Flow     string       `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
+		Password string       `json:"password" minLength:"1" maxLength:"4096" doc:"As typed. Never trimmed, folded or cut."`
+		Device   *deviceProof `json:"device,omitempty" doc:"From a remembered device, to be recognised and spared the code."`
+	}
+}
+
+type deviceProof struct {
+	Handle    string `json:"handle" minLength:"1" maxLength:"64" doc:"The newest handle given to this device."`
+	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of r‖s: ECDSA P-256 with SHA-256 over \"countersign-device-v1\\nrecognise\\n\" origin \"\\n\" nonce."`
+}
+
+type nextOutput struct {
+	Body nextBody
+}
+
+type nextBody struct {
+	Step      string         `json:"step" enum:"password,second,done" doc:"What is wanted next: another password, a code, or nothing: signed in."`
+	Refused   bool           `json:"refused,omitempty" doc:"Only with step password: the password was wrong, and the device has a new handle to keep."`
+	Ways      []factor.Way   `json:"ways,omitempty" doc:"With step second: the ways a code can go. The same for everybody with this kind of sign-in; no address, nor a part of one."`
+	Nonce     string         `json:"nonce,omitempty" doc:"What a device signs next."`
+	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"When the sign-in must be finished."`
+	Session   *newSession    `json:"session,omitempty" doc:"With step done."`
+	Device    *newRemembered `json:"device,omitempty" doc:"What the device must keep from now on, in place of an older handle."`
+}
+
+type newSession struct {
+	Token     string    `json:"token" example:"css_…" doc:"Send it as Authorization: Bearer. Shown this once."`
+	ExpiresAt time.Time `json:"expires_at" doc:"When it ends at the latest."`
+}
+
+type newRemembered struct {
+	ID        device.ID `json:"id" doc:"The device's name in the list of devices."`
+	Handle    string    `json:"handle" example:"csd_…" doc:"Shown this once. Worth nothing without the key."`
+	ExpiresAt time.Time `json:"expires_at" doc:"Until when the device is remembered."`
+}
+
+type sendInput struct {
+	Caller
+
+	Body struct {
+		Flow string     `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
+		Way  factor.Way `json:"way" enum:"sms,email" doc:"One of the ways offered."`
+	}
+}
+
+type sendOutput struct {
+	Body struct {
+		Way       factor.Way `json:"way" enum:"sms,email" doc:"The way the code goes."`
+		ResendAt  time.Time  `json:"resend_at" doc:"When another code can be asked for."`
+		ExpiresAt time.Time  `json:"expires_at" doc:"Until when the code can be used. An older code is worthless now."`
+	}
+}
+
+type codeInput struct {
+	Caller
+
+	Body struct {
+		Flow     string     `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
+		Code     string     `json:"code" minLength:"1" maxLength:"32" example:"492817" doc:"The digits received."`
+		Remember *enrolment `json:"remember,omitempty" doc:"To be recognised from now on."`
+	}
+}
+
+type enrolment struct {
+	PublicKey string `json:"public_key" minLength:"100" maxLength:"200" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of the SubjectPublicKeyInfo (DER) of a P-256 key that cannot leave the device."`
+	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of r‖s over \"countersign-device-v1\\nremember\\n\" origin \"\\n\" nonce."`
+	Name      string `json:"name,omitempty" maxLength:"64" example:"Ada's phone" doc:"What its owner will know it by."`
+	Handle    string `json:"handle,omitempty" maxLength:"64" doc:"A handle the device still has for this account; it is replaced."`
+}
+
+// signIn registers the calls of a sign-in. An app has no browser secret: the flow's handle is its own.
+func (h *API) signIn(a huma.API) {
+	flow := []string{"flow_ended", "step_out_of_order", "too_many_attempts"}
+	register(a, operation{
+		id: "begin-sign-in", method: http.MethodPost, path: "/signin", tag: "Sign-in", status: http.StatusCreated,
+		summary: "Begin a sign-in",
+		about:   "Begins a sign-in for whoever the identifier names. The answer is the same whether or not anybody has it.",
+		codes:   []string{"identifier_malformed", "too_many_attempts"},
+	}, h.begin)
+	register(a, operation{
+		id: "prove-password", method: http.MethodPost, path: "/signin/password", tag: "Sign-in",
+		summary: "Prove the password",
+		about: "A wrong password, an unknown, a locked and a closed account are all password_refused. With step second, have a code " +
+			"sent; with step done the device was recognised and the session is there.",
+		codes: append([]string{"password_refused", "busy"}, flow...),
+	}, h.password)
+	register(a, operation{
+		id: "send-code", method: http.MethodPost, path: "/signin/code/send", tag: "Sign-in", status: http.StatusAccepted,
+		summary: "Have a code sent",
+		about:   "Sends a one-time code to the verified address of the kind asked for.",
+		codes:   append([]string{"way_unknown", "resend_too_soon"}, flow...),
+	}, h.send)
+	register(a, operation{
+		id: "prove-code", method: http.MethodPost, path: "/signin/code", tag: "Sign-in",
+		summary: "Prove the code, and be remembered if you like",
+		about:   "A wrong, old or expired code is code_refused. A malformed key to remember is found before the code is spent.",
+		codes:   append([]string{"code_refused", "device_key_malformed"}, flow...),
+	}, h.code)
+}
+
+func (h *API) begin(ctx context.Context, in *beginInput) (*beginOutput, error) {
+	st, err := h.Flows.Begin(ctx, signin.Begin{Identifier: in.Body.Identifier, Client: in.client, Handles: tokens(in.Body.Devices)})
+	if err != nil {
+		return nil, err
+	}
+	return &beginOutput{beginBody{Flow: st.Flow.Reveal(), Nonce: st.Nonce, ExpiresAt: st.ExpiresAt.UTC(), Step: string(signin.StepPassword)}}, nil
+}
+
+func tokens(values []string) (out []secret.Token) {
+	for _, v := range values {
+		out = append(out, secret.Of(v))
+	}
+	return out
+}
+
+func (h *API) password(ctx context.Context, in *passwordInput) (*nextOutput, error) {
+	proof := signin.PasswordProof{Password: in.Body.Password}
+	if d := in.Body.Device; d != nil {
+		signature, err := base64.RawURLEncoding.DecodeString(d.Signature)
+		if err != nil {
+			return nil, invalid(err)
+		}
+		proof.Handles, proof.Signature = tokens([]string{d.Handle}), signature
+	}
+	next, err := h.Flows.Password(ctx, ref(in.Body.Flow), in.client, proof)
+	if err != nil {
+		return nil, err
+	}
+	if next.Refused && next.Device == nil { // with a new handle to keep, the answer must bring it
+		return nil, fault.New(fault.Unauthenticated, "password_refused", errors.New("wrong password, or what must look like one"))
+	}
+	return &nextOutput{body(next)}, nil
+}
+
+func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
+	sent, err := h.Flows.Send(ctx, ref(in.Body.Flow), in.client, in.Body.Way)
+	if err != nil {
+		return nil, err
+	}
+	if sent.TooSoon {
+		wait := time.Hour // this flow gets no more
+		if !sent.ResendAt.IsZero() {
+			wait = sent.ResendAt.Sub(h.Now())
+		}
+		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
+	}
+	out := &sendOutput{}
+	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, sent.ResendAt.UTC(), sent.ExpiresAt.UTC()
+	return out, nil
+}
+
+func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
+	proof := signin.CodeProof{Code: secret.Of(in.Body.Code)}
+	if e := in.Body.Remember; e != nil {
+		key, keyErr := base64.RawURLEncoding.DecodeString(e.PublicKey)
+		signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
+		if err := errors.Join(keyErr, sigErr); err != nil {
+			return nil, invalid(err)
+		}
+		proof.Remember = &device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}
+		if e.Handle != "" {
+			proof.Handles = tokens([]string{e.Handle})
+		}
+	}
+	next, err := h.Flows.Code(ctx, ref(in.Body.Flow), in.client, proof)
+	if err != nil {
+		return nil, err
+	}
+	if next.Refused {
+		return nil, fault.New(fault.Unauthenticated, "code_refused", errors.New("wrong, old or expired code"))
+	}
+	return &nextOutput{body(next)}, nil
+}
+
+func invalid(err error) error { return fault.New(fault.Invalid, "input_invalid", err) }
+
+func ref(flow string) signin.Ref { return signin.Ref{Flow: secret.Of(flow)} }
+
+// body picks what an app may see of a step, field by field (P-3.1).
+func body(n signin.Next) nextBody {
+	b := nextBody{Step: string(n.Step), Refused: n.Refused, Ways: n.Ways}
+	if n.Step != signin.StepDone {
+		ends := n.ExpiresAt.UTC()
+		b.Nonce, b.ExpiresAt = n.Nonce, &ends
+	}
+	if n.Session != nil {
+		b.Session = &newSession{Token: n.Session.Token.Reveal(), ExpiresAt: n.Session.ExpiresAt.UTC()}
+	}
+	if n.Device != nil {
+		b.Device = &newRemembered{ID: n.Device.ID, Handle: n.Device.Handle.Reveal(), ExpiresAt: n.Device.ExpiresAt.UTC()}
+	}
+	return b
+}
