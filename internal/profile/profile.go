@@ -23,6 +23,7 @@ type Service struct {
 	Accounts *account.Service
 	Devices  *device.Service
 	Sessions *session.Service
+	SignIn   *signin.Service
 }
 
 // ListSessions lists the owner's live sessions, the one last seen first.
@@ -105,9 +106,14 @@ func (s *Service) Lock(ctx context.Context, id account.ID) error {
 	})
 }
 
-// Unlock lets a locked account sign in again.
+// Unlock lets a locked account sign in again, and clears its counts of wrong passwords and codes.
 func (s *Service) Unlock(ctx context.Context, id account.ID) error {
-	return s.stand(ctx, id, account.Active, func(tx *sqldb.Tx) error { return s.Accounts.Unlock(ctx, tx, id) })
+	return s.stand(ctx, id, account.Active, func(tx *sqldb.Tx) error {
+		if err := s.Accounts.Unlock(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.SignIn.ClearCounts(ctx, tx, id)
+	})
 }
 
 // Close closes an account for good, ends its sessions and forgets its devices.

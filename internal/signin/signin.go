@@ -270,6 +270,15 @@ func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, 
 	return s.Throttle.Take(ctx, tx, s.Limits.All, "")
 }
 
+// ClearCounts forgets an account's wrong passwords and codes, after the operator has looked into them.
+func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	key := string(s.subject(account.Account{ID: id}, account.Identifier{}))
+	if err := s.Throttle.Clear(ctx, tx, s.Limits.Password, key); err != nil {
+		return err
+	}
+	return s.Throttle.Clear(ctx, tx, s.Limits.Code, key)
+}
+
 // subject is what limits count by: the account, whichever of its identifiers was used, or the
 // name of somebody who does not exist.
 func (s *Service) subject(who account.Account, ident account.Identifier) []byte {

@@ -557,3 +557,33 @@ func TestExpiredFlowsEndAlike(t *testing.T) {
 		}
 	})
 }
+
+// N-3.2.2-02: after 100 failures nothing is evaluated, until the operator unlocks the account.
+func TestStopAtAHundredUntilUnlocked(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		id := m.Account("ada@example.org")
+		try := func() (evaluated bool) {
+			clock.Advance(61 * time.Minute)
+			ref, _ := newBrowser(t, m).begin("ada@example.org")
+			n, err := m.Password(t.Context(), ref, m.Client, signin.PasswordProof{Password: "wrong wrong wrong"})
+			return err == nil && n.Refused
+		}
+		evaluated := 0
+		for range 110 {
+			if try() {
+				evaluated++
+			}
+		}
+		if evaluated != 100 {
+			t.Fatalf("%d evaluated, want 100", evaluated)
+		}
+		clock.Advance(24 * time.Hour)
+		if try() {
+			t.Fatal("evaluated after the stop")
+		}
+		if err := m.Profile.Unlock(t.Context(), id); err != nil {
+			t.Fatal(err)
+		}
+		newBrowser(t, m).signIn("ada@example.org", factor.Email, false)
+	})
+}

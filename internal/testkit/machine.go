@@ -81,9 +81,10 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
 	}
+	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example"}
 	return &Machine{
-		Service: &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example"},
-		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions},
+		Service: machine,
+		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},
 		Client:  signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
 		t:       t,
 	}

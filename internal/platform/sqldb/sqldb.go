@@ -141,6 +141,9 @@ func (db *DB) Now() time.Time { return db.now() }
 // Ping reaches the database once.
 func (db *DB) Ping(ctx context.Context) error { return unavailable(db.writer.PingContext(ctx)) }
 
+// Stats counts the connections of the pool that writes.
+func (db *DB) Stats() sql.DBStats { return db.writer.Stats() }
+
 // Close closes every connection.
 func (db *DB) Close() error {
 	if db.reader != db.writer {

@@ -14,10 +14,8 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
-	"countersign/internal/account"
-	"countersign/internal/device"
 	"countersign/internal/factor"
-	"countersign/internal/platform/secret"
+	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -31,28 +29,12 @@ type Flows interface {
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
 }
 
-// Sessions knows who is signed in where.
-type Sessions interface {
-	Check(context.Context, secret.Token) (session.Session, error)
-	List(context.Context, account.ID) ([]session.Session, error)
-	End(context.Context, account.ID, session.ID) (bool, error)
-	EndOthers(ctx context.Context, id account.ID, keep session.ID) error
-	EndAll(context.Context, account.ID) error
-}
-
-// Devices knows which devices are remembered.
-type Devices interface {
-	List(context.Context, account.ID) ([]device.Device, error)
-	Forget(context.Context, account.ID, device.ID) (bool, error)
-	ForgetAll(context.Context, account.ID) error
-}
-
 // API is the JSON API. All fields are required.
 type API struct {
 	Log      *slog.Logger
 	Flows    Flows
-	Sessions Sessions
-	Devices  Devices
+	Sessions *session.Service
+	Owner    *profile.Service
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
 	Public   string // the public URL, for the description

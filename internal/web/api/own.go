@@ -81,7 +81,7 @@ func (h *API) own(a huma.API) {
 		handle func(context.Context, *callerInput) (*none, error)
 	}{
 		{operation{id: "sign-out", method: http.MethodDelete, path: "/session", tag: sessions, summary: "Sign out", about: "Ends the session that asks."}, h.signOut},
-		{operation{id: "forget-devices", method: http.MethodDelete, path: "/devices", tag: devices, summary: "Forget every device", about: "From now on each asks for a code."}, h.forgetAll},
+		{operation{id: "forget-devices", method: http.MethodDelete, path: "/devices", tag: devices, summary: "Forget every device", about: "From now on each asks for a code. Every session but the one that asks ends."}, h.forgetAll},
 	} {
 		c.status, c.signedIn = http.StatusNoContent, true
 		register(a, c.operation, c.handle)
@@ -104,17 +104,17 @@ func (h *API) own(a huma.API) {
 	}, h.listDevices)
 	register(a, operation{
 		id: "forget-device", method: http.MethodDelete, path: "/devices/{id}", tag: devices, signedIn: true, status: http.StatusNoContent,
-		summary: "Forget one device", about: "From now on it asks for a code. Its sessions stay.", codes: []string{"not_found"},
+		summary: "Forget one device", about: "From now on it asks for a code. Sessions opened from it end, but for the one that asks.", codes: []string{"not_found"},
 	}, h.forget)
 }
 
 func (h *API) signOut(ctx context.Context, in *callerInput) (*none, error) {
-	_, err := h.Sessions.End(ctx, in.session.Account, in.session.ID)
+	_, err := h.Owner.EndSession(ctx, in.session, in.client, in.session.ID)
 	return &none{}, err
 }
 
 func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutput, error) {
-	all, err := h.Sessions.List(ctx, in.session.Account)
+	all, err := h.Owner.ListSessions(ctx, in.session)
 	if err != nil {
 		return nil, err
 	}
@@ -130,19 +130,19 @@ func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutpu
 }
 
 func (h *API) endSession(ctx context.Context, in *sessionInput) (*none, error) {
-	ok, err := h.Sessions.End(ctx, in.session.Account, in.ID)
+	ok, err := h.Owner.EndSession(ctx, in.session, in.client, in.ID)
 	return found(ok, err)
 }
 
 func (h *API) endSessions(ctx context.Context, in *endInput) (*none, error) {
 	if in.Body.Which == "all" {
-		return &none{}, h.Sessions.EndAll(ctx, in.session.Account)
+		return &none{}, h.Owner.EndAllSessions(ctx, in.session, in.client)
 	}
-	return &none{}, h.Sessions.EndOthers(ctx, in.session.Account, in.session.ID)
+	return &none{}, h.Owner.EndOtherSessions(ctx, in.session, in.client)
 }
 
 func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput, error) {
-	all, err := h.Devices.List(ctx, in.session.Account)
+	all, err := h.Owner.ListDevices(ctx, in.session)
 	if err != nil {
 		return nil, err
 	}
@@ -158,12 +158,12 @@ func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput,
 }
 
 func (h *API) forget(ctx context.Context, in *deviceInput) (*none, error) {
-	ok, err := h.Devices.Forget(ctx, in.session.Account, in.ID)
+	ok, err := h.Owner.ForgetDevice(ctx, in.session, in.client, in.ID)
 	return found(ok, err)
 }
 
 func (h *API) forgetAll(ctx context.Context, in *callerInput) (*none, error) {
-	return &none{}, h.Devices.ForgetAll(ctx, in.session.Account)
+	return &none{}, h.Owner.ForgetAllDevices(ctx, in.session, in.client)
 }
 
 // found answers alike for what never was, what is gone and what is somebody else's.

@@ -20,7 +20,7 @@ type beginInput struct {
 	Caller
 
 	Body struct {
-		Identifier string   `json:"identifier" minLength:"1" maxLength:"320" example:"ada@example.org" doc:"E-mail address, phone number or user name, as the person wrote it."`
+		Identifier string   `json:"identifier" minLength:"1" maxLength:"1024" example:"ada@example.org" doc:"E-mail address, phone number or user name, as the person wrote it."`
 		Devices    []string `json:"devices,omitempty" maxItems:"4" maxLength:"64" doc:"Handles this app keeps of remembered devices. A known one gets limits of its own, so that strangers cannot lock its owner out."`
 	}
 }

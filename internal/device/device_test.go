@@ -1,0 +1,98 @@
+package device_test
+
+import (
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"strings"
+	"testing"
+	"unicode/utf8"
+
+	"countersign/internal/device"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
+	"countersign/internal/testkit/dbtest"
+)
+
+func TestNamesAreCoarseAndHarmless(t *testing.T) {
+	for agent, want := range map[string]string{
+		"": "Unknown device",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox on Linux",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) AppleWebKit/537.36 (KHTML, like Gecko) Chrome/142.0.0.0 Safari/537.36":                         "Chrome on Windows",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1": "Safari on iOS",
+	} {
+		if got := device.NameOf(agent); got != want {
+			t.Errorf("%q: %q, want %q", agent, got, want)
+		}
+	}
+	for _, agent := range []string{"\u202egnp.exe", "a\x00b\r\nSet-Cookie: x", strings.Repeat("é", 5000), "\xff\xfe"} {
+		got := device.NameOf(agent)
+		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > 60 || strings.ContainsAny(got, "\r\n\x00\u202e") {
+			t.Errorf("%q became %q", agent[:min(len(agent), 20)], got)
+		}
+	}
+}
+
+// Only a P-256 key that signed this nonce for this site may be remembered.
+func TestEnrolmentProvesItsKey(t *testing.T) {
+	s := &device.Service{Origin: testkit.Origin}
+	key, other := testkit.NewKey(t), testkit.NewKey(t)
+	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rsaKey, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	spki := func(pub any) []byte {
+		b, err := x509.MarshalPKIXPublicKey(pub)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return b
+	}
+	sign := func(nonce string) []byte { return key.Sign("remember", testkit.Origin, nonce) }
+	if err := s.Check(device.Enrolment{PublicKey: key.Public(), Signature: sign("n")}, "n"); err != nil {
+		t.Fatal(err)
+	}
+	for name, e := range map[string]device.Enrolment{
+		"other nonce":   {PublicKey: key.Public(), Signature: sign("m")},
+		"other key":     {PublicKey: other.Public(), Signature: sign("n")},
+		"other purpose": {PublicKey: key.Public(), Signature: key.Sign("recognise", testkit.Origin, "n")},
+		"P-384":         {PublicKey: spki(&p384.PublicKey), Signature: sign("n")},
+		"RSA":           {PublicKey: spki(&rsaKey.PublicKey), Signature: sign("n")},
+		"no key":        {Signature: sign("n")},
+		"no signature":  {PublicKey: key.Public()},
+		"zeros":         {PublicKey: key.Public(), Signature: make([]byte, 64)},
+		"rubbish":       {PublicKey: []byte("rubbish"), Signature: sign("n")},
+		"huge":          {PublicKey: make([]byte, 1<<20), Signature: sign("n")},
+	} {
+		if err := s.Check(e, "n"); fault.Of(err).Code != "device_key_malformed" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+}
+
+func TestNoMoreDevicesThanAPersonReads(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		m := testkit.NewMachine(t, db, testkit.Ring(t))
+		who := m.Account("ada@example.org")
+		for range device.MaxPerAccount + 3 {
+			clock.Advance(1e9)
+			err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+				_, err := m.Devices.Remember(t.Context(), tx, who, device.Enrolment{PublicKey: testkit.NewKey(t).Public(), Name: "Phone"}, nil)
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		if all, err := m.Devices.List(t.Context(), who); err != nil || len(all) != device.MaxPerAccount {
+			t.Fatalf("%d devices, %v; want %d", len(all), err, device.MaxPerAccount)
+		}
+	})
+}

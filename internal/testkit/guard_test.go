@@ -1,0 +1,60 @@
+package testkit_test
+
+import (
+	"crypto/sha256"
+	"encoding/base64"
+	"encoding/hex"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"testing"
+
+	"countersign/internal/testkit"
+)
+
+// A guard that cannot fail guards nothing: each way of leaking is tried.
+func TestGuardSeesContactDataInEveryDisguise(t *testing.T) {
+	const mail, phone = "quillfeather@mailhaven.example", "+4915112345678"
+	sum := sha256.Sum256([]byte(mail))
+	g := &testkit.Guard{}
+	g.Add(mail)
+	g.Add(phone)
+	for name, leak := range map[string]string{
+		"whole": `{"email":"` + mail + `"}`, "case": "QuillFeather@MailHaven.example", "local part": "hello quillfeather", "domain": "sent to mailhaven.example",
+		"number": "49 " + phone, "last digits": "ends in 345678", "url": url.QueryEscape(mail), "hex": hex.EncodeToString([]byte(mail)),
+		"sha256": hex.EncodeToString(sum[:]), "sha256 b64": base64.StdEncoding.EncodeToString(sum[:]), "base64": base64.StdEncoding.EncodeToString([]byte(`{"e":"` + mail + `"}`)),
+		"mask": "q***@mailhaven", "mask 2": "qu•••••r@m•••", "mask 3": "to ••42", "mask 4": "+49 *** 78", "mask 5": "xxxx@example.org", "reversed": "rehtaeflliuq",
+	} {
+		if g.Find([]byte(leak)) == "" {
+			t.Errorf("%s: not seen in %q", name, leak)
+		}
+	}
+	for _, fine := range []string{"", "a code was sent by text message", `{"flow":"csf_abc","ways":["sms","email"]}`, "Remember this device for 30 days"} {
+		if found := g.Find([]byte(fine)); found != "" {
+			t.Errorf("%q: %s", fine, found)
+		}
+	}
+}
+
+func TestGuardWatchesHeadersAndBodies(t *testing.T) {
+	g := &testkit.Guard{}
+	g.Add("quillfeather@mailhaven.example")
+	for name, leak := range map[string]http.HandlerFunc{
+		"header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-User", "quillfeather@mailhaven.example") },
+		"body":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "quillfeather@mailhaven.example") },
+	} {
+		seen := &failures{TB: t}
+		g.Watch(seen, leak).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))
+		if seen.n != 1 {
+			t.Errorf("%s: the leak was not reported", name)
+		}
+	}
+}
+
+type failures struct {
+	testing.TB
+	n int
+}
+
+func (f *failures) Errorf(string, ...any) { f.n++ }
