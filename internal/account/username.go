@@ -4,6 +4,7 @@ import (
 	_ "embed"
 	"errors"
 	"strings"
+	"sync"
 	"unicode"
 	"unicode/utf8"
 
@@ -109,18 +110,22 @@ func zeroOf(r rune) rune {
 //go:embed reserved.txt
 var reservedNames string
 
-// reserved reports whether a person could take name for one of the reserved names: they
-// have the same skeleton.
-func reserved(name string) bool {
-	sk := skeleton(name)
+// reservedSkeletons is made on first use: one set a process, of what is compiled in.
+//
+//nolint:gochecknoglobals // constant once made
+var reservedSkeletons = sync.OnceValue(func() map[string]bool {
+	set := map[string]bool{}
 	for line := range strings.Lines(reservedNames) {
-		line = strings.TrimSpace(line)
-		if line != "" && !strings.HasPrefix(line, "#") && skeleton(line) == sk {
-			return true
+		if line = strings.TrimSpace(line); line != "" && !strings.HasPrefix(line, "#") {
+			set[skeleton(line)] = true
 		}
 	}
-	return false
-}
+	return set
+})
+
+// reserved reports whether a person could take name for one of the reserved names: they
+// have the same skeleton.
+func reserved(name string) bool { return reservedSkeletons()[skeleton(name)] }
 
 // skeleton maps a lower-case name to what the eye makes of it: no accents, no separators,
 // look-alikes of other scripts and digits replaced by the Latin letter. It is far smaller
@@ -135,7 +140,11 @@ func skeleton(name string) string {
 			b.WriteRune(lookalike(r))
 		}
 	}
-	return strings.NewReplacer("rn", "m", "vv", "w", "cl", "d").Replace(b.String())
+	look := b.String()
+	for _, pair := range [][2]string{{"rn", "m"}, {"vv", "w"}, {"cl", "d"}} {
+		look = strings.ReplaceAll(look, pair[0], pair[1])
+	}
+	return look
 }
 
 func lookalike(r rune) rune {

@@ -37,6 +37,7 @@ const (
 	SessionEnded     Kind = "session_logout"
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
+	AccountRead      Kind = "sensitive_read"
 )
 
 // Event is one security event. Detail holds fixed words only, never contact data.

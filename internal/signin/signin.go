@@ -60,7 +60,8 @@ type Service struct {
 
 	Limits  Limits
 	FlowTTL time.Duration
-	Site    string // our name in letters
+	Site    string         // our name in letters
+	Parser  account.Parser // reads what people type; its zero value is ready
 	// HidePasswordResult asks for the second proof whether or not the password was right, so
 	// that stolen passwords cannot even be checked. A mistyped one then shows only as a code
 	// that never comes.
@@ -148,7 +149,7 @@ type Started struct {
 // Begin starts a flow for whoever the identifier names, if anyone. Nothing in the result, the
 // rows written or the work done depends on whether anyone does.
 func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
-	ident, err := account.Parse(b.Identifier)
+	ident, err := s.Parser.Parse(b.Identifier)
 	if err != nil {
 		return Started{}, err
 	}

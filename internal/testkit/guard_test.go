@@ -41,8 +41,12 @@ func TestGuardWatchesHeadersAndBodies(t *testing.T) {
 	g := &testkit.Guard{}
 	g.Add("quillfeather@mailhaven.example")
 	for name, leak := range map[string]http.HandlerFunc{
-		"header": func(w http.ResponseWriter, _ *http.Request) { w.Header().Set("X-User", "quillfeather@mailhaven.example") },
-		"body":   func(w http.ResponseWriter, _ *http.Request) { _, _ = io.WriteString(w, "quillfeather@mailhaven.example") },
+		"header": func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("X-User", "quillfeather@mailhaven.example")
+		},
+		"body": func(w http.ResponseWriter, _ *http.Request) {
+			_, _ = io.WriteString(w, "quillfeather@mailhaven.example")
+		},
 	} {
 		seen := &failures{TB: t}
 		g.Watch(seen, leak).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, "/", nil))

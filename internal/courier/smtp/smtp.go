@@ -140,7 +140,7 @@ func (p *Provider) client(ctx context.Context, domain string) (c *gomail.Client,
 	case Implicit:
 		opts = append(opts, gomail.WithSSL())
 	case StartTLS:
-		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSMandatory))
+		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
 	case None:
 		opts = append(opts, gomail.WithTLSPolicy(gomail.NoTLS))
 	}
@@ -188,7 +188,7 @@ func (p *Provider) dial(ctx context.Context, network, address string) (net.Conn,
 // refusal of this recipient or this text is permanent: a refused sender or password is ours
 // to put right while the letter waits.
 func classify(ctx context.Context, err error) *courier.Error {
-	if ctx.Err() != nil {
+	if n, ok := errors.AsType[net.Error](err); ctx.Err() != nil || ok && n.Timeout() {
 		return courier.Temporary("smtp_timeout", nil)
 	}
 	sent, ok := errors.AsType[*gomail.SendError](err)

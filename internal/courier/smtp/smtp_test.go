@@ -272,12 +272,14 @@ func TestHeadersSayWhatIsNeededAndNoMore(t *testing.T) {
 }
 
 func TestWithoutStartTLSNothingIsSaid(t *testing.T) {
-	s, c := serve(t, smtp.None) // offers no STARTTLS, as if somebody had taken the offer out
-	c.Security = smtp.StartTLS
-	c.User, c.Password = "countersign", secret.Of("geheim")
-	_, err := provider(t, c).Send(t.Context(), letter())
-	if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || len(s.got) != 0 || s.logins != 0 {
-		t.Errorf("%v, %d letters, %d logins", err, len(s.got), s.logins)
+	for _, user := range []string{"", "countersign"} {
+		s, c := serve(t, smtp.None) // offers no STARTTLS, as if somebody had taken the offer out
+		c.Security = smtp.StartTLS
+		c.User, c.Password = user, secret.Of("geheim")
+		_, err := provider(t, c).Send(t.Context(), letter())
+		if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || len(s.arrived()) != 0 || s.logins != 0 {
+			t.Errorf("user %q: %v, %d letters, %d logins", user, err, len(s.arrived()), s.logins)
+		}
 	}
 }
 

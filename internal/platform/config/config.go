@@ -26,6 +26,7 @@ type Config struct {
 	SignIn   SignIn   `toml:"signin" doc:"The sign-in flow."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
+	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
@@ -92,6 +93,21 @@ type Device struct {
 type Session struct {
 	Idle     Duration `toml:"idle" doc:"A session unused for so long ends."`
 	Absolute Duration `toml:"absolute" doc:"A session ends after so long whatever happens."`
+}
+
+// Throttle is about limits.
+type Throttle struct {
+	ExemptSources []string `toml:"exempt_sources" doc:"Networks (CIDR) without limits per source, such as an application server that signs in for many people. Limits per account still hold."`
+}
+
+// Exempt returns the networks without limits per source.
+func (t Throttle) Exempt() (out []netip.Prefix) {
+	for _, s := range t.ExemptSources {
+		if p, err := netip.ParsePrefix(s); err == nil { // Validate reports the others
+			out = append(out, p.Masked())
+		}
+	}
+	return out
 }
 
 // Email is how letters leave by e-mail.

@@ -83,6 +83,10 @@ func (c Config) checkHTTP(k *checker) {
 		k.want(err == nil, "http.trusted_proxies", "%q is no network: write 192.0.2.7/32 for one address", p)
 		k.want(err != nil || prefix.Bits() > 0, "http.trusted_proxies", "%q would believe everybody", p)
 	}
+	for _, p := range c.Throttle.ExemptSources {
+		prefix, err := netip.ParsePrefix(p)
+		k.want(err == nil && prefix.Bits() > 0, "throttle.exempt_sources", "%q: want a network such as 192.0.2.7/32, and not everybody", p)
+	}
 	k.oneOf("http.forwarded_header", c.HTTP.ForwardedHeader, string(clientip.XForwardedFor), string(clientip.Forwarded))
 	for _, h := range c.HTTP.InternalHosts {
 		k.want(h != "" && !strings.ContainsAny(h, "/*@ "), "http.internal_hosts", "%q: want a host as it stands in the Host header, such as countersign:8080", h)
@@ -108,12 +112,16 @@ func (c Config) checkStore(k *checker) {
 func (c Config) checkPassword(k *checker) {
 	p := c.Password
 	k.between("password.min_length", p.MinLength, 8, 64)
-	k.between("password.memory_kib", p.MemoryKiB, 7168, 4<<20)
+	k.between("password.memory_kib", p.MemoryKiB, 12<<10, 4<<20)
 	k.between("password.time", p.Time, 1, 100)
-	k.between("password.threads", p.Threads, 1, 64)
+	k.between("password.threads", p.Threads, 1, 16)
 	k.between("password.parallel", p.Parallel, 0, 1024)
-	// OWASP's equal settings: 46 MiB and 1 pass, 19 and 2, 12 and 3, 9 and 4, 7 and 5.
-	k.want(p.MemoryKiB*p.Time >= 7168*5, "password.time", "memory_kib %d with time %d is weaker than OWASP's least (19456 and 2): raise either", p.MemoryKiB, p.Time)
+	least := map[int]int{1: 46 << 10, 2: 19 << 10} // OWASP's equal settings; 12 MiB with more passes
+	floor, ok := least[p.Time]
+	if !ok {
+		floor = 12 << 10
+	}
+	k.want(p.MemoryKiB >= floor, "password.memory_kib", "%d with time %d is weaker than OWASP's least: want %d or more", p.MemoryKiB, p.Time, floor)
 	k.lasts("password.max_wait", p.MaxWait, 100*time.Millisecond, 20*time.Second)
 }
 

@@ -141,6 +141,18 @@ func (db *DB) Now() time.Time { return db.now() }
 // Ping reaches the database once.
 func (db *DB) Ping(ctx context.Context) error { return unavailable(db.writer.PingContext(ctx)) }
 
+// ClockDifference returns how far the database server's clock is ahead of ours. SQLite has no clock of its own.
+func (db *DB) ClockDifference(ctx context.Context) (time.Duration, error) {
+	if db.engine == SQLite {
+		return 0, nil
+	}
+	var ms int64
+	if err := db.reader.QueryRowContext(ctx, "SELECT CAST(extract(epoch FROM clock_timestamp()) * 1000 AS BIGINT)").Scan(&ms); err != nil {
+		return 0, unavailable(err)
+	}
+	return time.UnixMilli(ms).Sub(db.now()), nil
+}
+
 // Stats counts the connections of the pool that writes.
 func (db *DB) Stats() sql.DBStats { return db.writer.Stats() }
 

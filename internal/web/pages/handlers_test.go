@@ -18,9 +18,17 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
+	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+)
+
+// What the server mounts fits.
+var (
+	_ Flows    = (*signin.Service)(nil)
+	_ Sessions = (*session.Service)(nil)
+	_ Owner    = (*profile.Service)(nil)
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -349,6 +357,14 @@ func TestTheBackButtonLeadsToWhereTheFlowStands(t *testing.T) {
 	for _, form := range []*http.Request{post(flowAt + "/device"), post(flowAt+"/code", "code", "1"), post(flowAt+"/send", "way", "sms")} {
 		if res, _ := answer(door(t, d), form); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != flowAt {
 			t.Errorf("%s: %s to %s", form.URL.Path, res.Status, res.Header.Get("Location"))
+		}
+	}
+}
+
+func TestTheAddressOfARefusedFormLeadsToItsFlow(t *testing.T) {
+	for _, step := range []string{"/code", "/send", "/device"} {
+		if res, _ := answer(door(t, &desk{}), get(flowAt+step)); res.StatusCode != http.StatusSeeOther || res.Header.Get("Location") != flowAt {
+			t.Errorf("%s: %s to %s", step, res.Status, res.Header.Get("Location"))
 		}
 	}
 }

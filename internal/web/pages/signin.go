@@ -53,6 +53,10 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 		"POST /signin/{flow}/device": h.postDevice,
 		"POST /signin/{flow}/send":   h.postSend,
 		"POST /signin/{flow}/code":   h.postCode,
+		// A refused form's address, opened again from the address bar or a bookmark.
+		"GET /signin/{flow}/device": toFlow,
+		"GET /signin/{flow}/send":   toFlow,
+		"GET /signin/{flow}/code":   toFlow,
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, handler))
 	}
@@ -264,6 +268,10 @@ func outOfStep(w http.ResponseWriter, r *http.Request, ref signin.Ref, err error
 // reference is the flow in the path together with the browser's own secret.
 func reference(r *http.Request) signin.Ref {
 	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: web.Cookie(r, web.BrowserCookie)}
+}
+
+func toFlow(w http.ResponseWriter, r *http.Request) error {
+	return seeOther(w, r, flowPath(reference(r)))
 }
 
 func flowPath(ref signin.Ref) string { return "/signin/" + url.PathEscape(ref.Flow.Reveal()) }

@@ -148,7 +148,7 @@ function signIn(form) {
     enhance(main);
     const again = document.getElementById("username");
     if (again) again.value = name;
-    document.querySelector("#problem, main").focus();
+    (document.getElementById("problem") ?? main).focus();
   });
 }
 

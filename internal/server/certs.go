@@ -1,0 +1,43 @@
+package server
+
+import (
+	"crypto/tls"
+	"fmt"
+	"os"
+	"sync"
+	"time"
+)
+
+// certificate serves the newest certificate in its files, so that renewing it needs no restart.
+type certificate struct {
+	certFile, keyFile string
+	now               func() time.Time
+
+	mu      sync.Mutex
+	current *tls.Certificate
+	made    time.Time // when the file was written
+	looked  time.Time
+}
+
+// get returns the certificate; it looks at the files at most once in ten seconds. New files that
+// do not fit together (one is written after the other) leave the old certificate in use.
+func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	now := c.now()
+	if c.current != nil && now.Sub(c.looked) < 10*time.Second {
+		return c.current, nil
+	}
+	c.looked = now
+	st, err := os.Stat(c.certFile)
+	if err == nil && (c.current == nil || !st.ModTime().Equal(c.made)) {
+		var pair tls.Certificate
+		if pair, err = tls.LoadX509KeyPair(c.certFile, c.keyFile); err == nil {
+			c.current, c.made = &pair, st.ModTime()
+		}
+	}
+	if c.current == nil {
+		return nil, fmt.Errorf("load certificate: %w", err)
+	}
+	return c.current, nil
+}

@@ -1,0 +1,184 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"log/slog"
+	"os"
+	"strings"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/keyring"
+	"countersign/internal/onetime"
+	"countersign/internal/outbox"
+	"countersign/internal/password"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/profile"
+	"countersign/internal/server/schema"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/throttle"
+)
+
+// Core is the domain on an open database: what the server and the operator's commands work on.
+type Core struct {
+	Config config.Config
+	SignIn *signin.Service
+	Owner  *profile.Service
+
+	signin.Parts
+}
+
+// Deps is what the world gives a server. Log and Now are required.
+type Deps struct {
+	Log *slog.Logger
+	Now func() time.Time
+	// Notify tells the service manager how we are ("READY=1"); nil tells nobody.
+	Notify func(state string)
+	// Watchdog is how often the service manager wants to hear from us; 0 means never.
+	Watchdog time.Duration
+	// TokenCost hashes passwords at next to no cost. It is for tests, and no setting leads to it.
+	TokenCost bool
+	// Demo mounts the demonstration's pages; nil everywhere else.
+	Demo *Demo
+}
+
+// ErrPending means that the schema is older than this program and may not be changed at start.
+var ErrPending = errors.New("the database needs migrations")
+
+// Open opens the database with its keys and wires the domain. It refuses a database that the
+// keys do not fit before it writes anything, and brings the schema up to date if it may.
+func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) {
+	db, err := openDB(ctx, c, d)
+	if err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			_ = db.Close()
+		}
+	}()
+	ring, err := unlock(ctx, c, d, db)
+	if err != nil {
+		return nil, err
+	}
+	core, err = wire(c, d, db, ring)
+	if err != nil {
+		return nil, err
+	}
+	if err := core.Accounts.EnsureDecoys(ctx); err != nil {
+		return nil, fmt.Errorf("write decoy accounts: %w", err)
+	}
+	return core, nil
+}
+
+func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
+	url := c.Database.URL.Reveal()
+	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
+		// Made here if it is missing, because SQLite would let others read it.
+		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names it
+		if err != nil {
+			return nil, fmt.Errorf("open database file: %w", err)
+		}
+		if err := f.Close(); err != nil {
+			return nil, err
+		}
+	}
+	return sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now})
+}
+
+// unlock brings keys and schema together, in the one order in which nothing is written to a
+// database that is not ours: look, keys, compare, migrate, claim.
+func unlock(ctx context.Context, c config.Config, d Deps, db *sqldb.DB) (*keyring.Ring, error) {
+	migrations := schema.Migrations()
+	missing, empty, err := migrations.Pending(ctx, db)
+	if err != nil {
+		return nil, err
+	}
+	if missing > 0 && !c.Database.MigrateAtStart {
+		return nil, fmt.Errorf("%w (%d): run countersign migrate, or set database.migrate_at_start", ErrPending, missing)
+	}
+	ring, err := keys(ctx, c, db, empty)
+	if err != nil {
+		return nil, err
+	}
+	if !empty {
+		if _, err := ring.Check(ctx, db); err != nil {
+			return nil, err
+		}
+	}
+	if missing > 0 {
+		began := d.Now()
+		applied, err := migrations.Up(ctx, db)
+		if err != nil {
+			return nil, err
+		}
+		d.Log.LogAttrs(ctx, slog.LevelInfo, "schema migrated", slog.Int("applied", applied), slog.Duration("took", d.Now().Sub(began)))
+	}
+	if err := ring.Claim(ctx, db); err != nil {
+		return nil, err
+	}
+	return ring, nil
+}
+
+func keys(ctx context.Context, c config.Config, db *sqldb.DB, empty bool) (*keyring.Ring, error) {
+	if !c.Keys.Value.Empty() {
+		roots, err := keyring.Parse(c.Keys.Value.Reveal())
+		if err != nil {
+			return nil, fmt.Errorf("COUNTERSIGN_KEYS: %w", err)
+		}
+		return keyring.New(roots)
+	}
+	ring, err := keyring.LoadOrCreate(ctx, db, c.Keys.File, empty)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, fmt.Errorf("key file: %w", err)
+	}
+	return ring, err
+}
+
+func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, error) {
+	cost := password.Params{
+		MemoryKiB: uint32(c.Password.MemoryKiB), Time: uint32(c.Password.Time), Lanes: uint8(c.Password.Threads), //nolint:gosec // validated
+	}
+	if d.TokenCost {
+		cost = password.Params{MemoryKiB: 8, Time: 1, Lanes: 1}
+	}
+	passwords, err := password.New(password.Options{
+		DB: db, Ring: ring, Now: d.Now, Params: cost, WeakForTests: d.TokenCost,
+		Policy:   password.Policy{Min: c.Password.MinLength, Words: append([]string{c.Site.Name, c.Public().Hostname()}, c.Site.ContextWords...)},
+		Parallel: c.Password.Hashers(), MaxWait: c.Password.MaxWait.D(),
+	})
+	if err != nil {
+		return nil, err
+	}
+	accounts := &account.Service{DB: db, Ring: ring}
+	parts := signin.Parts{
+		DB: db, Ring: ring, Accounts: accounts, Passwords: passwords,
+		Audit:    &audit.Log{Ring: ring},
+		Outbox:   &outbox.Box{DB: db, Ring: ring},
+		Throttle: &throttle.Service{Ring: ring, Exempt: c.Throttle.Exempt()},
+		Codes:    &onetime.Service{Ring: ring, Digits: c.SignIn.CodeDigits, TTL: c.SignIn.CodeTTL.D()},
+		Devices:  &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()},
+		Sessions: &session.Service{
+			DB: db, Ring: ring, Accounts: accounts,
+			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
+		},
+	}
+	machine := &signin.Service{
+		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
+		Site: c.Site.Name, Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
+	}
+	return &Core{
+		Config: c, Parts: parts, SignIn: machine,
+		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
+	}, nil
+}
+
+// Close closes the database.
+func (c *Core) Close() error { return c.DB.Close() }

@@ -1,0 +1,169 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"strings"
+	"time"
+
+	"countersign/internal/courier/inbox"
+	"countersign/internal/keyring"
+	"countersign/internal/password"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/server/schema"
+)
+
+// Finding is what the doctor has to say of one part.
+type Finding struct {
+	Part   string `json:"part"`
+	State  State  `json:"state"`
+	Words  string `json:"words"`            // what was found
+	Remedy string `json:"remedy,omitempty"` // what to do
+}
+
+// State is how bad a finding is.
+type State string
+
+// The states.
+const (
+	Fine    State = "fine"
+	Warning State = "warning" // works, and something should be done
+	Broken  State = "broken"  // the server would not start or not do its work
+)
+
+// Examine looks at everything a server needs, and changes nothing.
+func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
+	out := []Finding{public(c)}
+	out = append(out, database(ctx, c, d)...)
+	return append(out, hashing(c, d), letters(c, d), watched(c))
+}
+
+func finding(part string, state State, words, remedy string) Finding {
+	return Finding{part, state, words, remedy}
+}
+
+func public(c config.Config) Finding {
+	switch {
+	case config.Loopback(c.Public().Hostname()):
+		return finding("address", Warning, c.Public().String()+" is for this machine only", "set site.public_url to the address people will use")
+	case c.HTTP.TLSCertFile == "" && len(c.HTTP.TrustedProxies) == 0:
+		return finding("address", Warning, "no certificate and no trusted proxy: who ends TLS?",
+			"set http.tls_cert_file and tls_key_file, or http.trusted_proxies, without which all clients count as one")
+	}
+	return finding("address", Fine, c.Public().String(), "")
+}
+
+func database(ctx context.Context, c config.Config, d Deps) []Finding {
+	if path, ok := strings.CutPrefix(c.Database.URL.Reveal(), "sqlite:"); ok {
+		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
+			return []Finding{finding("database", Fine, "there is no "+path+" yet; the first start makes it", ""), keyFile(c, true)}
+		}
+	}
+	db, err := sqldb.Open(ctx, sqldb.Options{URL: c.Database.URL.Reveal(), MaxConns: 2, Now: d.Now})
+	if err != nil {
+		return []Finding{finding("database", Broken, err.Error(), "see that it runs and that database.url is right"), keyFile(c, false)}
+	}
+	defer func() { _ = db.Close() }()
+	missing, empty, err := schema.Migrations().Pending(ctx, db)
+	out := []Finding{schemaState(c, missing, err), clock(ctx, db)}
+	if err != nil || empty {
+		return append(out, keyFile(c, empty))
+	}
+	return append(out, fits(ctx, c, db))
+}
+
+func schemaState(c config.Config, missing int, err error) Finding {
+	switch {
+	case err != nil:
+		return finding("database", Broken, err.Error(), "run the program that belongs to this database")
+	case missing > 0 && !c.Database.MigrateAtStart:
+		return finding("database", Broken, fmt.Sprintf("%d migrations are missing", missing), "run countersign migrate")
+	case missing > 0:
+		return finding("database", Fine, fmt.Sprintf("reached; the next start applies %d migrations", missing), "")
+	}
+	return finding("database", Fine, "reached, schema up to date", "")
+}
+
+// clock compares clocks: nodes re-read ended sessions over a window that must cover the difference.
+func clock(ctx context.Context, db *sqldb.DB) Finding {
+	ahead, err := db.ClockDifference(ctx)
+	if err != nil {
+		return finding("clock", Warning, "the database's clock cannot be read: "+err.Error(), "")
+	}
+	if ahead.Abs() > 2*time.Second {
+		return finding("clock", Broken, fmt.Sprintf("the database's clock differs by %s", ahead.Round(time.Millisecond)), "synchronise both with NTP: codes and sessions live by the clock")
+	}
+	return finding("clock", Fine, fmt.Sprintf("differs from the database's by %s", ahead.Round(time.Millisecond)), "")
+}
+
+// keyFile looks at the keys where there is no database to compare them with.
+func keyFile(c config.Config, empty bool) Finding {
+	_, err := ringOf(c)
+	switch {
+	case err == nil:
+		return finding("keys", Fine, "can be read", "")
+	case errors.Is(err, fs.ErrNotExist) && empty:
+		return finding("keys", Fine, "there is no "+c.Keys.File+" yet; the first start makes it", "")
+	}
+	return finding("keys", Broken, err.Error(), "name the key file in keys.file, or restore its copy")
+}
+
+func ringOf(c config.Config) (*keyring.Ring, error) {
+	if c.Keys.Value.Empty() {
+		return keyring.LoadFile(c.Keys.File)
+	}
+	roots, err := keyring.Parse(c.Keys.Value.Reveal())
+	if err != nil {
+		return nil, err
+	}
+	return keyring.New(roots)
+}
+
+func fits(ctx context.Context, c config.Config, db *sqldb.DB) Finding {
+	ring, err := ringOf(c)
+	if err != nil {
+		return finding("keys", Broken, err.Error(), "without it nothing in this database opens: name it in keys.file, or restore its copy")
+	}
+	if _, err := ring.Check(ctx, db); err != nil {
+		return finding("keys", Broken, err.Error(), "")
+	}
+	return finding("keys", Fine, "fit the database", "")
+}
+
+// hashing measures this machine, which takes some seconds.
+func hashing(c config.Config, d Deps) Finding {
+	const target = 250 * time.Millisecond
+	now := password.Params{MemoryKiB: uint32(c.Password.MemoryKiB), Time: uint32(c.Password.Time), Lanes: uint8(c.Password.Threads)} //nolint:gosec // validated
+	best := password.Suggest(target, d.Now)
+	words := fmt.Sprintf("%s in use; this machine affords %s in about %s", now, best, target)
+	if c.Password.MinLength < 15 {
+		return finding("password", Warning, fmt.Sprintf("%d characters are allowed, and a recognised device signs in with the password alone", c.Password.MinLength), "set password.min_length to 15")
+	}
+	if now.MemoryKiB < best.MemoryKiB || now.MemoryKiB == best.MemoryKiB && now.Time < best.Time {
+		return finding("password", Fine, words, fmt.Sprintf("you may set password.memory_kib to %d and password.time to %d; memory in use is then at most %d MiB",
+			best.MemoryKiB, best.Time, int(best.MemoryKiB)*c.Password.Hashers()/1024))
+	}
+	return finding("password", Fine, words, "")
+}
+
+func letters(c config.Config, d Deps) Finding {
+	if _, err := Routes(c, d.Now, &inbox.Inbox{Now: d.Now}); err != nil {
+		return finding("letters", Broken, err.Error(), "")
+	}
+	words := "e-mail by " + c.Email.Provider + ", SMS by " + c.SMS.Provider
+	if c.Email.Provider == "inbox" || c.SMS.Provider == "inbox" {
+		return finding("letters", Warning, words, "inbox delivers to nobody: set email.provider and sms.provider")
+	}
+	return finding("letters", Fine, words, "")
+}
+
+func watched(c config.Config) Finding {
+	if c.Metrics.Listen == "" {
+		return finding("metrics", Warning, "turned off", "set metrics.listen, and let somebody watch")
+	}
+	return finding("metrics", Fine, "at "+c.Metrics.Listen, "")
+}

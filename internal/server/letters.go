@@ -1,0 +1,67 @@
+package server
+
+import (
+	"fmt"
+	"time"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/inbox"
+	"countersign/internal/courier/smtp"
+	"countersign/internal/courier/twilio"
+	"countersign/internal/courier/webhook"
+	"countersign/internal/message"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/secret"
+)
+
+// Routes says how letters leave, by channel. It connects to nothing, so it is also how settings
+// are checked. box serves the provider inbox.
+func Routes(c config.Config, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
+	routes := map[message.Channel]courier.Route{}
+	email, err := emailProvider(c.Email, now, box)
+	if err != nil {
+		return nil, fmt.Errorf("email: %w", err)
+	}
+	if email != nil {
+		routes[message.Email] = courier.Route{Provider: email, From: c.Email.From}
+	}
+	sms, err := smsProvider(c.SMS, now, box)
+	if err != nil {
+		return nil, fmt.Errorf("sms: %w", err)
+	}
+	if sms != nil {
+		routes[message.SMS] = courier.Route{Provider: sms, From: c.SMS.From}
+	}
+	return routes, nil
+}
+
+func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+	switch e.Provider {
+	case "smtp":
+		return smtp.New(smtp.Config{
+			Host: e.SMTPHost, Port: e.SMTPPort, Security: smtp.Security(e.SMTPTLS),
+			User: e.SMTPUser, Password: e.SMTPPassword.Token, Now: now,
+		})
+	case "webhook":
+		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now})
+	case "inbox":
+		return box, nil
+	}
+	return nil, nil //nolint:nilnil // none is a provider an operator can choose
+}
+
+func smsProvider(s config.SMS, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+	switch s.Provider {
+	case "twilio":
+		user := s.TwilioUser
+		if user == "" {
+			user = s.TwilioAccount
+		}
+		return twilio.New(twilio.Config{AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL})
+	case "webhook":
+		return webhook.New(webhook.Config{URL: s.WebhookURL, Secrets: []secret.Token{s.WebhookSecret.Token}, Now: now})
+	case "inbox":
+		return box, nil
+	}
+	return nil, nil //nolint:nilnil // none is a provider an operator can choose
+}

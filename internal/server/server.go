@@ -1,0 +1,280 @@
+// Package server is the wiring: settings in, one http.Handler out; start and stop.
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"log/slog"
+	"net"
+	"net/http"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/inbox"
+	"countersign/internal/message"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/signin"
+	"countersign/internal/web"
+	"countersign/internal/web/api"
+	"countersign/internal/web/pages"
+)
+
+// Server is a node.
+type Server struct {
+	core     *Core
+	deps     Deps
+	handler  http.Handler
+	courier  *courier.Courier
+	inbox    *inbox.Inbox
+	registry *prometheus.Registry
+	stopping atomic.Bool
+}
+
+// Demo is the demonstration's pages and the people in them.
+type Demo struct{ Accounts []pages.DemoAccount }
+
+// New opens the database and wires everything; nothing runs yet. Close it, or Serve it.
+func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
+	core, err := Open(ctx, c, d)
+	if err != nil {
+		return nil, err
+	}
+	s := &Server{core: core, deps: d, inbox: &inbox.Inbox{Now: d.Now}}
+	if err := errors.Join(s.letters(), s.doors()); err != nil {
+		return nil, errors.Join(err, core.Close())
+	}
+	return s, nil
+}
+
+// Core returns the domain the server works on.
+func (s *Server) Core() *Core { return s.core }
+
+// Inbox returns what the provider inbox received.
+func (s *Server) Inbox() *inbox.Inbox { return s.inbox }
+
+// Handler returns what the public listener serves.
+func (s *Server) Handler() http.Handler { return s.handler }
+
+// Close closes the database of a server that is not served.
+func (s *Server) Close() error { return s.core.Close() }
+
+func (s *Server) letters() error {
+	catalog, err := message.New(s.core.Config.Public().Hostname())
+	if err != nil {
+		return fmt.Errorf("site.public_url: %w", err)
+	}
+	routes, err := Routes(s.core.Config, s.deps.Now, s.inbox)
+	if err != nil {
+		return err
+	}
+	s.courier = courier.New(courier.Options{
+		Box: s.core.Outbox, Catalog: catalog, Routes: routes, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
+	})
+	s.core.Outbox.Wake = s.courier.Wake
+	return nil
+}
+
+// doors mounts every door on one mux, behind one Front.
+func (s *Server) doors() error {
+	c, log := s.core.Config, s.deps.Log
+	registry, metrics := newRegistry(s.core, log)
+	s.registry = registry
+	flows := count(s.core.SignIn, registry)
+	clients := c.Clients()
+	client := func(r *http.Request) signin.Client {
+		return signin.Client{Source: clients.Of(r), UserAgent: r.UserAgent()}
+	}
+	p, err := pages.New(pages.Options{
+		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
+		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)),
+	})
+	if err != nil {
+		return err
+	}
+	mux := http.NewServeMux()
+	mux.HandleFunc("GET "+web.HealthPath, alive)
+	web.MountReports(mux, metrics)
+	p.Mount(mux, log)
+	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Client: client}).Mount(mux)
+	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
+	if s.deps.Demo != nil {
+		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
+	}
+	a := &api.API{
+		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
+		Client: client, Now: s.deps.Now, Public: c.Public().String(),
+	}
+	if err := a.Mount(mux); err != nil {
+		return err
+	}
+	s.handler = &web.Front{
+		Log: log, Mux: mux, PublicURL: c.Public(), InternalHosts: c.HTTP.InternalHosts,
+		Page: p.Failure, Metrics: metrics, Now: s.deps.Now,
+	}
+	return nil
+}
+
+func (s *Server) received() []pages.Message {
+	letters := s.inbox.Messages()
+	out := make([]pages.Message, len(letters))
+	for i, l := range letters {
+		out[i] = pages.Message{At: l.At, Channel: string(l.Channel), To: l.To, Subject: l.Subject, Text: l.Text}
+	}
+	return out
+}
+
+// Work runs what goes on behind the requests until ctx ends: the courier, the sessions' memory,
+// pruning, the watchdog. Letters under way are given time to finish.
+func (s *Server) Work(ctx context.Context) {
+	var wg sync.WaitGroup
+	loop := func(name string, run func(context.Context) error) {
+		wg.Go(func() {
+			if err := run(ctx); err != nil {
+				s.deps.Log.LogAttrs(ctx, slog.LevelError, "background work ended", slog.String("loop", name), slog.Any("error", err))
+			}
+		})
+	}
+	loop("courier", s.courier.Run)
+	loop("sessions", s.core.Sessions.Run)
+	loop("prune", s.prune)
+	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
+		loop("watchdog", s.watchdog)
+	}
+	wg.Wait()
+}
+
+func (s *Server) watchdog(ctx context.Context) error {
+	each(ctx, s.deps.Watchdog, func() { s.deps.Notify("WATCHDOG=1") })
+	return nil
+}
+
+// prune deletes what is over, a bounded number of rows a table and a minute, so that no
+// deletion holds SQLite's one writer for long.
+func (s *Server) prune(ctx context.Context) error {
+	c := s.core
+	each(ctx, time.Minute, func() {
+		for name, prune := range map[string]func(context.Context, *sqldb.Tx) error{
+			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
+			"session": c.Sessions.Prune, "device": c.Devices.Prune,
+		} {
+			err := c.DB.Write(ctx, func(tx *sqldb.Tx) error { return prune(ctx, tx) })
+			if err != nil && ctx.Err() == nil {
+				s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "prune", slog.String("table", name), slog.Any("error", err))
+			}
+		}
+	})
+	return nil
+}
+
+// each calls f every d until ctx ends.
+func each(ctx context.Context, d time.Duration, f func()) {
+	tick := time.NewTicker(d)
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-tick.C:
+			f()
+		}
+	}
+}
+
+// Listeners are where a server is reached. Watch may be nil.
+type Listeners struct{ Public, Watch net.Listener }
+
+// Listen opens the addresses in the settings.
+func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
+	var lc net.ListenConfig
+	if l.Public, err = lc.Listen(ctx, "tcp", c.HTTP.Listen); err != nil {
+		return l, fmt.Errorf("http.listen: %w", err)
+	}
+	if c.Metrics.Listen != "" {
+		if l.Watch, err = lc.Listen(ctx, "tcp", c.Metrics.Listen); err != nil {
+			return l, errors.Join(fmt.Errorf("metrics.listen: %w", err), l.Public.Close())
+		}
+	}
+	return l, nil
+}
+
+// Serve serves until ctx ends. Then it takes no more requests, lets those under way finish (at most
+// http.stop_after), lets the courier finish what it has in hand, and closes the database.
+func (s *Server) Serve(ctx context.Context, l Listeners) error {
+	public, err := s.public()
+	if err != nil {
+		return errors.Join(err, s.Close())
+	}
+	working, rest := context.WithCancel(context.WithoutCancel(ctx))
+	defer rest()
+	var work sync.WaitGroup
+	work.Go(func() { s.Work(working) })
+	failed := make(chan error, 2)
+	serve := func(srv *http.Server, l net.Listener) {
+		run := srv.Serve
+		if srv.TLSConfig != nil {
+			run = func(l net.Listener) error { return srv.ServeTLS(l, "", "") }
+		}
+		if err := run(l); !errors.Is(err, http.ErrServerClosed) {
+			failed <- err
+		}
+	}
+	watch := &http.Server{Handler: s.Watch(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: public.ErrorLog}
+	if l.Watch != nil {
+		go serve(watch, l.Watch)
+	}
+	go serve(public, l.Public)
+	s.tell("READY=1")
+	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("public_url", s.core.Config.Public().String()), slog.String("listen", l.Public.Addr().String()))
+	select {
+	case <-ctx.Done():
+	case err = <-failed:
+	}
+	s.stopping.Store(true)
+	s.tell("STOPPING=1")
+	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "stopping")
+	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.core.Config.HTTP.StopAfter.D())
+	defer cancel()
+	if public.Shutdown(drain) != nil {
+		_ = public.Close() // whoever is left has had their time
+	}
+	rest()
+	work.Wait()
+	_ = watch.Close()
+	return errors.Join(err, s.Close())
+}
+
+func (s *Server) tell(state string) {
+	if s.deps.Notify != nil {
+		s.deps.Notify(state)
+	}
+}
+
+// public makes the server of the public listener. Its limits keep slow senders from holding it.
+func (s *Server) public() (*http.Server, error) {
+	srv := &http.Server{
+		Handler:           s.handler,
+		ReadHeaderTimeout: 5 * time.Second,
+		ReadTimeout:       15 * time.Second,
+		WriteTimeout:      30 * time.Second,
+		IdleTimeout:       time.Minute,
+		MaxHeaderBytes:    16 << 10,
+		ErrorLog:          slog.NewLogLogger(quiet{s.deps.Log.Handler()}, slog.LevelDebug),
+	}
+	c := s.core.Config.HTTP
+	if c.TLSCertFile == "" {
+		return srv, nil
+	}
+	cert := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: s.deps.Now}
+	if _, err := cert.get(nil); err != nil { // now, and not at the first visitor
+		return nil, err
+	}
+	srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
+	return srv, nil
+}

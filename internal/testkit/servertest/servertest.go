@@ -1,0 +1,187 @@
+// Package servertest runs whole nodes in a test, as served to the world: real handlers on a
+// real loopback port, a real database, letters in the inbox twin, and every answer watched.
+package servertest
+
+import (
+	"context"
+	"io"
+	"log/slog"
+	"net/http"
+	"net/http/cookiejar"
+	"net/http/httptest"
+	"path/filepath"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/courier/inbox"
+	"countersign/internal/keyring"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/server"
+	"countersign/internal/testkit"
+	"countersign/internal/testkit/dbtest"
+)
+
+// Password is the password of every account made here.
+const Password = testkit.Password
+
+// Options shape a node. The zero Options is a node on a fresh SQLite database with a clock of its own.
+type Options struct {
+	Database string // URL; nodes that share one share Keys too
+	Keys     string // as in the key file
+	Clock    *dbtest.Clock
+	Config   func(*config.Config)
+	Wrap     func(http.Handler) http.Handler // around the handler, inside the guard
+	Idle     bool                            // no background work: nothing is sent, polled or pruned
+	RealCost bool                            // hash passwords at the configured cost, not at a token one
+}
+
+// Node is a running node.
+type Node struct {
+	*server.Server
+
+	URL   string // the site's public URL, and where it listens
+	Guard *testkit.Guard
+	Clock *dbtest.Clock
+	Log   *Log
+	t     testing.TB
+}
+
+// Start runs a node until the test ends.
+func Start(t testing.TB, o Options) *Node {
+	t.Helper()
+	if o.Database == "" {
+		o.Database = dbtest.NewURL(t, sqldb.SQLite)
+	}
+	if o.Keys == "" {
+		o.Keys = keyring.Generate()
+	}
+	if o.Clock == nil {
+		o.Clock = dbtest.NewClock()
+	}
+	n := &Node{Guard: &testkit.Guard{}, Clock: o.Clock, Log: &Log{}, t: t}
+	web := httptest.NewUnstartedServer(nil)
+	n.URL = "http://" + web.Listener.Addr().String()
+	n.Server = n.open(o)
+	handler := n.Handler()
+	if o.Wrap != nil {
+		handler = o.Wrap(handler)
+	}
+	web.Config.Handler = n.Guard.Watch(t, handler)
+	web.Start()
+	working, rest := context.WithCancel(context.Background())
+	var work sync.WaitGroup
+	if !o.Idle {
+		work.Go(func() { n.Work(working) })
+	}
+	t.Cleanup(func() {
+		web.Close()
+		rest()
+		work.Wait()
+		_ = n.Close()
+	})
+	return n
+}
+
+func (n *Node) open(o Options) *server.Server {
+	n.t.Helper()
+	c := config.Default()
+	c.Site.Name, c.Site.PublicURL = "Example", n.URL
+	c.Database.URL = config.NewSecret(o.Database)
+	c.Keys.File, c.Keys.Value = filepath.Join(n.t.TempDir(), "unused.key"), config.NewSecret(o.Keys)
+	c.Email.Provider, c.Email.From, c.SMS.Provider, c.SMS.From = "inbox", "Example <no-reply@example.com>", "inbox", "+15550100100"
+	c.Metrics.Listen = ""
+	if o.Config != nil {
+		o.Config(&c)
+	}
+	if err := c.Validate(); err != nil {
+		n.t.Fatal(err)
+	}
+	s, err := server.New(n.t.Context(), c, server.Deps{Log: slog.New(slog.NewJSONHandler(n.Log, nil)), Now: o.Clock.Now, TokenCost: !o.RealCost})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return s
+}
+
+// Account makes an account that signs in with any of the names, with Password, and has the guard
+// watch for its contact data.
+func (n *Node) Account(names ...string) account.ID {
+	n.t.Helper()
+	id := n.Bare(names...)
+	if err := n.Core().Passwords.Set(n.t.Context(), id, Password, nil); err != nil {
+		n.t.Fatal(err)
+	}
+	return id
+}
+
+// Bare makes an account without a password.
+func (n *Node) Bare(names ...string) (id account.ID) {
+	n.t.Helper()
+	m := account.New{Language: "en"}
+	for _, name := range names {
+		ident, err := account.Parse(name)
+		if err != nil {
+			n.t.Fatal(err)
+		}
+		reachable := ident.Kind() != account.Username
+		if reachable {
+			n.Guard.Add(ident.Normal())
+		}
+		m.Identifiers = append(m.Identifiers, account.NewIdentifier{Identifier: ident, SignsIn: true, Verified: reachable, Notices: reachable, Recovers: reachable})
+	}
+	err := n.Core().DB.Write(n.t.Context(), func(tx *sqldb.Tx) (err error) {
+		id, err = n.Core().Accounts.Create(n.t.Context(), tx, m)
+		return err
+	})
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return id
+}
+
+// Wait returns the next letter to an address, as its owner would read it.
+func (n *Node) Wait(to string) inbox.Received {
+	n.t.Helper()
+	ctx, cancel := context.WithTimeout(n.t.Context(), 10*time.Second)
+	defer cancel()
+	got, err := n.Inbox().Wait(ctx, to)
+	if err != nil {
+		n.t.Fatalf("no letter came: %v", err)
+	}
+	return got
+}
+
+// Browser returns a client with a cookie jar of its own that does not follow redirects.
+func (n *Node) Browser() *http.Client {
+	jar, err := cookiejar.New(nil)
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	return &http.Client{Jar: plainJar{jar}, Timeout: 30 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
+}
+
+// Log holds what the node logged.
+type Log struct {
+	mu  sync.Mutex
+	all strings.Builder
+}
+
+// Write appends.
+func (l *Log) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.Write(p)
+}
+
+// String returns everything logged so far.
+func (l *Log) String() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.all.String()
+}
+
+var _ io.Writer = (*Log)(nil)
