@@ -73,6 +73,9 @@ func TestParseRefuses(t *testing.T) {
 		"combining grapheme joiner":     "a\u034fda",
 		"Hangul filler":                 "ada\u3164",
 		"braille blank":                 "ada\u2800",
+		"invisible mark in an e-mail":   "a\u034fda@example.org", // marks and letters by their class
+		"invisible letter in an e-mail": "ada\u3164@example.org",
+		"selector in an e-mail":         "ada\ufe0f@example.org",
 		"no local part":                 "@example.org",
 		"no domain":                     "ada@",
 		"two ats":                       "ada@eve@example.org",

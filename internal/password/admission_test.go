@@ -12,7 +12,7 @@ import (
 	"countersign/internal/platform/fault"
 )
 
-// Decode, ShapeOf and AsIfReal are for the tests outside the package.
+// Decode, ShapeOf, Missing, DummyOf and AsIfReal are for the tests outside the package.
 var Decode = decode
 
 // Shape is what the cost of a check depends on.
@@ -27,6 +27,15 @@ type Shape struct {
 func ShapeOf(s *Service, stored Stored) Shape {
 	h, usable := s.read(stored.hash)
 	return Shape{Params: h.params, Salt: len(h.salt), Tag: len(h.tag), Key: h.keyID, Usable: usable, StringLength: len(stored.hash.PHC)}
+}
+
+// DummyOf is a dummy that a password opens.
+func DummyOf(h Hash) Stored { return Stored{hash: h, dummy: true} }
+
+// Missing is the cost that makes up for what was did less than p, or none.
+func Missing(p, was Params) Params {
+	rest, _ := p.missing(was)
+	return rest
 }
 
 // AsIfReal forgets that stored is a dummy, so that only its tag protects it.

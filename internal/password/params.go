@@ -43,6 +43,17 @@ func (p Params) String() string { return fmt.Sprintf("m=%d,t=%d,p=%d", p.MemoryK
 
 func (p Params) work() uint64 { return uint64(p.MemoryKiB) * uint64(p.Time) }
 
+// missing returns the cost that makes up for what a hash of cost was did less than one of
+// cost p, in no more memory than p. Time goes with memory times passes.
+func (p Params) missing(was Params) (rest Params, needed bool) {
+	if was.work()+minMemoryKiB > p.work() {
+		return Params{}, false
+	}
+	less := p.work() - was.work()
+	passes := (less + uint64(p.MemoryKiB) - 1) / uint64(p.MemoryKiB)
+	return Params{MemoryKiB: uint32(less / passes), Time: uint32(passes), Lanes: p.Lanes}, true //nolint:gosec // at most p's
+}
+
 func (p Params) valid() error {
 	if p.Lanes == 0 || p.Time == 0 || p.Time > maxTime ||
 		p.MemoryKiB < minMemoryKiB*uint32(p.Lanes) || p.MemoryKiB > maxMemoryKiB {

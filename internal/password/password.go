@@ -176,13 +176,9 @@ func (s *Service) read(h Hash) (out readHash, usable bool) {
 // pad makes a hash of an older, lower cost take as long as a current one. Without it, once
 // the cost is raised, quick answers would be those of people who have an account.
 func (s *Service) pad(was Params, salt []byte) {
-	missing := int64(s.params.work()) - int64(was.work()) //nolint:gosec // far below 2^63
-	if missing < minMemoryKiB {
-		return
+	if p, needed := s.params.missing(was); needed {
+		p.tag(nil, salt, tagLen)
 	}
-	passes := (missing + int64(s.params.MemoryKiB) - 1) / int64(s.params.MemoryKiB)
-	p := Params{MemoryKiB: uint32(missing / passes), Time: uint32(passes), Lanes: s.params.Lanes} //nolint:gosec // bounded by valid
-	p.tag(nil, salt, tagLen)
 }
 
 // Hash hashes a password as Set does, without checking the policy. Like Verify it waits its turn.

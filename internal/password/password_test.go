@@ -253,41 +253,59 @@ func TestDummyIsOfTheSameFormAndCost(t *testing.T) {
 			t.Errorf("what is checked for %s differs: %s", id, diff)
 		}
 	}
-	if d := password.AsIfReal(load(t, db, s, none)); func() bool { v, _ := s.Verify(t.Context(), d, good); return v.OK }() {
-		t.Error("the dummy opens")
+	// Two locks: nothing opens the dummy's tag, and what opened it would still not be let in.
+	known, err := s.Hash(t.Context(), good)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for why, stored := range map[string]password.Stored{
+		"without its mark":      password.AsIfReal(load(t, db, s, none)),
+		"of a password one has": password.DummyOf(known),
+	} {
+		if v, err := s.Verify(t.Context(), stored, good); err != nil || v != (password.Verdict{}) {
+			t.Errorf("a dummy %s: %+v, %v", why, v, err)
+		}
 	}
 	if err := s.Rehash(t.Context(), load(t, db, s, decoy), good); err == nil {
 		t.Error("a dummy was rehashed into a password")
 	}
 }
 
-// Once the cost is raised, an old hash must not answer sooner than a dummy.
-func TestOlderCheaperHashesTakeAsLongAsTheDummy(t *testing.T) {
-	now := password.Params{MemoryKiB: 32 * 1024, Time: 2, Lanes: 1}
+// P2: once the cost is raised, an old hash must not answer sooner than a dummy. What it does
+// less is computed exactly; that it is done shows in the memory that hashing takes.
+func TestOlderCheaperHashesWorkAsMuchAsTheDummy(t *testing.T) {
+	const mib = 1024
+	now := password.Params{MemoryKiB: 32 * mib, Time: 2, Lanes: 1}
+	for _, was := range []password.Params{
+		{MemoryKiB: 8 * mib, Time: 1, Lanes: 1}, {MemoryKiB: 19 * mib, Time: 2, Lanes: 1}, {MemoryKiB: 12 * mib, Time: 5, Lanes: 1},
+		{MemoryKiB: 32 * mib, Time: 1, Lanes: 1}, {MemoryKiB: 64, Time: 1, Lanes: 1}, now,
+	} {
+		work := func(p password.Params) float64 { return float64(p.MemoryKiB) * float64(p.Time) }
+		rest := password.Missing(now, was)
+		if total := work(was) + work(rest); total < 0.99*work(now) || total > 1.01*work(now) || rest.MemoryKiB > now.MemoryKiB {
+			t.Errorf("%s is made up for by %s: %.3f of %s", was, rest, total/work(now), now)
+		}
+	}
 	db, ring := dbtest.SQLite(t), newRing(t, 1)
-	cheap := newService(t, func(o *password.Options) {
-		o.DB, o.Ring, o.Params = db, ring, password.Params{MemoryKiB: 8 * 1024, Time: 1, Lanes: 1}
-	})
+	was := password.Params{MemoryKiB: 8 * mib, Time: 1, Lanes: 1}
+	cheap := newService(t, func(o *password.Options) { o.DB, o.Ring, o.Params = db, ring, was })
 	s := newService(t, func(o *password.Options) { o.DB, o.Ring, o.Params = db, ring, now })
 	ada, none, _ := people(t, db)
 	if err := cheap.Set(t.Context(), ada, good, nil); err != nil {
 		t.Fatal(err)
 	}
-	old, dummy := load(t, db, s, ada), load(t, db, s, none)
-	best := func(stored password.Stored) time.Duration {
-		best := time.Hour
-		for range 7 {
-			began := time.Now()
-			if _, err := s.Verify(t.Context(), stored, "wrong"); err != nil {
-				t.Fatal(err)
-			}
-			best = min(best, time.Since(began))
+	taken := func(id account.ID) uint64 {
+		stored := load(t, db, s, id)
+		var before, after runtime.MemStats
+		runtime.ReadMemStats(&before)
+		if _, err := s.Verify(t.Context(), stored, "wrong"); err != nil {
+			t.Fatal(err)
 		}
-		return best
+		runtime.ReadMemStats(&after)
+		return (after.TotalAlloc - before.TotalAlloc) / 1024 / mib
 	}
-	a, b := best(old), best(dummy) // without the padding the ratio is one to eight
-	if ratio := float64(a) / float64(b); ratio < 0.6 || ratio > 1.7 {
-		t.Errorf("an old hash takes %v and the dummy %v", a, b)
+	if old, dummy := taken(ada), taken(none); old != 8+28 || dummy != 32 {
+		t.Errorf("an old hash takes %d MiB, want 8 and 28; the dummy %d, want 32", old, dummy)
 	}
 }
 

@@ -140,7 +140,7 @@ func (p *Provider) client(ctx context.Context, domain string) (c *gomail.Client,
 	case Implicit:
 		opts = append(opts, gomail.WithSSL())
 	case StartTLS:
-		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSOpportunistic))
+		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSMandatory))
 	case None:
 		opts = append(opts, gomail.WithTLSPolicy(gomail.NoTLS))
 	}

@@ -122,8 +122,8 @@ func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutpu
 	out.Body.Sessions = make([]sessionRow, 0, len(all))
 	for _, s := range all {
 		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
-			ID: s.ID, Name: s.Name, Methods: s.Methods, Current: s.ID == in.session.ID, CreatedAt: s.CreatedAt.UTC(),
-			AuthenticatedAt: s.AuthenticatedAt.UTC(), LastSeenAt: s.LastSeenAt.UTC(), ExpiresAt: s.ExpiresAt.UTC(),
+			ID: s.ID, Name: s.Name, Methods: s.Methods, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
+			AuthenticatedAt: instant(s.AuthenticatedAt), LastSeenAt: instant(s.LastSeenAt), ExpiresAt: instant(s.ExpiresAt),
 		})
 	}
 	return out, nil
@@ -151,7 +151,7 @@ func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput,
 	for _, d := range all {
 		out.Body.Devices = append(out.Body.Devices, deviceRow{
 			ID: d.ID, Name: d.Name, Current: d.ID == in.session.Device,
-			CreatedAt: d.CreatedAt.UTC(), LastSeenAt: d.LastSeenAt.UTC(), ExpiresAt: d.ExpiresAt.UTC(),
+			CreatedAt: instant(d.CreatedAt), LastSeenAt: instant(d.LastSeenAt), ExpiresAt: instant(d.ExpiresAt),
 		})
 	}
 	return out, nil
@@ -204,9 +204,9 @@ func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
 		b = append(b, '"')
 	}
 	b = append(b, `],"authenticated_at":"`...)
-	b = s.AuthenticatedAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = instant(s.AuthenticatedAt).AppendFormat(b, time.RFC3339)
 	b = append(b, `","expires_at":"`...)
-	b = s.ExpiresAt.UTC().AppendFormat(b, time.RFC3339Nano)
+	b = instant(s.ExpiresAt).AppendFormat(b, time.RFC3339)
 	b = append(b, "\"}\n"...)
 	web.WriteJSON(w, b)
 	return nil

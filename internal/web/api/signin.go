@@ -145,7 +145,7 @@ func (h *API) begin(ctx context.Context, in *beginInput) (*beginOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &beginOutput{beginBody{Flow: st.Flow.Reveal(), Nonce: st.Nonce, ExpiresAt: st.ExpiresAt.UTC(), Step: string(signin.StepPassword)}}, nil
+	return &beginOutput{beginBody{Flow: st.Flow.Reveal(), Nonce: st.Nonce, ExpiresAt: instant(st.ExpiresAt), Step: string(signin.StepPassword)}}, nil
 }
 
 func tokens(values []string) (out []secret.Token) {
@@ -187,7 +187,7 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
 	}
 	out := &sendOutput{}
-	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, sent.ResendAt.UTC(), sent.ExpiresAt.UTC()
+	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, instant(sent.ResendAt.Add(time.Second - 1)), instant(sent.ExpiresAt)
 	return out, nil
 }
 
@@ -218,18 +218,21 @@ func invalid(err error) error { return fault.New(fault.Invalid, "input_invalid",
 
 func ref(flow string) signin.Ref { return signin.Ref{Flow: secret.Of(flow)} }
 
+// instant is a time as it is answered: whole seconds, so that no answer's length varies with the clock.
+func instant(t time.Time) time.Time { return t.UTC().Truncate(time.Second) }
+
 // body picks what an app may see of a step, field by field (P-3.1).
 func body(n signin.Next) nextBody {
 	b := nextBody{Step: string(n.Step), Refused: n.Refused, Ways: n.Ways}
 	if n.Step != signin.StepDone {
-		ends := n.ExpiresAt.UTC()
+		ends := instant(n.ExpiresAt)
 		b.Nonce, b.ExpiresAt = n.Nonce, &ends
 	}
 	if n.Session != nil {
-		b.Session = &newSession{Token: n.Session.Token.Reveal(), ExpiresAt: n.Session.ExpiresAt.UTC()}
+		b.Session = &newSession{Token: n.Session.Token.Reveal(), ExpiresAt: instant(n.Session.ExpiresAt)}
 	}
 	if n.Device != nil {
-		b.Device = &newRemembered{ID: n.Device.ID, Handle: n.Device.Handle.Reveal(), ExpiresAt: n.Device.ExpiresAt.UTC()}
+		b.Device = &newRemembered{ID: n.Device.ID, Handle: n.Device.Handle.Reveal(), ExpiresAt: instant(n.Device.ExpiresAt)}
 	}
 	return b
 }

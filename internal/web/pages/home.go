@@ -58,11 +58,7 @@ func (h *Home) Mount(mux *http.ServeMux) {
 // signedIn lets in only whoever has a session, and leads everybody else to the sign-in.
 func (h *Home) signedIn(next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		token := web.Cookie(r, web.SessionCookie)
-		if token.Empty() {
-			return seeOther(w, r, "/signin")
-		}
-		s, err := h.Sessions.Check(r.Context(), token)
+		s, err := h.Sessions.Check(r.Context(), web.Cookie(r, web.SessionCookie))
 		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
 			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
 			return seeOther(w, r, "/signin")

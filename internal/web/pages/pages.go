@@ -75,6 +75,7 @@ func (p *Pages) render(w io.Writer, v view) error {
 }
 
 // show answers with a page. It is rendered to the end first: a fault half-way is an error and not half a page.
+// That it is not to be stored, the Front has said.
 func (p *Pages) show(w http.ResponseWriter, status int, v view) error {
 	var page bytes.Buffer
 	if err := p.render(&page, v); err != nil {
@@ -82,12 +83,10 @@ func (p *Pages) show(w http.ResponseWriter, status int, v view) error {
 	}
 	h := w.Header()
 	h.Set("Content-Type", "text/html; charset=utf-8")
-	h.Set("Cache-Control", "no-store")
 	h.Set("Content-Language", v.language())
 	h.Set("Vary", "Accept-Language")
 	w.WriteHeader(status)
-	_, err := page.WriteTo(w)
-	_ = err // the browser has gone; there is nobody to tell
+	_, _ = page.WriteTo(w) // the browser may have gone; there is nobody to tell
 	return nil
 }
 

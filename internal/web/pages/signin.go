@@ -110,6 +110,9 @@ func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, key string
 
 // advance leads to wherever the flow stands now.
 func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref, next signin.Next) error {
+	if next.Device != nil { // whatever the step: a handle that is lost here comes back as an old one
+		keepDevice(w, r, *next.Device, h.Pages.options.Now())
+	}
 	switch next.Step {
 	case signin.StepDone:
 		return h.welcome(w, r, next)
@@ -118,18 +121,15 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 			return seeOther(w, r, flowPath(ref))
 		}
 		return h.send(w, r, ref, next.Ways[0], "")
-	case signin.StepPassword: // a flow of the API, or one that was refused: a form again
-		return seeOther(w, r, "/signin")
+	case signin.StepPassword: // a device that proved itself is told that the password was wrong
+		return h.refuseSignIn(w, r, "signin_refused")
 	case signin.StepDevice:
 	}
 	return seeOther(w, r, flowPath(ref))
 }
 
-// welcome keeps what was won: the session, and the device if it is remembered from now on.
+// welcome keeps the session that was won.
 func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Next) error {
-	if next.Device != nil {
-		keepDevice(w, r, *next.Device, h.Pages.options.Now())
-	}
 	if next.Session != nil {
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 	}
