@@ -60,6 +60,9 @@ func (m Migrations) Pending(ctx context.Context, db *DB) (missing int, empty boo
 			missing++
 		}
 	}
+	if current == 0 { // the version table is there and nothing else: another node is about to migrate
+		return missing, true, nil
+	}
 	if current > target+1 {
 		return 0, false, fmt.Errorf("the database has schema %d and this program knows %d: run a newer countersign", current, target)
 	}
