@@ -16,7 +16,7 @@ import (
 
 // app is an application that speaks to the API.
 type app struct {
-	t     *testing.T
+	t     testing.TB
 	node  *servertest.Node
 	token string
 }
