@@ -218,8 +218,8 @@ func (s *Service) ForgetAll(ctx context.Context, tx *sqldb.Tx, who account.ID) e
 	return endAll(ctx, tx, who, "forgotten by its owner")
 }
 
-// Prune deletes a bounded number of devices that ended or expired a month ago.
-func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+// Prune deletes a bounded number of devices that ended or expired a month ago and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }
 

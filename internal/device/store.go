@@ -100,13 +100,12 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Device, err 
 // keepEnded is how long an ended device's row stays, for the owner's questions.
 const keepEnded = 30 * 24 * time.Hour
 
-func prune(ctx context.Context, tx *sqldb.Tx) error {
+func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 200 // bounds how long SQLite's one writer is held
 	old := `SELECT id FROM device WHERE expires_at < $1 OR ended_at < $1 ORDER BY id LIMIT $2`
 	before := tx.Now().Add(-keepEnded).UnixMilli()
 	if _, err := tx.Exec(ctx, `DELETE FROM device_handle WHERE device_id IN (`+old+`)`, before, batch); err != nil {
-		return err
+		return 0, err
 	}
-	_, err := tx.Exec(ctx, `DELETE FROM device WHERE id IN (`+old+`)`, before, batch)
-	return err
+	return tx.Exec(ctx, `DELETE FROM device WHERE id IN (`+old+`)`, before, batch)
 }

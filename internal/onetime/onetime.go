@@ -69,8 +69,8 @@ func (s *Service) State(ctx context.Context, tx *sqldb.Tx, flow string) (way str
 	return way, resendAt(last, sends), ok, err
 }
 
-// Prune deletes a bounded number of codes that have expired.
-func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+// Prune deletes a bounded number of codes that have expired and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(flow string, code secret.Token) []byte {
 	return s.Ring.Digest("onetime/"+flow, code)

@@ -65,9 +65,8 @@ func lastSent(ctx context.Context, tx *sqldb.Tx, flow string) (last time.Time, s
 	return last, sends, err
 }
 
-func prune(ctx context.Context, tx *sqldb.Tx) error {
+func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
-	_, err := tx.Exec(ctx, `DELETE FROM onetime_code WHERE flow_id IN
+	return tx.Exec(ctx, `DELETE FROM onetime_code WHERE flow_id IN
 		(SELECT flow_id FROM onetime_code WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), batch)
-	return err
 }

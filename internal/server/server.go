@@ -155,21 +155,35 @@ func (s *Server) watchdog(ctx context.Context) error {
 	return nil
 }
 
-// prune deletes what is over, a bounded number of rows a table and a minute, so that no
-// deletion holds SQLite's one writer for long.
+// prune deletes what is over, once a minute: in small transactions, so that none holds SQLite's
+// one writer for long, and as many as it takes, so that a flood's rows do not pile up.
 func (s *Server) prune(ctx context.Context) error {
 	c := s.core
 	each(ctx, time.Minute, func() {
-		for name, prune := range map[string]func(context.Context, *sqldb.Tx) error{
+		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
 			"session": c.Sessions.Prune, "device": c.Devices.Prune,
 		} {
-			err := c.DB.Write(ctx, func(tx *sqldb.Tx) error { return prune(ctx, tx) })
+			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {
 				s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "prune", slog.String("table", name), slog.Any("error", err))
 			}
 		}
 	})
+	return nil
+}
+
+// emptyOut calls prune until nothing is left to delete.
+func (c *Core) emptyOut(ctx context.Context, prune func(context.Context, *sqldb.Tx) (int64, error)) error {
+	for left := int64(1); left > 0; {
+		err := c.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+			left, err = prune(ctx, tx)
+			return err
+		})
+		if err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

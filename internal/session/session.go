@@ -202,8 +202,9 @@ func (s *Service) end(ctx context.Context, tx *sqldb.Tx, e ended) (int, error) {
 	return len(ids), nil
 }
 
-// Prune deletes a bounded number of sessions over for a month and announcements over for an hour.
-func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+// Prune deletes a bounded number of sessions over for a month and announcements over for an
+// hour, and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("session", t) }
 

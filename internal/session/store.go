@@ -110,14 +110,14 @@ func touch(ctx context.Context, tx *sqldb.Tx, id ID, seen int64) error {
 	return err
 }
 
-func prune(ctx context.Context, tx *sqldb.Tx) error {
+func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
-	_, err := tx.Exec(ctx, `DELETE FROM session WHERE id IN
+	sessions, err := tx.Exec(ctx, `DELETE FROM session WHERE id IN
 		(SELECT id FROM session WHERE expires_at < $1 LIMIT $2)`, tx.Now().Add(-30*24*time.Hour).UnixMilli(), batch)
 	if err != nil {
-		return err
+		return 0, err
 	}
-	_, err = tx.Exec(ctx, `DELETE FROM session_change WHERE id IN
+	changes, err := tx.Exec(ctx, `DELETE FROM session_change WHERE id IN
 		(SELECT id FROM session_change WHERE at < $1 LIMIT $2)`, tx.Now().Add(-time.Hour).UnixMilli(), batch)
-	return err
+	return sessions + changes, err
 }

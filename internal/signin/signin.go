@@ -197,8 +197,8 @@ func (s *Service) At(ctx context.Context, ref Ref) (next Next, err error) {
 	return next, err
 }
 
-// Prune deletes a bounded number of flows that have expired.
-func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+// Prune deletes a bounded number of flows that have expired and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 // next describes a flow's step.
 func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {

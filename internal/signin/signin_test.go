@@ -587,3 +587,34 @@ func TestStopAtAHundredUntilUnlocked(t *testing.T) {
 		newBrowser(t, m).signIn("ada@example.org", factor.Email, false)
 	})
 }
+
+// What has expired is deleted, whole, and what has not stays.
+func TestPruneDeletesWhatHasExpired(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.Account("ada@example.org")
+		b := newBrowser(t, m)
+		b.begin("ada@example.org")
+		old, _ := b.password("ada@example.org", testkit.Password)
+		b.code(old, factor.Email)
+		clock.Advance(16 * time.Minute)
+		live, _ := b.begin("ada@example.org")
+		prune := func(what string, f func(tx *sqldb.Tx) (int64, error), want int64) {
+			t.Helper()
+			var n int64
+			err := m.DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+				n, err = f(tx)
+				return err
+			})
+			if err != nil || n != want {
+				t.Errorf("%s: %d deleted, %v; want %d", what, n, err, want)
+			}
+		}
+		ctx := t.Context()
+		prune("flows", func(tx *sqldb.Tx) (int64, error) { return m.Prune(ctx, tx) }, 2)
+		prune("codes", func(tx *sqldb.Tx) (int64, error) { return m.Codes.Prune(ctx, tx) }, 1)
+		prune("again", func(tx *sqldb.Tx) (int64, error) { return m.Prune(ctx, tx) }, 0)
+		if _, err := m.At(ctx, live); err != nil {
+			t.Errorf("a live flow was deleted: %v", err)
+		}
+	})
+}

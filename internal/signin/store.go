@@ -50,9 +50,8 @@ func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	return n == 1, err
 }
 
-func prune(ctx context.Context, tx *sqldb.Tx) error {
+func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
-	_, err := tx.Exec(ctx, `DELETE FROM signin_flow WHERE id IN
+	return tx.Exec(ctx, `DELETE FROM signin_flow WHERE id IN
 		(SELECT id FROM signin_flow WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), batch)
-	return err
 }

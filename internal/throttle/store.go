@@ -70,13 +70,14 @@ func clearFailures(ctx context.Context, tx *sqldb.Tx, key []byte) error {
 // pruneBatch bounds one pass, so that pruning never holds SQLite's one writer for long.
 const pruneBatch = 500
 
-func prune(ctx context.Context, tx *sqldb.Tx) error {
+func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
 	for _, table := range []string{"throttle_bucket", "throttle_failure"} {
-		_, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE key IN
+		n, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE key IN
 			(SELECT key FROM `+table+` WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), pruneBatch)
 		if err != nil {
-			return err
+			return 0, err
 		}
+		deleted += n
 	}
-	return nil
+	return deleted, nil
 }

@@ -128,8 +128,8 @@ func (s *Service) Clear(ctx context.Context, tx *sqldb.Tx, l Ladder, key string)
 	return clearFailures(ctx, tx, s.key(l.Name, key))
 }
 
-// Prune deletes a bounded number of rows whose limits have run out.
-func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) error { return prune(ctx, tx) }
+// Prune deletes a bounded number of rows whose limits have run out and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) key(name, key string) []byte { return s.Ring.Index("throttle/"+name, key) }
 

@@ -3,6 +3,7 @@ package web
 import (
 	"net/http"
 	"strconv"
+	"sync"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,11 +14,15 @@ type Metrics struct {
 	requests *prometheus.CounterVec
 	seconds  *prometheus.HistogramVec
 	reports  prometheus.Counter
+
+	mu     sync.RWMutex
+	routes map[string]route
 }
 
 // NewMetrics registers the metrics.
 func NewMetrics(reg prometheus.Registerer) *Metrics {
 	m := &Metrics{
+		routes: map[string]route{},
 		requests: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_http_requests_total", Help: "Requests answered, by route and status.",
 		}, []string{"route", "status"}),
@@ -33,16 +38,37 @@ func NewMetrics(reg prometheus.Registerer) *Metrics {
 	return m
 }
 
-func (m *Metrics) request(route string, status int, took time.Duration) {
+// route is what is counted of one route, looked up once.
+type route struct {
+	seconds prometheus.Observer
+	fine    prometheus.Counter // status 200, the usual case
+}
+
+func (m *Metrics) route(pattern string) route {
+	m.mu.RLock()
+	r, ok := m.routes[pattern]
+	m.mu.RUnlock()
+	if ok {
+		return r
+	}
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	r = route{m.seconds.WithLabelValues(pattern), m.requests.WithLabelValues(pattern, "200")}
+	m.routes[pattern] = r // patterns come from the mux: there are only so many
+	return r
+}
+
+func (m *Metrics) request(pattern string, status int, took time.Duration) {
 	if m == nil {
 		return
 	}
-	text := "200" // the usual case without an allocation
-	if status != http.StatusOK {
-		text = strconv.Itoa(status)
+	r := m.route(pattern)
+	r.seconds.Observe(took.Seconds())
+	if status == http.StatusOK {
+		r.fine.Inc()
+		return
 	}
-	m.requests.WithLabelValues(route, text).Inc()
-	m.seconds.WithLabelValues(route).Observe(took.Seconds())
+	m.requests.WithLabelValues(pattern, strconv.Itoa(status)).Inc()
 }
 
 func (m *Metrics) report() {

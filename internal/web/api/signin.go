@@ -187,7 +187,7 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
 	}
 	out := &sendOutput{}
-	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, instant(sent.ResendAt.Add(time.Second - 1)), instant(sent.ExpiresAt)
+	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, instant(sent.ResendAt.Add(time.Second-1)), instant(sent.ExpiresAt)
 	return out, nil
 }
 
