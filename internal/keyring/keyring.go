@@ -15,6 +15,8 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash"
+	"sync"
 
 	"countersign/internal/platform/secret"
 )
@@ -41,7 +43,7 @@ type Ring struct {
 
 type derived struct {
 	seal                       cipher.AEAD
-	index, digest, pepper, mac []byte
+	index, digest, pepper, mac *macKey
 }
 
 // Root is one root key: 32 bytes with an id of 8 characters.
@@ -89,7 +91,7 @@ func derive(root Root) (d derived, err error) {
 		return key
 	}
 	sealKey := sub("seal")
-	d.index, d.digest, d.pepper, d.mac = sub("index"), sub("digest"), sub("pepper"), sub("mac")
+	d.index, d.digest, d.pepper, d.mac = newMACKey(sub("index")), newMACKey(sub("digest")), newMACKey(sub("pepper")), newMACKey(sub("mac"))
 	if err != nil {
 		return derived{}, err
 	}
@@ -133,23 +135,23 @@ func (r *Ring) Open(sealed []byte, at Place) ([]byte, error) {
 
 // Index returns the blind index of a value: 32 bytes, equal for equal values of one kind,
 // meaningless without the key.
-func (r *Ring) Index(kind, value string) []byte { return sum(r.keys[r.first].index, kind, value) }
+func (r *Ring) Index(kind, value string) []byte { return r.keys[r.first].index.sum(kind, value) }
 
 // Digest returns what is stored of a token or code: 32 bytes, bound to its purpose.
 // A short code is bound to its flow by putting the flow's id into purpose.
 func (r *Ring) Digest(purpose string, t secret.Token) []byte {
-	return sum(r.keys[r.first].digest, purpose, t.Reveal())
+	return r.keys[r.first].digest.sum(purpose, t.Reveal())
 }
 
 // MAC authenticates a record for one purpose: 32 bytes. It is also the source of stable
 // choices for those who do not exist.
 func (r *Ring) MAC(purpose string, record []byte) []byte {
-	return sum(r.keys[r.first].mac, purpose, string(record))
+	return r.keys[r.first].mac.sum(purpose, string(record))
 }
 
 // Pepper keys a password before it is hashed: 32 bytes, and the id of the key, which is stored with the hash.
 func (r *Ring) Pepper(password []byte) (peppered []byte, keyID string) {
-	return sum(r.keys[r.first].pepper, "password", string(password)), r.first
+	return r.keys[r.first].pepper.sum("password", string(password)), r.first
 }
 
 // PepperWith peppers with the key a stored hash was made with; ok is false if it is not in the ring.
@@ -158,15 +160,30 @@ func (r *Ring) PepperWith(keyID string, password []byte) (peppered []byte, ok bo
 	if !ok {
 		return nil, false
 	}
-	return sum(d.pepper, "password", string(password)), true
+	return d.pepper.sum("password", string(password)), true
 }
 
-func sum(key []byte, purpose, value string) []byte {
-	m := hmac.New(sha256.New, key)
-	var n [4]byte
-	binary.BigEndian.PutUint32(n[:], uint32(len(purpose))) //nolint:gosec // purposes are short
-	m.Write(n[:])
-	m.Write([]byte(purpose))
-	m.Write([]byte(value))
-	return m.Sum(nil)
+// macKey is an HMAC-SHA-256 key with its states kept for the next use: a session check is
+// little more than one of these, and half of making one is hashing the key.
+type macKey struct{ states sync.Pool }
+
+type macState struct {
+	hash   hash.Hash
+	buffer []byte
+}
+
+func newMACKey(key []byte) *macKey {
+	return &macKey{sync.Pool{New: func() any { return &macState{hash: hmac.New(sha256.New, key)} }}}
+}
+
+func (k *macKey) sum(purpose, value string) []byte {
+	m := k.states.Get().(*macState)                                              //nolint:forcetypeassert // the pool's New makes nothing else
+	m.buffer = binary.BigEndian.AppendUint32(m.buffer[:0], uint32(len(purpose))) //nolint:gosec // purposes are short
+	m.buffer = append(append(m.buffer, purpose...), value...)
+	m.hash.Reset()
+	m.hash.Write(m.buffer)
+	out := m.hash.Sum(nil)
+	clear(m.buffer) // it may have been a password
+	k.states.Put(m)
+	return out
 }

@@ -84,7 +84,7 @@ func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
 		// Made here if it is missing, because SQLite would let others read it.
 		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names it
 		if err != nil {
-			return nil, fmt.Errorf("open database file: %w", err)
+			return nil, fmt.Errorf("database file: %w: make its folder, or name another place in database.url", err)
 		}
 		if err := f.Close(); err != nil {
 			return nil, err

@@ -20,12 +20,13 @@ type PasswordProof struct {
 	Signature []byte
 }
 
-// lane is what the tries at a password are counted by: the account, or the remembered device
+// lane is what a try at a password is counted by: name and account, or the remembered device
 // that holds its handle, which a stranger's tries must not lock out.
 type lane struct {
-	ladder throttle.Ladder
-	key    string
-	known  bool
+	counts
+
+	device bool // a remembered device's
+	shut   bool // over the account's silent limit: the try may not succeed
 }
 
 // Password proves the first factor and says what is next. A wrong password, and whatever must
@@ -42,7 +43,7 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 		if l, err = s.laneOf(ctx, tx, f, p.Handles); err != nil {
 			return err
 		}
-		if admitted, err = s.admitPassword(ctx, tx, f, l, c); err != nil || !admitted {
+		if admitted, err = s.admitPassword(ctx, tx, f, &l, c); err != nil || !admitted {
 			return err
 		}
 		stored, err = s.Passwords.Load(ctx, tx, f.Account)
@@ -56,11 +57,11 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 	}
 	verdict, err := s.Passwords.Verify(ctx, stored, p.Password) // outside any transaction: it takes as long as it takes
 	if err != nil {
-		return Next{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), l))
+		return Next{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), l.counts))
 	}
 	var next Next
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		next, err = s.afterPassword(ctx, tx, ref, c, p, verdict.OK, l)
+		next, err = s.afterPassword(ctx, tx, ref, c, p, verdict.OK && !l.shut, l)
 		return err
 	})
 	if err == nil && verdict.Stale && !f.Barred {
@@ -72,38 +73,34 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []secret.Token) (lane, error) {
 	id, known, err := s.Devices.Holds(ctx, tx, f.Account, handles)
 	if known {
-		return lane{s.Limits.DevicePassword, string(id), true}, err
+		return lane{counts: counts{shown: s.Limits.DevicePassword, shownKey: string(id)}, device: true}, err
 	}
-	return lane{s.Limits.Password, string(f.Subject), false}, err
+	return lane{counts: s.passwordCounts(f)}, err
 }
 
-func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l lane, c Client) (bool, error) {
-	if !l.known {
+func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *lane, c Client) (bool, error) {
+	if !l.device {
 		if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
 			return false, err
 		}
 	}
-	ok, err := s.Throttle.Attempt(ctx, tx, l.ladder, l.key)
+	ok, silent, err := s.attempt(ctx, tx, l.counts)
+	l.shut = !silent
 	if err != nil || ok {
 		return ok, err
 	}
-	return false, s.noteLimit(ctx, tx, f, c, l.ladder.Name)
+	return false, s.noteLimit(ctx, tx, f, c, l.shown.Name)
 }
 
 // noteLimit records that an account's limit held, at most once in ten minutes: a flood must
 // not write a row a request.
 func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, c Client, which string) error {
 	once := throttle.Rate{Name: "audit/" + which, Burst: 1, Every: s.Codes.TTL}
-	ok, err := s.Throttle.Take(ctx, tx, once, string(f.Subject))
+	ok, err := s.Throttle.Take(ctx, tx, once, string(f.NameKey))
 	if err != nil || !ok {
 		return err
 	}
 	return s.record(ctx, tx, f, c, audit.Throttled, map[string]string{"limit": which})
-}
-
-// forgive takes the count of a try back that was never evaluated.
-func (s *Service) forgive(ctx context.Context, l lane) error {
-	return s.DB.Write(ctx, func(tx *sqldb.Tx) error { return s.Throttle.Forgive(ctx, tx, l.ladder, l.key) })
 }
 
 func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, ref Ref, c Client, p PasswordProof, right bool, l lane) (Next, error) {
@@ -114,10 +111,10 @@ func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, ref Ref, c Cl
 	if !right || f.Barred {
 		return s.wrongPassword(ctx, tx, f, c, p)
 	}
-	if err := s.Throttle.Clear(ctx, tx, l.ladder, l.key); err != nil {
+	if err := s.clear(ctx, tx, l.counts); err != nil {
 		return Next{}, err
 	}
-	if !l.known {
+	if !l.device {
 		for range 2 { // Begin's try and this one
 			if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {
 				return Next{}, err

@@ -63,7 +63,8 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w fa
 	if err != nil || code.TooSoon {
 		return Sent{Way: w, TooSoon: true, ResendAt: code.ResendAt}, err
 	}
-	if err := s.admitSend(ctx, tx, f, c); err != nil {
+	shut, err := s.admitSend(ctx, tx, f, c)
+	if err != nil {
 		return Sent{}, err
 	}
 	if err := s.record(ctx, tx, f, c, audit.CodeSent, map[string]string{"way": string(w)}); err != nil {
@@ -79,17 +80,24 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w fa
 			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
 		},
-		Account: string(f.Account), Withhold: f.Barred || !reachable, ExpiresAt: code.ExpiresAt,
+		Account: string(f.Account), Withhold: f.Barred || shut || !reachable, ExpiresAt: code.ExpiresAt,
 	})
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
 }
 
 func minutes(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Minute))) }
 
-func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow, c Client) error {
+// admitSend takes one send of each limit. The account's may be silent (shut): then the letter is withheld.
+func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (shut bool, err error) {
 	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.SendSource, c.Source)
 	if err == nil && ok {
-		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, string(f.Subject))
+		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendName, string(f.NameKey))
+	}
+	if err == nil && ok {
+		var within bool
+		within, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, string(f.OwnerKey))
+		shut = !within && s.HidePasswordResult
+		ok = within || shut
 	}
 	if err == nil && ok {
 		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendAll, "")
@@ -97,7 +105,7 @@ func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow, c Client)
 	if err == nil && !ok {
 		err = errLimited
 	}
-	return err
+	return shut, err
 }
 
 // CodeProof is the second proof, and with Remember the wish to be recognised from now on.
@@ -122,10 +130,15 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 				return err
 			}
 		}
-		if admitted, err = s.admitCode(ctx, tx, f, c); err != nil || !admitted {
+		shut := false
+		if admitted, shut, err = s.admitCode(ctx, tx, f, c); err != nil || !admitted {
 			return err
 		}
-		next, err = s.tryCode(ctx, tx, f, c, p)
+		try := p
+		if shut {
+			try.Code = secret.Token{} // the same work, and it fits nothing
+		}
+		next, err = s.tryCode(ctx, tx, f, c, try)
 		return err
 	})
 	if err == nil && !admitted {
@@ -134,15 +147,17 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 	return next, err
 }
 
-func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (bool, error) {
+// admitCode counts a try. The account's limit is silent only where strangers come this far.
+func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (ok, shut bool, err error) {
 	if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
-		return false, err
+		return false, false, err
 	}
-	ok, err := s.Throttle.Attempt(ctx, tx, s.Limits.Code, string(f.Subject))
-	if err != nil || ok {
-		return ok, err
+	ok, within, err := s.attempt(ctx, tx, s.codeCounts(f))
+	shut = ok && !within && s.HidePasswordResult
+	if err != nil || ok && (within || shut) {
+		return ok, shut, err
 	}
-	return false, s.noteLimit(ctx, tx, f, c, s.Limits.Code.Name)
+	return false, false, s.noteLimit(ctx, tx, f, c, s.Limits.Code.Name)
 }
 
 func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p CodeProof) (Next, error) {
@@ -158,7 +173,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p
 		n.Refused = true
 		return n, err // a value, not an error: the counted try must be committed
 	}
-	if err := s.Throttle.Clear(ctx, tx, s.Limits.Code, string(f.Subject)); err != nil {
+	if err := s.clear(ctx, tx, s.codeCounts(f)); err != nil {
 		return Next{}, err
 	}
 	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {

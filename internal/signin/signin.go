@@ -107,27 +107,34 @@ type Next struct {
 
 // Limits are how often the steps may be tried.
 type Limits struct {
-	Source, All                      throttle.Rate // every step
-	SendAccount, SendSource, SendAll throttle.Rate // codes sent
-	Password, DevicePassword, Code   throttle.Ladder
+	Source, All                                throttle.Rate // every step
+	SendName, SendAccount, SendSource, SendAll throttle.Rate // codes sent
+	// What counts by the name typed shows as too_many_attempts, for known and unknown names alike.
+	// What counts over all names of an account must not show to a stranger: two names that share a
+	// limit would be two names of one person. It only makes a try fail.
+	Password, PasswordAccount, DevicePassword, Code, CodeAccount throttle.Ladder
 }
 
 // DefaultLimits are the limits unless the operator says otherwise; docs/operating.md has the reasons.
 func DefaultLimits() Limits {
 	passwordWaits := []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute, 15 * time.Minute, 30 * time.Minute, time.Hour}
+	codeWaits := []time.Duration{15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}
 	return Limits{
 		// A sign-in that succeeds gives its tries back, so an office behind one address is not slowed.
 		Source: throttle.Rate{Name: "signin/source", Burst: 60, Every: 2 * time.Second},
 		All:    throttle.Rate{Name: "signin/all", Burst: 5000, Every: time.Millisecond},
 		// An account's owner needs one or two codes; each costs the operator money.
+		SendName:    throttle.Rate{Name: "send/name", Burst: 5, Every: 10 * time.Minute},
 		SendAccount: throttle.Rate{Name: "send/account", Burst: 5, Every: 10 * time.Minute},
 		SendSource:  throttle.Rate{Name: "send/source", Burst: 20, Every: time.Minute},
 		SendAll:     throttle.Rate{Name: "send/all", Burst: 2000, Every: 5 * time.Millisecond},
 		// Ten mistypings are free; then waits that make 100 tries take four days (NIST SP 800-63B-4 section 3.2.2).
-		Password:       throttle.Ladder{Name: "password", Free: 10, Delays: passwordWaits, Stop: 100},
-		DevicePassword: throttle.Ladder{Name: "password/device", Free: 10, Delays: passwordWaits, Stop: 100},
+		Password:        throttle.Ladder{Name: "password", Free: 10, Delays: passwordWaits, Stop: 100},
+		PasswordAccount: throttle.Ladder{Name: "password/account", Free: 30, Delays: passwordWaits, Stop: 100}, // three names a person
+		DevicePassword:  throttle.Ladder{Name: "password/device", Free: 10, Delays: passwordWaits, Stop: 100},
 		// Five tries at one in a million, then waits; new codes and new flows do not reset them.
-		Code: throttle.Ladder{Name: "code", Free: 5, Delays: []time.Duration{15 * time.Minute, time.Hour, 6 * time.Hour, 24 * time.Hour}, Stop: 100},
+		Code:        throttle.Ladder{Name: "code", Free: 5, Delays: codeWaits, Stop: 100},
+		CodeAccount: throttle.Ladder{Name: "code/account", Free: 5, Delays: codeWaits, Stop: 100},
 	}
 }
 
@@ -162,7 +169,7 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 			return err
 		}
 		f.Account, f.Barred, f.ExpiresAt = who.ID, who.State != account.Active, tx.Now().Add(s.FlowTTL)
-		f.Subject = s.subject(who, ident)
+		f.NameKey, f.OwnerKey = s.nameKey(ident), s.ownerKey(who, ident)
 		_, known, err := s.Devices.Holds(ctx, tx, who.ID, b.Handles)
 		if err != nil {
 			return err
@@ -273,20 +280,83 @@ func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, 
 
 // ClearCounts forgets an account's wrong passwords and codes, after the operator has looked into them.
 func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	key := string(s.subject(account.Account{ID: id}, account.Identifier{}))
-	if err := s.Throttle.Clear(ctx, tx, s.Limits.Password, key); err != nil {
+	f := flow{OwnerKey: s.ownerKey(account.Account{ID: id}, account.Identifier{})}
+	addresses, err := s.Accounts.Addresses(ctx, tx, id)
+	if err != nil {
 		return err
 	}
-	return s.Throttle.Clear(ctx, tx, s.Limits.Code, key)
+	for _, a := range addresses {
+		ident, err := account.Parse(a.Normal)
+		if err != nil {
+			return err
+		}
+		f.NameKey = s.nameKey(ident)
+		for _, c := range []counts{s.passwordCounts(f), s.codeCounts(f)} {
+			if err := s.clear(ctx, tx, c); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
 }
 
-// subject is what limits count by: the account, whichever of its identifiers was used, or the
-// name of somebody who does not exist.
-func (s *Service) subject(who account.Account, ident account.Identifier) []byte {
-	if who.State == account.Decoy {
-		return s.Ring.Index("signin/subject/name", string(ident.Kind())+"\x00"+ident.Normal())
+// counts are the ladders a try climbs: one shows, the other, if there is one, is silent.
+type counts struct {
+	shown, silent       throttle.Ladder
+	shownKey, silentKey string
+}
+
+func (s *Service) passwordCounts(f flow) counts {
+	return counts{s.Limits.Password, s.Limits.PasswordAccount, string(f.NameKey), string(f.OwnerKey)}
+}
+
+func (s *Service) codeCounts(f flow) counts {
+	return counts{s.Limits.Code, s.Limits.CodeAccount, string(f.NameKey), string(f.OwnerKey)}
+}
+
+// attempt counts a try in advance. It may be answered only if shown is true, and may succeed
+// only if silent is true too.
+func (s *Service) attempt(ctx context.Context, tx *sqldb.Tx, c counts) (shown, silent bool, err error) {
+	if shown, err = s.Throttle.Attempt(ctx, tx, c.shown, c.shownKey); err != nil || !shown {
+		return false, false, err
 	}
-	return s.Ring.Index("signin/subject/account", string(who.ID))
+	if c.silentKey == "" {
+		return true, true, nil
+	}
+	silent, err = s.Throttle.Attempt(ctx, tx, c.silent, c.silentKey)
+	return true, silent, err
+}
+
+func (s *Service) clear(ctx context.Context, tx *sqldb.Tx, c counts) error {
+	err := s.Throttle.Clear(ctx, tx, c.shown, c.shownKey)
+	if err == nil && c.silentKey != "" {
+		err = s.Throttle.Clear(ctx, tx, c.silent, c.silentKey)
+	}
+	return err
+}
+
+// forgive takes the counts of a try back that was never evaluated.
+func (s *Service) forgive(ctx context.Context, c counts) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		err := s.Throttle.Forgive(ctx, tx, c.shown, c.shownKey)
+		if err == nil && c.silentKey != "" {
+			err = s.Throttle.Forgive(ctx, tx, c.silent, c.silentKey)
+		}
+		return err
+	})
+}
+
+func (s *Service) nameKey(ident account.Identifier) []byte {
+	return s.Ring.Index("signin/name", string(ident.Kind())+"\x00"+ident.Normal())
+}
+
+// ownerKey stands for the account, whichever of its names was typed. Unknown names share decoy
+// accounts but not their counts: each stands for itself.
+func (s *Service) ownerKey(who account.Account, ident account.Identifier) []byte {
+	if who.State == account.Decoy {
+		return s.Ring.Index("signin/owner/nobody", string(ident.Kind())+"\x00"+ident.Normal())
+	}
+	return s.Ring.Index("signin/owner", string(who.ID))
 }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("signin", t) }

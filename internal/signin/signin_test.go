@@ -618,3 +618,62 @@ func TestPruneDeletesWhatHasExpired(t *testing.T) {
 		}
 	})
 }
+
+// P2: wrong passwords for one name do not show at another name of the same person, or two names
+// that share a limit would be two names of one person. Yet they count together, silently.
+func TestNamesOfOnePersonDoNotShowByTheirLimits(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		m.Throttle.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		names := []string{"ada@example.org", "ada@example.com", "+4915112345678", "adalovelace"}
+		m.Account(names...)
+		try := func(name, pw string) string {
+			ref, _ := newBrowser(t, m).begin(name)
+			n, err := m.Password(t.Context(), ref, m.Client, signin.PasswordProof{Password: pw})
+			switch {
+			case err != nil:
+				return code(err)
+			case n.Refused:
+				return "refused"
+			}
+			return string(n.Step)
+		}
+		for _, name := range names[:3] {
+			for range 10 {
+				if got := try(name, "wrong wrong wrong"); got != "refused" {
+					t.Fatalf("%s: %s", names, got)
+				}
+			}
+			if got := try(name, "wrong wrong wrong"); got != "too_many_attempts" {
+				t.Fatalf("after ten: %s", got)
+			}
+		}
+		if got := try(names[3], "wrong wrong wrong"); got != "refused" {
+			t.Fatalf("another name of the account: %s; a stranger learns whose it is", got)
+		}
+		if got := try(names[3], testkit.Password); got != "refused" {
+			t.Fatalf("the right password after thirty wrong ones: %s; the names do not count together", got)
+		}
+	})
+}
+
+// P6: codes count together over all names of an account.
+func TestCodesCountOverAllNames(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		names := []string{"ada@example.org", "ada@example.com", "+4915112345678"}
+		m.Account(names...)
+		evaluated := 0
+		for _, name := range names {
+			b := newBrowser(t, m)
+			ref, _ := b.password(name, testkit.Password)
+			b.code(ref, factor.Email)
+			for range 3 {
+				if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of("000000x")}); err == nil && n.Refused {
+					evaluated++
+				}
+			}
+		}
+		if evaluated != 5 {
+			t.Fatalf("%d evaluated, want 5", evaluated)
+		}
+	})
+}

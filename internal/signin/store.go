@@ -13,7 +13,8 @@ import (
 type flow struct {
 	ID        string
 	Account   account.ID // a decoy's for whoever does not exist
-	Subject   []byte     // what limits count by
+	NameKey   []byte     // limits that show count by the name typed,
+	OwnerKey  []byte     // and limits over all names of the account by this
 	Step      Step
 	Barred    bool // can never succeed
 	Nonce     string
@@ -22,18 +23,18 @@ type flow struct {
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO signin_flow (id, handle, browser, account_id, subject, step, barred, nonce, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
-		f.ID, handle, browser, f.Account, f.Subject, f.Step, f.Barred, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli())
+		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, nonce, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
+		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli())
 	return err
 }
 
 func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, subject, step, barred, nonce, expires_at FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, nonce, expires_at FROM signin_flow
 		WHERE handle = $1 AND browser = $2 AND expires_at > $3`,
-		handle, browser, tx.Now().UnixMilli()).Scan(&f.ID, &f.Account, &f.Subject, &f.Step, &f.Barred, &f.Nonce, &expires)
+		handle, browser, tx.Now().UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Nonce, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}

@@ -6,6 +6,8 @@ import (
 	"strings"
 )
 
+//go:generate sh -c "go run ../../cmd/countersign errors --markdown > ../../docs/errors.md"
+
 // Code describes one error code: what docs/errors.md and the titles of problems are made from.
 type Code struct {
 	Code    string

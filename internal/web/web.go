@@ -180,6 +180,11 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 
 // WriteJSON writes a ready JSON text with status 200.
 func WriteJSON(w http.ResponseWriter, text []byte) {
-	w.Header()["Content-Type"] = []string{"application/json; charset=utf-8"}
+	const kind = "application/json; charset=utf-8"
+	if res := responseOf(w); res != nil {
+		res.put(w.Header(), "Content-Type", kind)
+	} else {
+		w.Header().Set("Content-Type", kind)
+	}
 	_, _ = w.Write(text) // the client may have gone; there is nobody to tell
 }

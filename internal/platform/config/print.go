@@ -8,6 +8,8 @@ import (
 	"strings"
 )
 
+//go:generate sh -c "go run ../../../cmd/countersign config print --markdown > ../../../docs/config.md"
+
 // field is one setting.
 type field struct {
 	section, sectionDoc, name, doc, envName string

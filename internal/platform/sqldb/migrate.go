@@ -2,7 +2,6 @@ package sqldb
 
 import (
 	"context"
-	"database/sql"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -60,8 +59,9 @@ func (m Migrations) Pending(ctx context.Context, db *DB) (missing int, empty boo
 			missing++
 		}
 	}
-	if current == 0 { // the version table is there and nothing else: another node is about to migrate
-		return missing, true, nil
+	if current == 0 { // another node is about to migrate, or the versions were lost and the rows were not
+		tables, err := db.tables(ctx, "NOT LIKE 'goose%'")
+		return missing, tables == 0, err
 	}
 	if current > target+1 {
 		return 0, false, fmt.Errorf("the database has schema %d and this program knows %d: run a newer countersign", current, target)
@@ -84,14 +84,15 @@ func (m Migrations) provider(db *DB) (*goose.Provider, error) {
 
 // empty reports whether no migration has ever run here.
 func (db *DB) empty(ctx context.Context) (bool, error) {
-	q := "SELECT 1 FROM sqlite_master WHERE name = 'goose_db_version'"
+	tables, err := db.tables(ctx, "= 'goose_db_version'")
+	return tables == 0, err
+}
+
+func (db *DB) tables(ctx context.Context, named string) (n int, err error) {
+	q := "SELECT count(*) FROM sqlite_master WHERE type = 'table' AND name NOT LIKE 'sqlite%' AND name "
 	if db.engine == Postgres {
-		q = "SELECT 1 FROM information_schema.tables WHERE table_name = 'goose_db_version' AND table_schema = current_schema()"
+		q = "SELECT count(*) FROM information_schema.tables WHERE table_schema = current_schema() AND table_name "
 	}
-	var one int
-	err := db.reader.QueryRowContext(ctx, q).Scan(&one)
-	if errors.Is(err, sql.ErrNoRows) {
-		return true, nil
-	}
-	return false, unavailable(err)
+	err = db.reader.QueryRowContext(ctx, q+named).Scan(&n) //nolint:gosec // one of the two above
+	return n, unavailable(err)
 }

@@ -88,6 +88,32 @@ func TestPendingCountsWhatIsMissing(t *testing.T) {
 	})
 }
 
+// A database whose versions were lost is not empty: taken for a new one, it would get new keys.
+func TestRowsWithoutVersionsAreNotAnEmptySchema(t *testing.T) {
+	onEmpty(t, func(t *testing.T, url string) {
+		ctx := t.Context()
+		db := dbtest.Open(t, url, dbtest.NewClock())
+		m := migrations("CREATE TABLE a (x TEXT);")
+		if _, err := m.Up(ctx, db); err != nil {
+			t.Fatal(err)
+		}
+		for _, c := range []struct {
+			statement string
+			empty     bool
+		}{
+			{"DELETE FROM goose_db_version WHERE version_id > 0", false},
+			{"DROP TABLE a", true}, // as another node leaves it that is about to migrate
+		} {
+			if _, err := db.Writer().ExecContext(ctx, c.statement); err != nil {
+				t.Fatal(err)
+			}
+			if missing, empty, err := m.Pending(ctx, db); err != nil || missing != 1 || empty != c.empty {
+				t.Errorf("after %s: %d missing, empty %v, %v; want empty %v", c.statement, missing, empty, err, c.empty)
+			}
+		}
+	})
+}
+
 // The release before may run on the schema after; anything older must not.
 func TestASchemaTwoAheadIsRefused(t *testing.T) {
 	a, b, c := "CREATE TABLE a (x TEXT);", "CREATE TABLE b (x TEXT);", "CREATE TABLE c (x TEXT);"

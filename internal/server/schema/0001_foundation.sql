@@ -153,7 +153,8 @@ CREATE TABLE signin_flow (
     handle      BYTEA NOT NULL UNIQUE,  -- keyed digest of the handle
     browser     BYTEA NOT NULL,         -- keyed digest of the browser's secret
     account_id  TEXT NOT NULL,
-    subject     BYTEA NOT NULL,         -- what throttles count by: stands for account or unknown name
+    name_key    BYTEA NOT NULL,         -- keyed digest of the name typed: limits that show count by it
+    owner_key   BYTEA NOT NULL,         -- stands for the account: limits over all its names count by it
     step        TEXT NOT NULL,          -- password, device, second, done, over
     barred      BOOLEAN NOT NULL,       -- can never succeed: unknown, locked, closed, or wrong password
     nonce       TEXT NOT NULL,

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"sync"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -38,6 +39,8 @@ type API struct {
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
 	Public   string // the public URL, for the description
+
+	buffers sync.Pool // of *[]byte, for getSession
 }
 
 const base = "/api/v1"

@@ -189,7 +189,11 @@ func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	b := make([]byte, 0, 384)
+	buffer, ok := h.buffers.Get().(*[]byte)
+	if !ok {
+		buffer = new(make([]byte, 0, 384))
+	}
+	b := (*buffer)[:0]
 	b = append(b, `{"id":"`...) // ids are UUIDs and methods fixed words: nothing needs escaping
 	b = append(b, s.ID...)
 	b = append(b, `","account":"`...)
@@ -209,5 +213,7 @@ func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
 	b = instant(s.ExpiresAt).AppendFormat(b, time.RFC3339)
 	b = append(b, "\"}\n"...)
 	web.WriteJSON(w, b)
+	*buffer = b
+	h.buffers.Put(buffer)
 	return nil
 }
