@@ -39,7 +39,7 @@ func (s *Service) ListDevices(ctx context.Context, me session.Session) ([]device
 // EndSession ends one session of the owner. ok is false if the owner has no such live session:
 // somebody else's is the same as none.
 func (s *Service) EndSession(ctx context.Context, me session.Session, c signin.Client, id session.ID) (ok bool, err error) {
-	err = s.change(ctx, me, c, audit.SessionEnded, string(id), func(tx *sqldb.Tx) (bool, error) {
+	err = s.change(ctx, event(me, c, audit.SessionEnded, string(id)), func(tx *sqldb.Tx) (bool, error) {
 		ok, err = s.Sessions.End(ctx, tx, me.Account, id)
 		return ok, err
 	})
@@ -48,14 +48,14 @@ func (s *Service) EndSession(ctx context.Context, me session.Session, c signin.C
 
 // EndOtherSessions ends every session of the owner but this one.
 func (s *Service) EndOtherSessions(ctx context.Context, me session.Session, c signin.Client) error {
-	return s.change(ctx, me, c, audit.SessionEnded, "others", func(tx *sqldb.Tx) (bool, error) {
+	return s.change(ctx, event(me, c, audit.SessionEnded, "others"), func(tx *sqldb.Tx) (bool, error) {
 		return true, s.Sessions.EndOthers(ctx, tx, me.Account, me.ID)
 	})
 }
 
 // EndAllSessions ends every session of the owner, this one included.
 func (s *Service) EndAllSessions(ctx context.Context, me session.Session, c signin.Client) error {
-	return s.change(ctx, me, c, audit.SessionEnded, "all", func(tx *sqldb.Tx) (bool, error) {
+	return s.change(ctx, event(me, c, audit.SessionEnded, "all"), func(tx *sqldb.Tx) (bool, error) {
 		return true, s.Sessions.EndAll(ctx, tx, me.Account, "ended by its owner")
 	})
 }
@@ -63,7 +63,7 @@ func (s *Service) EndAllSessions(ctx context.Context, me session.Session, c sign
 // ForgetDevice ends the remembering of one device and the sessions opened from it, other than
 // this one: who forgets a lost phone wants it signed out.
 func (s *Service) ForgetDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID) (ok bool, err error) {
-	err = s.change(ctx, me, c, audit.DeviceForgotten, string(id), func(tx *sqldb.Tx) (bool, error) {
+	err = s.change(ctx, event(me, c, audit.DeviceForgotten, string(id)), func(tx *sqldb.Tx) (bool, error) {
 		if ok, err = s.Devices.Forget(ctx, tx, me.Account, id); err != nil || !ok {
 			return ok, err
 		}
@@ -74,7 +74,7 @@ func (s *Service) ForgetDevice(ctx context.Context, me session.Session, c signin
 
 // ForgetAllDevices ends the remembering of every device, and every session but this one.
 func (s *Service) ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error {
-	return s.change(ctx, me, c, audit.DeviceForgotten, "all", func(tx *sqldb.Tx) (bool, error) {
+	return s.change(ctx, event(me, c, audit.DeviceForgotten, "all"), func(tx *sqldb.Tx) (bool, error) {
 		if err := s.Devices.ForgetAll(ctx, tx, me.Account); err != nil {
 			return false, err
 		}
@@ -83,17 +83,21 @@ func (s *Service) ForgetAllDevices(ctx context.Context, me session.Session, c si
 }
 
 // change runs do and records it, if it changed anything.
-func (s *Service) change(ctx context.Context, me session.Session, c signin.Client, kind audit.Kind, which string, do func(*sqldb.Tx) (bool, error)) error {
+func (s *Service) change(ctx context.Context, e audit.Event, do func(*sqldb.Tx) (bool, error)) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		changed, err := do(tx)
 		if err != nil || !changed {
 			return err
 		}
-		return s.Audit.Append(ctx, tx, audit.Event{
-			Kind: kind, Account: string(me.Account), Source: c.Source,
-			Detail: map[string]string{"by_session": string(me.ID), "which": which},
-		})
+		return s.Audit.Append(ctx, tx, e)
 	})
+}
+
+func event(me session.Session, c signin.Client, kind audit.Kind, which string) audit.Event {
+	return audit.Event{
+		Kind: kind, Account: string(me.Account), Source: c.Source,
+		Detail: map[string]string{"by_session": string(me.ID), "which": which},
+	}
 }
 
 // Lock locks an account and ends its sessions; its devices stay remembered.

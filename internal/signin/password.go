@@ -37,13 +37,13 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 	var stored password.Stored
 	admitted := false
 	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		if f, err = s.findAt(ctx, tx, ref, StepPassword); err != nil {
+		if f, err = s.findAt(ctx, tx, request{ref, c}, StepPassword); err != nil {
 			return err
 		}
 		if l, err = s.laneOf(ctx, tx, f, p.Handles); err != nil {
 			return err
 		}
-		if admitted, err = s.admitPassword(ctx, tx, f, &l, c); err != nil || !admitted {
+		if admitted, err = s.admitPassword(ctx, tx, f, &l); err != nil || !admitted {
 			return err
 		}
 		stored, err = s.Passwords.Load(ctx, tx, f.Account)
@@ -61,7 +61,7 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 	}
 	var next Next
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		next, err = s.afterPassword(ctx, tx, ref, c, p, verdict.OK && !l.shut, l)
+		next, err = s.afterPassword(ctx, tx, request{ref, c}, tried{p, l, verdict.OK && !l.shut})
 		return err
 	})
 	if err == nil && verdict.Stale && !f.Barred {
@@ -78,9 +78,9 @@ func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []se
 	return lane{counts: s.passwordCounts(f)}, err
 }
 
-func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *lane, c Client) (bool, error) {
+func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *lane) (bool, error) {
 	if !l.device {
-		if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
+		if ok, err := s.admitStep(ctx, tx, f.From); err != nil || !ok {
 			return false, err
 		}
 	}
@@ -89,48 +89,55 @@ func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *la
 	if err != nil || ok {
 		return ok, err
 	}
-	return false, s.noteLimit(ctx, tx, f, c, l.shown.Name)
+	return false, s.noteLimit(ctx, tx, f, l.shown.Name)
 }
 
 // noteLimit records that an account's limit held, at most once in ten minutes: a flood must
 // not write a row a request.
-func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, c Client, which string) error {
+func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, which string) error {
 	once := throttle.Rate{Name: "audit/" + which, Burst: 1, Every: s.Codes.TTL}
 	ok, err := s.Throttle.Take(ctx, tx, once, string(f.NameKey))
 	if err != nil || !ok {
 		return err
 	}
-	return s.record(ctx, tx, f, c, audit.Throttled, map[string]string{"limit": which})
+	return s.record(ctx, tx, f, audit.Throttled, map[string]string{"limit": which})
 }
 
-func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, ref Ref, c Client, p PasswordProof, right bool, l lane) (Next, error) {
-	f, err := s.findAt(ctx, tx, ref, StepPassword)
+// tried is a password that has been compared.
+type tried struct {
+	proof PasswordProof
+	lane  lane
+	right bool
+}
+
+func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t tried) (Next, error) {
+	f, err := s.findAt(ctx, tx, r, StepPassword)
 	if err != nil {
 		return Next{}, err
 	}
-	if !right || f.Barred {
-		return s.wrongPassword(ctx, tx, f, c, p)
+	if !t.right || f.Barred {
+		return s.wrongPassword(ctx, tx, f, t.proof)
 	}
-	if err := s.clear(ctx, tx, l.counts); err != nil {
+	if err := s.clear(ctx, tx, t.lane.counts); err != nil {
 		return Next{}, err
 	}
-	if !l.device {
+	if !t.lane.device {
 		for range 2 { // Begin's try and this one
-			if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {
+			if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
 				return Next{}, err
 			}
 		}
 	}
-	return s.afterFirst(ctx, tx, f, c, p)
+	return s.afterFirst(ctx, tx, f, t.proof)
 }
 
-func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p PasswordProof) (Next, error) {
-	if err := s.record(ctx, tx, f, c, audit.PasswordFailed, nil); err != nil {
+func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, p PasswordProof) (Next, error) {
+	if err := s.record(ctx, tx, f, audit.PasswordFailed, nil); err != nil {
 		return Next{}, err
 	}
 	if s.HidePasswordResult {
 		f.Barred = true
-		return s.afterFirst(ctx, tx, f, c, p)
+		return s.afterFirst(ctx, tx, f, p)
 	}
 	n, err := s.next(ctx, tx, f)
 	n.Refused = true
@@ -138,12 +145,12 @@ func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, c Cli
 }
 
 // afterFirst goes from the first proof to the device's, if it may have one, or to the second.
-func (s *Service) afterFirst(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p PasswordProof) (Next, error) {
+func (s *Service) afterFirst(ctx context.Context, tx *sqldb.Tx, f flow, p PasswordProof) (Next, error) {
 	if len(p.Handles) == 0 {
 		return s.toSecond(ctx, tx, f)
 	}
 	if len(p.Signature) > 0 {
-		return s.recognise(ctx, tx, f, c, device.Proof{Handles: p.Handles, Signature: p.Signature})
+		return s.recognise(ctx, tx, f, device.Proof{Handles: p.Handles, Signature: p.Signature})
 	}
 	if err := s.advance(ctx, tx, &f, StepDevice); err != nil {
 		return Next{}, err
@@ -155,11 +162,11 @@ func (s *Service) afterFirst(ctx context.Context, tx *sqldb.Tx, f flow, c Client
 // the flow goes on to the second door.
 func (s *Service) Device(ctx context.Context, ref Ref, c Client, p device.Proof) (next Next, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		f, err := s.findAt(ctx, tx, ref, StepDevice)
+		f, err := s.findAt(ctx, tx, request{ref, c}, StepDevice)
 		if err != nil {
 			return err
 		}
-		next, err = s.recognise(ctx, tx, f, c, p)
+		next, err = s.recognise(ctx, tx, f, p)
 		return err
 	})
 	return next, err
@@ -167,26 +174,26 @@ func (s *Service) Device(ctx context.Context, ref Ref, c Client, p device.Proof)
 
 // recognise judges the device's proof. In a barred flow (hidden password result) a recognised
 // device learns that the password was wrong: it is the owner's.
-func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p device.Proof) (Next, error) {
+func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.Proof) (Next, error) {
 	verdict, kept, id, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
 	if err != nil {
 		return Next{}, err
 	}
 	switch verdict {
 	case device.Recognised:
-		if err := s.record(ctx, tx, f, c, audit.DeviceRecognised, map[string]string{"device": string(id)}); err != nil {
+		if err := s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(id)}); err != nil {
 			return Next{}, err
 		}
 		if f.Barred {
 			return s.backToPassword(ctx, tx, f, kept)
 		}
-		return s.finish(ctx, tx, f, c, done{methods: []string{"password", "device"}, device: id, kept: kept})
+		return s.finish(ctx, tx, f, done{methods: []string{"password", "device"}, device: id, kept: kept})
 	case device.Replayed:
-		if err := s.replayed(ctx, tx, f, c, id); err != nil {
+		if err := s.replayed(ctx, tx, f, id); err != nil {
 			return Next{}, err
 		}
 	case device.Unproved:
-		if err := s.record(ctx, tx, f, c, audit.DeviceUnproved, map[string]string{"device": string(id)}); err != nil {
+		if err := s.record(ctx, tx, f, audit.DeviceUnproved, map[string]string{"device": string(id)}); err != nil {
 			return Next{}, err
 		}
 	case device.Unknown:

@@ -38,11 +38,11 @@ var errLimited = errors.New("over a limit")
 // barred flow everything is the same but that the courier withholds the letter.
 func (s *Service) Send(ctx context.Context, ref Ref, c Client, w factor.Way) (sent Sent, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		f, err := s.findAt(ctx, tx, ref, StepSecond)
+		f, err := s.findAt(ctx, tx, request{ref, c}, StepSecond)
 		if err != nil {
 			return err
 		}
-		sent, err = s.send(ctx, tx, f, c, w)
+		sent, err = s.send(ctx, tx, f, w)
 		return err
 	})
 	if errors.Is(err, errLimited) {
@@ -51,7 +51,7 @@ func (s *Service) Send(ctx context.Context, ref Ref, c Client, w factor.Way) (se
 	return sent, err
 }
 
-func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w factor.Way) (Sent, error) {
+func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) (Sent, error) {
 	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
 	if err != nil {
 		return Sent{}, err
@@ -63,11 +63,11 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w fa
 	if err != nil || code.TooSoon {
 		return Sent{Way: w, TooSoon: true, ResendAt: code.ResendAt}, err
 	}
-	shut, err := s.admitSend(ctx, tx, f, c)
+	shut, err := s.admitSend(ctx, tx, f)
 	if err != nil {
 		return Sent{}, err
 	}
-	if err := s.record(ctx, tx, f, c, audit.CodeSent, map[string]string{"way": string(w)}); err != nil {
+	if err := s.record(ctx, tx, f, audit.CodeSent, map[string]string{"way": string(w)}); err != nil {
 		return Sent{}, err
 	}
 	to, reachable := factor.Destination(addresses, w)
@@ -88,8 +88,8 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, c Client, w fa
 func minutes(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Minute))) }
 
 // admitSend takes one send of each limit. The account's may be silent (shut): then the letter is withheld.
-func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (shut bool, err error) {
-	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.SendSource, c.Source)
+func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow) (shut bool, err error) {
+	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.SendSource, f.From.Source)
 	if err == nil && ok {
 		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendName, string(f.NameKey))
 	}
@@ -121,7 +121,7 @@ type CodeProof struct {
 func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (next Next, err error) {
 	admitted := false
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		f, err := s.findAt(ctx, tx, ref, StepSecond)
+		f, err := s.findAt(ctx, tx, request{ref, c}, StepSecond)
 		if err != nil {
 			return err
 		}
@@ -131,14 +131,14 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 			}
 		}
 		shut := false
-		if admitted, shut, err = s.admitCode(ctx, tx, f, c); err != nil || !admitted {
+		if admitted, shut, err = s.admitCode(ctx, tx, f); err != nil || !admitted {
 			return err
 		}
 		try := p
 		if shut {
 			try.Code = secret.Token{} // the same work, and it fits nothing
 		}
-		next, err = s.tryCode(ctx, tx, f, c, try)
+		next, err = s.tryCode(ctx, tx, f, try)
 		return err
 	})
 	if err == nil && !admitted {
@@ -148,8 +148,8 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 }
 
 // admitCode counts a try. The account's limit is silent only where strangers come this far.
-func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client) (ok, shut bool, err error) {
-	if ok, err := s.admitStep(ctx, tx, c); err != nil || !ok {
+func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow) (ok, shut bool, err error) {
+	if ok, err := s.admitStep(ctx, tx, f.From); err != nil || !ok {
 		return false, false, err
 	}
 	ok, within, err := s.attempt(ctx, tx, s.codeCounts(f))
@@ -157,16 +157,16 @@ func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client)
 	if err != nil || ok && (within || shut) {
 		return ok, shut, err
 	}
-	return false, false, s.noteLimit(ctx, tx, f, c, s.Limits.Code.Name)
+	return false, false, s.noteLimit(ctx, tx, f, s.Limits.Code.Name)
 }
 
-func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p CodeProof) (Next, error) {
+func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (Next, error) {
 	way, right, err := s.Codes.Spend(ctx, tx, f.ID, p.Code)
 	if err != nil {
 		return Next{}, err
 	}
 	if !right || f.Barred {
-		if err := s.record(ctx, tx, f, c, audit.CodeFailed, nil); err != nil {
+		if err := s.record(ctx, tx, f, audit.CodeFailed, nil); err != nil {
 			return Next{}, err
 		}
 		n, err := s.next(ctx, tx, f)
@@ -176,23 +176,23 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, c Client, p
 	if err := s.clear(ctx, tx, s.codeCounts(f)); err != nil {
 		return Next{}, err
 	}
-	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, c.Source); err != nil {
+	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
 		return Next{}, err
 	}
 	d := done{methods: []string{"password", way}, stranger: true}
 	if p.Remember != nil {
 		if p.Remember.Name == "" {
-			p.Remember.Name = device.NameOf(c.UserAgent)
+			p.Remember.Name = device.NameOf(f.From.UserAgent)
 		}
 		if d.kept, err = s.Devices.Remember(ctx, tx, f.Account, *p.Remember, p.Handles); err != nil {
 			return Next{}, err
 		}
 		d.device = d.kept.ID
-		if err := s.record(ctx, tx, f, c, audit.DeviceRemembered, map[string]string{"device": string(d.device)}); err != nil {
+		if err := s.record(ctx, tx, f, audit.DeviceRemembered, map[string]string{"device": string(d.device)}); err != nil {
 			return Next{}, err
 		}
 	}
-	return s.finish(ctx, tx, f, c, d)
+	return s.finish(ctx, tx, f, d)
 }
 
 // done is what a finished sign-in proved.
@@ -203,7 +203,7 @@ type done struct {
 	stranger bool // a device not recognised: the holder is told (P7)
 }
 
-func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, c Client, d done) (Next, error) {
+func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
 	who, err := s.Accounts.Get(ctx, tx, f.Account)
 	if err != nil {
 		return Next{}, err
@@ -214,12 +214,12 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, c Client, d 
 	if err := s.advance(ctx, tx, &f, StepDone); err != nil {
 		return Next{}, err
 	}
-	name := device.NameOf(c.UserAgent)
+	name := device.NameOf(f.From.UserAgent)
 	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods})
 	if err != nil {
 		return Next{}, err
 	}
-	if err := s.record(ctx, tx, f, c, audit.LoginSuccess, map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}); err != nil {
+	if err := s.record(ctx, tx, f, audit.LoginSuccess, map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}); err != nil {
 		return Next{}, err
 	}
 	if d.stranger {
@@ -231,11 +231,11 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, c Client, d 
 }
 
 // replayed records that a remembered device's old handle came back, and tells its owner.
-func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, f flow, c Client, id device.ID) error {
-	if err := s.record(ctx, tx, f, c, audit.DeviceReplayed, map[string]string{"device": string(id)}); err != nil {
+func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, f flow, id device.ID) error {
+	if err := s.record(ctx, tx, f, audit.DeviceReplayed, map[string]string{"device": string(id)}); err != nil {
 		return err
 	}
-	return s.tell(ctx, tx, f, message.DeviceEnded, device.NameOf(c.UserAgent))
+	return s.tell(ctx, tx, f, message.DeviceEnded, device.NameOf(f.From.UserAgent))
 }
 
 // tell writes a notice to every verified e-mail address of the account that takes notices.
@@ -266,6 +266,6 @@ func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.K
 	return nil
 }
 
-func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, c Client, kind audit.Kind, detail map[string]string) error {
-	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Account: string(f.Account), Source: c.Source, Detail: detail})
+func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, kind audit.Kind, detail map[string]string) error {
+	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Account: string(f.Account), Source: f.From.Source, Detail: detail})
 }

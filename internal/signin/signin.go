@@ -250,9 +250,16 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref Ref) (flow, error)
 	return f, nil
 }
 
+// request is one request about a flow.
+type request struct {
+	ref  Ref
+	from Client
+}
+
 // findAt loads a flow that stands at the step.
-func (s *Service) findAt(ctx context.Context, tx *sqldb.Tx, ref Ref, step Step) (flow, error) {
-	f, err := s.find(ctx, tx, ref)
+func (s *Service) findAt(ctx context.Context, tx *sqldb.Tx, r request, step Step) (flow, error) {
+	f, err := s.find(ctx, tx, r.ref)
+	f.From = r.from
 	if err == nil && f.Step != step {
 		err = fault.New(fault.Conflict, "step_out_of_order", errors.New("the flow stands at "+string(f.Step)))
 	}

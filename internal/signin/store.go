@@ -19,6 +19,8 @@ type flow struct {
 	Barred    bool // can never succeed
 	Nonce     string
 	ExpiresAt time.Time
+
+	From Client // who sent the request at hand; not stored
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {

@@ -217,7 +217,7 @@ func (f *Front) admit(w http.ResponseWriter, r *http.Request) error {
 	if r.ContentLength != 0 {
 		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
 	}
-	if err := f.sameSite.Check(r); false && err != nil {
+	if err := f.sameSite.Check(r); err != nil {
 		return Refuse(http.StatusForbidden, "cross_site")
 	}
 	return nil
