@@ -151,7 +151,7 @@ func TestTheDoctorChangesNothing(t *testing.T) {
 		t.Errorf("it wrote %v", files)
 	}
 	s.ok("migrate")
-	if err := os.Chmod("countersign.key", 0o644); err != nil { //nolint:gosec // the point of the test
+	if err := os.Chmod("countersign.key", 0o644); err != nil {
 		t.Fatal(err)
 	}
 	code, out, _ := s.run("doctor")
@@ -177,8 +177,10 @@ func TestEveryCommandHelps(t *testing.T) {
 
 // The demonstration: ready, nobody configured anything, and nothing is left of it.
 func TestTheDemoRunsAndIsGone(t *testing.T) {
-	t.Setenv("TMPDIR", t.TempDir())
+	dir := t.TempDir()
+	t.Setenv("TMPDIR", dir)
 	s := newShell(t)
+	client := &http.Client{Timeout: 10 * time.Second}
 	ctx, stop := context.WithCancel(t.Context())
 	var out, errs output
 	done := make(chan int)
@@ -192,7 +194,7 @@ func TestTheDemoRunsAndIsGone(t *testing.T) {
 		time.Sleep(20 * time.Millisecond)
 	}
 	for _, path := range []string{"/signin", "/demo", "/demo/inbox", "/healthz", "/api/v1/openapi.json"} {
-		res, err := http.Get(url + path) //nolint:noctx,gosec // our own server
+		res, err := client.Get(url + path)
 		if err != nil {
 			t.Fatalf("%v; stderr: %s", err, errs.String())
 		}
@@ -201,14 +203,14 @@ func TestTheDemoRunsAndIsGone(t *testing.T) {
 			t.Errorf("%s: %d", path, res.StatusCode)
 		}
 	}
-	if res, err := http.Get(url + "/metrics"); err != nil || res.StatusCode != http.StatusNotFound { //nolint:noctx,gosec // our own server
+	if res, err := client.Get(url + "/metrics"); err != nil || res.StatusCode != http.StatusNotFound {
 		t.Errorf("metrics on the public listener: %v %v", res, err)
 	}
 	stop()
 	if code := <-done; code != 0 {
 		t.Errorf("exit %d: %s", code, errs.String())
 	}
-	if left, _ := filepath.Glob(filepath.Join(os.TempDir(), "countersign-demo-*")); len(left) != 0 {
+	if left, _ := filepath.Glob(filepath.Join(dir, "countersign-demo-*")); len(left) != 0 {
 		t.Errorf("left behind: %v", left)
 	}
 }

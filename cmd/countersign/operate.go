@@ -177,7 +177,7 @@ func (a createCmd) password(w world) (string, error) {
 		return strings.TrimRight(line, "\r\n"), nil
 	}
 	file, ok := w.stdin.(*os.File)
-	if !ok || !term.IsTerminal(int(file.Fd())) { //nolint:gosec // a file descriptor is an int
+	if !ok || !term.IsTerminal(int(file.Fd())) {
 		return "", fmt.Errorf("there is no terminal to ask for the password: use --password-stdin or --no-password; %w", errUsage)
 	}
 	first, err := ask(w, file, "Password: ")
@@ -193,7 +193,7 @@ func (a createCmd) password(w world) (string, error) {
 
 func ask(w world, file *os.File, prompt string) (string, error) {
 	_, _ = fmt.Fprint(w.stderr, prompt)
-	text, err := term.ReadPassword(int(file.Fd())) //nolint:gosec // a file descriptor is an int
+	text, err := term.ReadPassword(int(file.Fd()))
 	_, _ = fmt.Fprintln(w.stderr)
 	return string(text), err
 }

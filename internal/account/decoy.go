@@ -49,7 +49,7 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 // choose picks a decoy by a keyed digest, so nobody outside can compute which names share one.
 func (s *Service) choose(ident Identifier) int {
 	mac := s.Ring.MAC("account/decoy-choice", []byte(string(ident.Kind())+"\x00"+ident.Normal()))
-	return int(binary.BigEndian.Uint64(mac) % decoys) //nolint:gosec // less than decoys
+	return int(binary.BigEndian.Uint64(mac) % decoys)
 }
 
 type decoyAccount struct {

@@ -180,7 +180,7 @@ func TestIdentifierDoesNotPrintItself(t *testing.T) {
 	}
 	var logged bytes.Buffer
 	log := slog.New(slog.NewJSONHandler(&logged, nil))
-	log.Info("x", slog.Any("ident", ident), slog.Any("address", address), slog.Any("list", []account.Address{address}),
+	log.InfoContext(t.Context(), "x", slog.Any("ident", ident), slog.Any("address", address), slog.Any("list", []account.Address{address}),
 		slog.Any("in a struct", struct{ I account.Identifier }{ident}))
 	var js []byte
 	if js, err = json.Marshal(map[string]any{"i": ident, "a": address, "s": struct{ A account.Address }{address}}); err != nil {

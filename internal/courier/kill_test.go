@@ -38,7 +38,7 @@ func TestALetterSurvivesAKillBetweenSendAndFinish(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestALetterSurvivesAKillBetweenSendAndFinish$") //nolint:gosec // ourselves
+			cmd := exec.CommandContext(t.Context(), os.Args[0], "-test.run=^TestALetterSurvivesAKillBetweenSendAndFinish$")
 			cmd.Env = append(os.Environ(), victimOf+"="+url)
 			out, err := cmd.Output()
 			if died, ok := errors.AsType[*exec.ExitError](err); !ok || died.Exited() || string(out) != id {

@@ -67,7 +67,7 @@ func (p Params) encode(salt, tag []byte) string {
 	return "$argon2id$v=19$" + p.String() + "$" + b64(salt) + "$" + b64(tag)
 }
 
-var errPHC = errors.New("not an argon2id PHC string of version 19") //nolint:gochecknoglobals // a sentinel
+var errPHC = errors.New("not an argon2id PHC string of version 19")
 
 // decode is strict: what encode would not have written is refused.
 func decode(phc string) (p Params, salt, tag []byte, err error) {

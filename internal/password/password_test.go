@@ -277,8 +277,12 @@ func TestOlderCheaperHashesWorkAsMuchAsTheDummy(t *testing.T) {
 	const mib = 1024
 	now := password.Params{MemoryKiB: 32 * mib, Time: 2, Lanes: 1}
 	for _, was := range []password.Params{
-		{MemoryKiB: 8 * mib, Time: 1, Lanes: 1}, {MemoryKiB: 19 * mib, Time: 2, Lanes: 1}, {MemoryKiB: 12 * mib, Time: 5, Lanes: 1},
-		{MemoryKiB: 32 * mib, Time: 1, Lanes: 1}, {MemoryKiB: 64, Time: 1, Lanes: 1}, now,
+		{MemoryKiB: 8 * mib, Time: 1, Lanes: 1},
+		{MemoryKiB: 19 * mib, Time: 2, Lanes: 1},
+		{MemoryKiB: 12 * mib, Time: 5, Lanes: 1},
+		{MemoryKiB: 32 * mib, Time: 1, Lanes: 1},
+		{MemoryKiB: 64, Time: 1, Lanes: 1},
+		now,
 	} {
 		work := func(p password.Params) float64 { return float64(p.MemoryKiB) * float64(p.Time) }
 		rest := password.Missing(now, was)

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/outbox"
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
 	"countersign/internal/server/schema"
@@ -90,7 +91,19 @@ func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
 			return nil, err
 		}
 	}
-	return sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now})
+	for try := 1; ; try++ {
+		db, err := sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now})
+		// Of several that open a new SQLite file at once, one sets its journal mode, and SQLite does
+		// not let the others wait for that.
+		if err == nil || try == 20 || !strings.HasPrefix(url, "sqlite:") || fault.Of(err).Kind != fault.Unavailable {
+			return db, err
+		}
+		select {
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		case <-time.After(50 * time.Millisecond):
+		}
+	}
 }
 
 // unlock brings keys and schema together, in the one order in which nothing is written to a

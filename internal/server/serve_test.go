@@ -69,9 +69,11 @@ func serve(t *testing.T, change func(*config.Config)) served {
 	return served{public: c.Site.PublicURL, watch: "http://" + l.Watch.Addr().String(), core: s.Core(), told: &told, stop: stop}
 }
 
+func client() *http.Client { return &http.Client{Timeout: 10 * time.Second} }
+
 func get(t *testing.T, client *http.Client, url string) (int, string) {
 	t.Helper()
-	res, err := client.Get(url) //nolint:noctx // our own server
+	res, err := client.Get(url)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -89,12 +91,12 @@ func TestWhatWatchersSeeIsNotForThePublic(t *testing.T) {
 	for path, words := range map[string]string{
 		"/metrics": "countersign_password_running", "/healthz": "ok", "/readyz": `"status":"ready"`,
 	} {
-		if status, text := get(t, http.DefaultClient, n.watch+path); status != 200 || !strings.Contains(text, words) {
+		if status, text := get(t, client(), n.watch+path); status != 200 || !strings.Contains(text, words) {
 			t.Errorf("%s: %d %.200s", path, status, text)
 		}
 	}
 	for path, want := range map[string]int{"/healthz": 200, "/metrics": 404, "/readyz": 404, "/debug/pprof/": 404, "/demo": 404, "/demo/inbox": 404} {
-		if status, text := get(t, http.DefaultClient, n.public+path); status != want || want == 200 && text != "ok\n" {
+		if status, text := get(t, client(), n.public+path); status != want || want == 200 && text != "ok\n" {
 			t.Errorf("public %s: %d %.100s", path, status, text)
 		}
 	}
@@ -102,9 +104,9 @@ func TestWhatWatchersSeeIsNotForThePublic(t *testing.T) {
 
 func TestMetricsCountRoutesAndNobody(t *testing.T) {
 	n := serve(t, nil)
-	get(t, http.DefaultClient, n.public+"/signin?canary=1")
-	get(t, http.DefaultClient, n.public+"/canary")
-	_, text := get(t, http.DefaultClient, n.watch+"/metrics")
+	get(t, client(), n.public+"/signin?canary=1")
+	get(t, client(), n.public+"/canary")
+	_, text := get(t, client(), n.watch+"/metrics")
 	for _, want := range []string{`countersign_http_requests_total{route="GET /signin",status="200"} 1`, `countersign_http_requests_total{route="GET unmatched",status="404"} 1`} {
 		if !strings.Contains(text, want) {
 			t.Errorf("no %s", want)
@@ -118,7 +120,7 @@ func TestMetricsCountRoutesAndNobody(t *testing.T) {
 // The database is away: the node says so, and is ready no longer than it trusts its memory.
 func TestHealthFollowsTheDatabase(t *testing.T) {
 	n := serve(t, func(c *config.Config) { c.Database.MaxStaleness = config.Duration(time.Second) })
-	for _, text := get(t, http.DefaultClient, n.watch+"/readyz"); strings.Contains(text, ":-1"); _, text = get(t, http.DefaultClient, n.watch+"/readyz") {
+	for _, text := get(t, client(), n.watch+"/readyz"); strings.Contains(text, ":-1"); _, text = get(t, client(), n.watch+"/readyz") {
 		time.Sleep(10 * time.Millisecond) // nothing was read yet
 	}
 	if err := n.core.DB.Close(); err != nil {
@@ -126,7 +128,7 @@ func TestHealthFollowsTheDatabase(t *testing.T) {
 	}
 	var seen []int
 	for deadline := time.Now().Add(10 * time.Second); time.Now().Before(deadline); time.Sleep(50 * time.Millisecond) {
-		status, text := get(t, http.DefaultClient, n.watch+"/readyz")
+		status, text := get(t, client(), n.watch+"/readyz")
 		if !strings.Contains(text, `"database":"away"`) {
 			t.Fatal(text)
 		}
@@ -140,7 +142,7 @@ func TestHealthFollowsTheDatabase(t *testing.T) {
 	if len(seen) != 2 || seen[0] != 200 || seen[1] != 503 {
 		t.Errorf("statuses %v", seen)
 	}
-	if status, _ := get(t, http.DefaultClient, n.watch+"/healthz"); status != 200 {
+	if status, _ := get(t, client(), n.watch+"/healthz"); status != 200 {
 		t.Error("alive is alive")
 	}
 }
@@ -194,7 +196,7 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 	n := serve(t, nil)
 	r, _ := http.NewRequestWithContext(t.Context(), http.MethodGet, n.public+"/signin", nil)
 	r.Header.Set("X-Huge", strings.Repeat("x", 32<<10))
-	res, err := http.DefaultClient.Do(r)
+	res, err := client().Do(r)
 	if err != nil {
 		return // the connection was closed: refused as well
 	}
@@ -210,8 +212,8 @@ func TestTLS(t *testing.T) {
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
 	roots := writeCert(t, certFile, keyFile)
 	n := serve(t, func(c *config.Config) { c.HTTP.TLSCertFile, c.HTTP.TLSKeyFile = certFile, keyFile })
-	client := &http.Client{Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
-	res, err := client.Get(n.public + "/signin") //nolint:noctx // our own server
+	client := &http.Client{Timeout: 10 * time.Second, Transport: &http.Transport{TLSClientConfig: &tls.Config{RootCAs: roots}, ForceAttemptHTTP2: true}}
+	res, err := client.Get(n.public + "/signin")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -219,7 +221,7 @@ func TestTLS(t *testing.T) {
 	if res.TLS.Version != tls.VersionTLS13 || res.ProtoMajor != 2 || res.Header.Get("Strict-Transport-Security") == "" {
 		t.Errorf("TLS %x, HTTP/%d, HSTS %q", res.TLS.Version, res.ProtoMajor, res.Header.Get("Strict-Transport-Security"))
 	}
-	old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11} //nolint:gosec // the point of the test
+	old := &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS10, MaxVersion: tls.VersionTLS11}
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(n.public, "https://"), old); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was accepted")

@@ -111,9 +111,7 @@ func (s *Server) doors() error {
 		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(),
 	}
-	if err := a.Mount(mux); err != nil {
-		return err
-	}
+	a.Mount(mux)
 	s.handler = &web.Front{
 		Log: log, Mux: mux, PublicURL: c.Public(), InternalHosts: c.HTTP.InternalHosts,
 		Page: p.Failure, Metrics: metrics, Now: s.deps.Now,

@@ -152,7 +152,7 @@ func TestAKeyFileOthersCanReadIsRefused(t *testing.T) {
 	if err := start(t.Context(), c); err != nil {
 		t.Fatal(err)
 	}
-	if err := os.Chmod(c.Keys.File, 0o644); err != nil { //nolint:gosec // the point of the test
+	if err := os.Chmod(c.Keys.File, 0o644); err != nil {
 		t.Fatal(err)
 	}
 	if err := start(t.Context(), c); err == nil || !strings.Contains(err.Error(), "chmod 600") {

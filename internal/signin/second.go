@@ -130,7 +130,7 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 				return err
 			}
 		}
-		shut := false
+		var shut bool
 		if admitted, shut, err = s.admitCode(ctx, tx, f); err != nil || !admitted {
 			return err
 		}

@@ -60,9 +60,9 @@ func TestFiveTriesAcrossSendsAndFlows(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		m.Account("ada@example.org")
 		tries := 0
-		for flow := 0; flow < 3; flow++ {
+		for flow := range 3 {
 			ref, _ := newBrowser(t, m).password("ada@example.org", testkit.Password)
-			for try := 0; try < 2; try++ {
+			for try := range 2 {
 				newBrowser(t, m).code(ref, factor.Email)
 				n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of("not it")})
 				if tries++; tries <= 5 && (err != nil || !n.Refused) {

@@ -250,7 +250,7 @@ func TestRememberingEndsAfterThirtyDaysAndWhenForgotten(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		m.Account("ada@example.org")
 		b := newBrowser(t, m)
-		n := b.signIn("ada@example.org", factor.Email, true)
+		b.signIn("ada@example.org", factor.Email, true)
 		clock.Advance(29 * 24 * time.Hour)
 		ref, next := b.password("ada@example.org", testkit.Password)
 		if next = b.prove(ref, next); next.Step != signin.StepDone {
@@ -261,7 +261,7 @@ func TestRememberingEndsAfterThirtyDaysAndWhenForgotten(t *testing.T) {
 		if next = b.prove(ref, next); next.Step != signin.StepSecond {
 			t.Fatal("recognised after 30 days")
 		}
-		n = b.signIn("ada@example.org", factor.Email, true)
+		n := b.signIn("ada@example.org", factor.Email, true)
 		me, err := m.Sessions.Check(t.Context(), n.Session.Token)
 		if err != nil {
 			t.Fatal(err)

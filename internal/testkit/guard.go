@@ -2,8 +2,8 @@ package testkit
 
 import (
 	"bytes"
-	"crypto/md5"  //nolint:gosec // looked for, not used
-	"crypto/sha1" //nolint:gosec // looked for, not used
+	"crypto/md5"
+	"crypto/sha1"
 	"crypto/sha256"
 	"crypto/sha512"
 	"encoding/base32"
@@ -29,7 +29,7 @@ type Guard struct {
 
 // masks are the shapes of masked addresses and numbers, whoever's they are.
 //
-//nolint:gochecknoglobals // compiled once
+
 var masks = regexp.MustCompile(`(?i)[\w.+-]{0,3}[*•·x…]{2,}[\w.+-]{0,3}@|@[\w-]{0,3}[*•…]{2,}|[*•…]{2,}[ -]?\d{2,4}\b|\+\d{1,3}[ *•…-]*[*•…]{2,}`)
 
 // Add names an address or number that no answer may contain.
@@ -62,7 +62,7 @@ func (g *Guard) Add(contact string) {
 			put("in base64", form)
 		}
 	}
-	m, s1, s2, s5 := md5.Sum([]byte(contact)), sha1.Sum([]byte(contact)), sha256.Sum256([]byte(contact)), sha512.Sum512([]byte(contact)) //nolint:gosec // looked for, not used
+	m, s1, s2, s5 := md5.Sum([]byte(contact)), sha1.Sum([]byte(contact)), sha256.Sum256([]byte(contact)), sha512.Sum512([]byte(contact))
 	for _, sum := range [][]byte{m[:], s1[:], s2[:], s5[:]} {
 		put("hashed", hex.EncodeToString(sum))
 		put("hashed", base64.RawStdEncoding.EncodeToString(sum))

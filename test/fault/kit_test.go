@@ -51,6 +51,9 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
+// password is everybody's.
+const password = servertest.Password
+
 // built returns the path of the real binary, built once.
 var built func() (string, error)
 
@@ -224,7 +227,9 @@ type answer struct {
 }
 
 // is reports whether the answer has the status and the code, if one is named.
-func (a answer) is(status int, code string) bool { return a.status == status && (code == "" || a.Code == code) }
+func (a answer) is(status int, code string) bool {
+	return a.status == status && (code == "" || a.Code == code)
+}
 
 // app is an application that speaks to the API of one node.
 type app struct {
@@ -307,7 +312,7 @@ func jsonOf(pairs ...string) string {
 func (a *app) toSecond(name string) flow {
 	a.t.Helper()
 	begun := a.want(201, "POST", "/signin", jsonOf("identifier", name))
-	second := a.want(200, "POST", "/signin/password", jsonOf("flow", begun.Flow, "password", servertest.Password))
+	second := a.want(200, "POST", "/signin/password", jsonOf("flow", begun.Flow, "password", password))
 	if second.Step != "second" {
 		a.t.Fatalf("step %s", second.Step)
 	}
@@ -342,7 +347,7 @@ func (k key) remember(nonce, name string) string {
 }
 
 func (k key) proof(f, nonce, handle string) string {
-	return fmt.Sprintf(`{"flow":%q,"password":%q,"device":{"handle":%q,"signature":%q}}`, f, servertest.Password, handle, k.sign("recognise", nonce))
+	return fmt.Sprintf(`{"flow":%q,"password":%q,"device":{"handle":%q,"signature":%q}}`, f, password, handle, k.sign("recognise", nonce))
 }
 
 var webhookSecret = "whsec_" + base64.StdEncoding.EncodeToString(bytes.Repeat([]byte{7}, 32))

@@ -11,7 +11,6 @@ import (
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
-	"countersign/internal/testkit/servertest"
 )
 
 // person has an account.
@@ -43,7 +42,7 @@ func (s *site) seed(n int) []person {
 	s.t.Helper()
 	core := s.open()
 	defer func() { _ = core.Close() }()
-	hash, err := core.Passwords.Hash(s.t.Context(), servertest.Password)
+	hash, err := core.Passwords.Hash(s.t.Context(), password)
 	if err != nil {
 		s.t.Fatal(err)
 	}

@@ -177,11 +177,11 @@ func hangs(t *testing.T, b Bench) {
 	} {
 		ctx, cancel := limit(t.Context())
 		defer cancel()
-		began := time.Now() //nolint:forbidigo // it is about real time
+		began := time.Now()
 		m := letter(b.Channel, "0189-hang")
 		_, err := b.Provider.Send(ctx, m)
 		check(t, err, m, false)
-		if took := time.Since(began); took > 2*time.Second || took < 150*time.Millisecond { //nolint:forbidigo // as above
+		if took := time.Since(began); took > 2*time.Second || took < 150*time.Millisecond {
 			t.Errorf("%s: returned after %v", name, took)
 		}
 	}
@@ -213,7 +213,7 @@ func Certificate(t testing.TB) (tls.Certificate, *x509.CertPool) {
 	}
 	template := &x509.Certificate{
 		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: "couriertest"},
-		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour), //nolint:forbidigo // certificates are checked by the real clock
+		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		DNSNames: []string{"localhost"}, IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 		IsCA: true, BasicConstraintsValid: true, KeyUsage: x509.KeyUsageDigitalSignature | x509.KeyUsageCertSign,
 	}

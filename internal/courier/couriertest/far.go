@@ -49,6 +49,7 @@ func (f *Far) Serve(t *testing.T) {
 			return
 		case CutOff:
 			panic(http.ErrAbortHandler)
+		case Accept, RefuseForGood, RefuseForNow: // answered below
 		}
 		m, err := f.Read(r, body)
 		if err != nil {

@@ -180,6 +180,7 @@ func (p *Provider) dial(ctx context.Context, network, address string) (net.Conn,
 			}
 			return nil
 		}
+	case StartTLS: // go-mail upgrades the plain connection
 	}
 	return d.DialContext(ctx, network, address)
 }

@@ -44,7 +44,6 @@ type server struct {
 type session struct {
 	s        *server
 	conn     *gosmtp.Conn
-	authed   bool
 	from, to string
 }
 
@@ -88,6 +87,7 @@ func (x *session) react(stage string) error {
 		return &gosmtp.SMTPError{Code: code, EnhancedCode: gosmtp.EnhancedCode{5, 1, 1}, Message: text}
 	case couriertest.RefuseForNow:
 		return &gosmtp.SMTPError{Code: 451, EnhancedCode: gosmtp.EnhancedCode{4, 3, 0}, Message: text}
+	case couriertest.Accept:
 	}
 	return nil
 }
@@ -384,7 +384,8 @@ func TestAConnectionThatHangsIsClosed(t *testing.T) {
 
 func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	for _, c := range []smtp.Config{
-		{}, {Host: "mail.example.org"},
+		{},
+		{Host: "mail.example.org"},
 		{Host: "mail.example.org", Now: time.Now, Security: "maybe"},
 		{Host: "mail.example.org", Now: time.Now, Security: smtp.None},
 		{Host: "192.0.2.1", Now: time.Now, Security: smtp.None},

@@ -154,9 +154,8 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 func TestAllProblemsAreListedAtOnce(t *testing.T) {
 	cfg := config.Default()
 	cfg.Site.PublicURL, cfg.SignIn.CodeDigits, cfg.Log.Level = "http://example.org", 4, "loud"
-	var bad config.Problems
-	if err := cfg.Validate(); !errors.As(err, &bad) || len(bad) < 3 {
-		t.Fatalf("got %v", err)
+	if bad, ok := errors.AsType[config.Problems](cfg.Validate()); !ok || len(bad) < 3 {
+		t.Fatalf("got %v", bad)
 	}
 }
 

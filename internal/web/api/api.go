@@ -46,27 +46,27 @@ type API struct {
 const base = "/api/v1"
 
 // Mount registers the routes; nobody else knows these paths.
-func (h *API) Mount(mux *http.ServeMux) error {
+func (h *API) Mount(mux *http.ServeMux) {
 	d := h.describe(mux)
-	text, err := json.Marshal(d.OpenAPI())
-	if err != nil {
-		return err
-	}
-	yaml, err := d.OpenAPI().YAML()
-	if err != nil {
-		return err
-	}
-	mux.Handle("GET "+base+"/openapi.json", h.document("application/openapi+json; charset=utf-8", text))
-	mux.Handle("GET "+base+"/openapi.yaml", h.document("application/openapi+yaml; charset=utf-8", yaml))
-	mux.Handle("GET "+base+"/session", web.Handle(h.Log, h.getSession))
-	return nil
-}
-
-func (h *API) document(kind string, text []byte) http.Handler {
-	return http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
-		w.Header().Set("Content-Type", kind)
-		_, _ = w.Write(text)
+	// Written when somebody asks: it takes longer than everything else at start-up together.
+	text := sync.OnceValues(func() (out [2][]byte, err error) {
+		if out[0], err = json.Marshal(d.OpenAPI()); err == nil {
+			out[1], err = d.OpenAPI().YAML()
+		}
+		return out, err
 	})
+	for i, name := range []string{"json", "yaml"} {
+		mux.Handle("GET "+base+"/openapi."+name, web.Handle(h.Log, func(w http.ResponseWriter, _ *http.Request) error {
+			both, err := text()
+			if err != nil {
+				return err
+			}
+			w.Header().Set("Content-Type", "application/openapi+"+name+"; charset=utf-8")
+			_, _ = w.Write(both[i]) // the client may have gone; there is nobody to tell
+			return nil
+		}))
+	}
+	mux.Handle("GET "+base+"/session", web.Handle(h.Log, h.getSession))
 }
 
 // describe registers every call with huma, on mux.

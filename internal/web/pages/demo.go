@@ -80,5 +80,4 @@ func inboxPage(f frame, messages []Message) inboxView {
 // codeIn finds the code that a message carries: six to eight digits that stand alone.
 func codeIn(text string) string { return codeWord.FindString(text) }
 
-//nolint:gochecknoglobals // compiled once, only read
 var codeWord = regexp.MustCompile(`\b[0-9]{6,8}\b`)

@@ -116,7 +116,6 @@ func (d *desk) ForgetAllDevices(context.Context, session.Session, signin.Client)
 	return d.note("forget all")
 }
 
-//nolint:gochecknoglobals // read by every test
 var (
 	flow    = secret.NewToken(signin.FlowPrefix)
 	secret1 = secret.NewToken(signin.BrowserPrefix)
@@ -476,7 +475,8 @@ func TestTheDemoInbox(t *testing.T) {
 	at := time.Unix(0, 0)
 	v := inboxPage(f, []Message{
 		{At: at, Channel: "sms", Text: "Call +49000000000000 or use 123456.\n@id.example #123456\n"},
-		{At: at.Add(time.Hour), Channel: "sms", Text: "later"}, {At: at, Channel: "email", Text: "none: 12345 or 123456789"},
+		{At: at.Add(time.Hour), Channel: "sms", Text: "later"},
+		{At: at, Channel: "email", Text: "none: 12345 or 123456789"},
 	})
 	if len(v.Texts) != 2 || v.Texts[0].Text != "later" || v.Texts[1].Code != "123456" || v.Letters[0].Code != "" {
 		t.Errorf("%+v", v)

@@ -1,0 +1,155 @@
+package main
+
+import (
+	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"log/slog"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/device"
+	"countersign/internal/password"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/server"
+	"countersign/internal/session"
+)
+
+// secretWord is the password of every account made here.
+const secretWord = "orbit lantern meadow 42"
+
+type fillCmd struct {
+	Accounts int    `default:"10000" help:"How many accounts the database is to have."`
+	Database string `required:"" help:"As database.url. A database that has some of them is filled up."`
+	KeyFile  string `required:"" help:"As keys.file; made if the database is new."`
+}
+
+// Help is shown after the flags.
+func (fillCmd) Help() string {
+	return `Each account has a verified address, a password (one hash for all: ` + secretWord + `), a remembered device and a session.
+
+  go run ./bench fill --accounts 1000000 --database sqlite:/var/tmp/million.db --key-file /var/tmp/million.key
+  go run ./bench fill --accounts 10000 --database postgres://postgres@localhost/filled --key-file /var/tmp/filled.key`
+}
+
+// Run fills.
+func (f fillCmd) Run(w *world) error {
+	c := config.Default()
+	c.Database.URL, c.Keys.File = config.NewSecret(f.Database), f.KeyFile
+	core, err := open(w.ctx, c, w.now)
+	if err != nil {
+		return err
+	}
+	return errors.Join(fill(w, core, f.Accounts), core.Close())
+}
+
+func open(ctx context.Context, c config.Config, now func() time.Time) (*server.Core, error) {
+	return server.Open(ctx, c, server.Deps{Log: slog.New(slog.DiscardHandler), Now: now})
+}
+
+// batch is how many accounts one transaction writes: enough that on SQLite the pages of the
+// random indexes are written seldom, few enough to show progress.
+const batch = 10_000
+
+// fill brings the database to n accounts, through the domain's own functions.
+func fill(w *world, core *server.Core, n int) error {
+	have, err := count(w.ctx, core)
+	if err != nil || have >= n {
+		return err
+	}
+	f := filler{core: core}
+	if f.hash, err = core.Passwords.Hash(w.ctx, secretWord); err != nil {
+		return err
+	}
+	if f.keys, err = publicKeys(64); err != nil {
+		return err
+	}
+	if err := core.DB.Write(w.ctx, func(tx *sqldb.Tx) error { return widen(w.ctx, tx, core.DB.Engine()) }); err != nil {
+		return err
+	}
+	began, first := w.now(), have
+	for have < n {
+		size := min(batch-have%batch, n-have)
+		if err := core.DB.Write(w.ctx, func(tx *sqldb.Tx) error { return f.write(w.ctx, tx, have, size) }); err != nil {
+			return fmt.Errorf("fill from %d: %w", have, err)
+		}
+		have += size
+		took := w.now().Sub(began)
+		rate := float64(have-first) / took.Seconds()
+		w.note("filled %d of %d accounts, %.0f/s, %s left", have, n, rate, time.Duration(float64(n-have)/rate*float64(time.Second)).Round(time.Second))
+	}
+	w.note("filled %d accounts in %s", n-first, w.now().Sub(began).Round(time.Second))
+	return nil
+}
+
+func count(ctx context.Context, core *server.Core) (n int, err error) {
+	err = core.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		all, err := core.Accounts.Count(ctx, tx)
+		n = int(all[account.Active])
+		return err
+	})
+	return n, err
+}
+
+type filler struct {
+	core *server.Core
+	hash password.Hash
+	keys [][]byte
+}
+
+func (f filler) write(ctx context.Context, tx *sqldb.Tx, from, size int) error {
+	for i := from; i < from+size; i++ {
+		if err := f.one(ctx, tx, i); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// one writes an account as it is after its first sign-in. The accounts that a run signs in with get
+// devices and sessions of their own; these are there to be many.
+func (f filler) one(ctx context.Context, tx *sqldb.Tx, i int) error {
+	ident, err := account.Parse(nameOf(i))
+	if err != nil {
+		return err
+	}
+	id, err := f.core.Accounts.Create(ctx, tx, account.New{
+		Language:    "en",
+		Identifiers: []account.NewIdentifier{{Identifier: ident, Verified: true, SignsIn: true, Notices: true, Recovers: true}},
+	})
+	if err != nil {
+		return err
+	}
+	if err := f.core.Passwords.SetHash(ctx, tx, id, f.hash); err != nil {
+		return err
+	}
+	kept, err := f.core.Devices.Remember(ctx, tx, id, device.Enrolment{PublicKey: f.keys[i%len(f.keys)], Name: "Firefox on Linux"}, nil)
+	if err != nil {
+		return err
+	}
+	_, err = f.core.Sessions.Start(ctx, tx, session.New{Account: id, Device: kept.ID, Name: "Firefox on Linux", Methods: []string{"password", "email"}})
+	return err
+}
+
+func nameOf(i int) string { return fmt.Sprintf("person%d@bench.example.org", i) }
+
+// publicKeys makes keys whose private halves nobody keeps.
+func publicKeys(n int) (all [][]byte, err error) {
+	for range n {
+		k, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+		if err != nil {
+			return nil, err
+		}
+		spki, err := x509.MarshalPKIXPublicKey(&k.PublicKey)
+		if err != nil {
+			return nil, err
+		}
+		all = append(all, spki)
+	}
+	return all, nil
+}

@@ -1,0 +1,3 @@
+package main
+import "errors"
+var errMissed = errors.New("x")
