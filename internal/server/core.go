@@ -13,6 +13,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
@@ -185,12 +186,23 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	machine := &signin.Service{
 		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
-		Site: c.Site.Name, Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
+		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine,
 		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 	}, nil
+}
+
+// ways are those that have a provider.
+func ways(c config.Config) (out []factor.Way) {
+	if c.SMS.Provider != "none" {
+		out = append(out, factor.SMS)
+	}
+	if c.Email.Provider != "none" {
+		out = append(out, factor.Email)
+	}
+	return out
 }
 
 // Close closes the database.

@@ -56,7 +56,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
-	if !slices.Contains(ways(addresses), w) {
+	if !slices.Contains(s.ways(addresses), w) {
 		return Sent{}, fault.New(fault.Invalid, "way_unknown", errors.New("not among the ways offered"))
 	}
 	code, err := s.Codes.Issue(ctx, tx, onetime.Request{Flow: f.ID, Account: string(f.Account), Way: string(w), FlowEnds: f.ExpiresAt})

@@ -166,3 +166,25 @@ func TestCodesCountOverAllNames(t *testing.T) {
 		}
 	})
 }
+
+// A way that has no provider is offered to nobody, and an account that nothing reaches is not told apart.
+func TestOnlyWaysWithAProviderAreOffered(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		m.Account("ada@example.org", "+4915112345678")
+		m.Account("+4915112345679")
+		m.Ways = []factor.Way{factor.Email}
+		for name, reached := range map[string]bool{"ada@example.org": true, "+4915112345679": false} {
+			b := newBrowser(t, m)
+			ref, n := b.password(name, testkit.Password)
+			if len(n.Ways) != 1 || n.Ways[0] != factor.Email {
+				t.Errorf("%s is offered %v, want e-mail alone", name, n.Ways)
+			}
+			if got := !b.code(ref, factor.Email).Empty(); got != reached {
+				t.Errorf("%s: a code was sent: %v, want %v", name, got, reached)
+			}
+			if _, err := m.Send(t.Context(), ref, m.Client, factor.SMS); code(err) != "way_unknown" {
+				t.Errorf("%s: text message: %v, want way_unknown", name, err)
+			}
+		}
+	})
+}

@@ -15,6 +15,7 @@ import (
 	"crypto/rand"
 	"errors"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/google/uuid"
@@ -54,7 +55,7 @@ type Parts struct {
 	Sessions  *session.Service
 }
 
-// Service is the sign-in machine. All fields are required but HidePasswordResult.
+// Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.
 type Service struct {
 	Parts
 
@@ -62,6 +63,8 @@ type Service struct {
 	FlowTTL time.Duration
 	Site    string         // our name in letters
 	Parser  account.Parser // reads what people type; its zero value is ready
+	// Ways are those a code can leave by: a way without a provider is offered to nobody.
+	Ways []factor.Way
 	// HidePasswordResult asks for the second proof whether or not the password was right, so
 	// that stolen passwords cannot even be checked. A mistyped one then shows only as a code
 	// that never comes.
@@ -217,7 +220,7 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if err != nil {
 		return Next{}, err
 	}
-	n.Ways = ways(addresses)
+	n.Ways = s.ways(addresses)
 	sent, resend, ok, err := s.Codes.State(ctx, tx, f.ID)
 	if ok {
 		n.Sent, n.ResendAt = factor.Way(sent), resend
@@ -225,13 +228,14 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	return n, err
 }
 
-// ways are what the second door offers. An account without any verified address is offered
-// e-mail like everybody else, and nothing is sent.
-func ways(addresses []account.Address) []factor.Way {
-	if w := factor.Ways(addresses); len(w) > 0 {
-		return w
+// ways are what the second door offers. An account that none of our ways reaches is offered the
+// last of them like everybody else, and nothing is sent.
+func (s *Service) ways(addresses []account.Address) []factor.Way {
+	reach := slices.DeleteFunc(factor.Ways(addresses), func(w factor.Way) bool { return !slices.Contains(s.Ways, w) })
+	if len(reach) > 0 || len(s.Ways) == 0 {
+		return reach
 	}
-	return []factor.Way{factor.Email}
+	return s.Ways[len(s.Ways)-1:]
 }
 
 // find loads a flow that is under way. Expired, finished, foreign, truncated and invented

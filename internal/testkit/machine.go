@@ -15,6 +15,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/onetime"
@@ -81,7 +82,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
 	}
-	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example"}
+	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	return &Machine{
 		Service: machine,
 		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},

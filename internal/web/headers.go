@@ -10,7 +10,7 @@ const pagePolicy = "default-src 'none'; script-src 'self'; style-src 'self'; img
 // apiPolicy keeps an API answer that somebody opens in a browser inert (A-3.2.1).
 const apiPolicy = "default-src 'none'; base-uri 'none'; object-src 'none'; form-action 'none'; frame-ancestors 'none'; sandbox"
 
-const permissions = "accelerometer=(), bluetooth=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), " +
+const permissions = "accelerometer=(), camera=(), display-capture=(), geolocation=(), gyroscope=(), hid=(), " +
 	"magnetometer=(), microphone=(), midi=(), payment=(), screen-wake-lock=(), serial=(), usb=(), " +
 	"publickey-credentials-get=(self), publickey-credentials-create=(self), otp-credentials=(self)"
 

@@ -35,16 +35,16 @@ func rounds(t *testing.T, otherwise int) int {
 func TestNothingAcknowledgedIsLostToKills(t *testing.T) {
 	t.Run("sqlite", func(t *testing.T) {
 		t.Parallel()
-		kills(t, "", rounds(t, 100))
+		kills(t, newSite(t, "", quick...), rounds(t, 100), 50*time.Millisecond)
 	})
 	t.Run("postgres", func(t *testing.T) {
 		t.Parallel()
-		kills(t, dbtest.EmptyURL(t, sqldb.Postgres), rounds(t, 100)*15/100)
+		kills(t, newSite(t, dbtest.EmptyURL(t, sqldb.Postgres), quick...), (rounds(t, 100)*15+99)/100, 400*time.Millisecond)
 	})
 }
 
-func kills(t *testing.T, database string, n int) {
-	s := newSite(t, database, quick...)
+// kills kills a site's server n times, each time after at least so long under load.
+func kills(t *testing.T, s *site, n int, least time.Duration) {
 	s.mail.delay.Store(int64(30 * time.Millisecond))
 	l := &ledger{t: t, site: s, people: s.seed(n*15 + 50)}
 	began := time.Now()
@@ -62,7 +62,7 @@ func kills(t *testing.T, database string, n int) {
 		for range 6 {
 			clients.Go(func() { l.load(ctx) })
 		}
-		time.Sleep(time.Duration(50+below(400)) * time.Millisecond)
+		time.Sleep(least + time.Duration(below(400))*time.Millisecond)
 		l.over.Store(true)
 		p.kill()
 		cancel()

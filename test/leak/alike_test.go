@@ -48,7 +48,7 @@ func world(t *testing.T, url string, hidden bool) (*servertest.Node, []*subject)
 			t.Fatalf("%s: no name", s.label)
 		}
 		s.ways = waysOf(t, n, s.name)
-		s.visitor = newVisitor(t, n, fmt.Sprintf("10.%d.%d.1", i/200, i%200))
+		s.visitor = newVisitor(t, n, fmt.Sprintf("10.1%02d.1%02d.101", i/100, i%100))
 	}
 	return n, all
 }
@@ -188,7 +188,7 @@ func run(t *testing.T, n *servertest.Node, all []*subject, script []step, group 
 	t.Helper()
 	columns := tables(t, n.Core().DB)
 	// A stranger of no interest goes first: what only the first request of all does is done then.
-	first := &subject{label: "first", name: "firstofall@elsewhere.example", password: wrong, ways: "first", visitor: newVisitor(t, n, "10.250.0.1")}
+	first := &subject{label: "first", name: "firstofall@elsewhere.example", password: wrong, ways: "first", visitor: newVisitor(t, n, "10.199.199.101")}
 	for _, st := range script {
 		n.Clock.Advance(st.wait)
 		if st.work {
