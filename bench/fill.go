@@ -123,7 +123,7 @@ func (f filler) write(ctx context.Context, tx *sqldb.Tx, from, size int) error {
 
 // one gathers one account's rows. The accounts that a run signs in with get devices and sessions of
 // their own; these are there to be many, and nobody has their tokens.
-func (f filler) one(all []table, i int, now time.Time) {
+func (f filler) one(all []bulk, i int, now time.Time) {
 	ring, ms := f.core.Ring, now.UnixMilli()
 	id, address, dev := newID(), newID(), newID()
 	sealed := ring.Seal([]byte(nameOf(i)), keyring.Place{Table: "account_identifier", Row: address, Column: "sealed"})

@@ -35,7 +35,7 @@ func main() {
 
 // world is what a command may touch besides processes and the network.
 type world struct {
-	ctx           context.Context //nolint:containedctx // kong hands commands one value
+	ctx           context.Context
 	in            io.Reader
 	out, progress io.Writer
 	now           func() time.Time

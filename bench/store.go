@@ -19,8 +19,8 @@ func widen(ctx context.Context, tx *sqldb.Tx, e sqldb.Engine) error {
 }
 
 // tables are what the filler writes, in an order that foreign keys allow.
-func tables() []table {
-	return []table{
+func tables() []bulk {
+	return []bulk{
 		{"account", "id state language created_at changed_at", nil},
 		{"account_identifier", "id account_id kind lookup sealed signs_in notices recovers verified_at created_at", nil},
 		{"password", "account_id hash key_id set_at", nil},
@@ -30,16 +30,16 @@ func tables() []table {
 	}
 }
 
-// table gathers rows: one statement writes some, since most of what a statement costs is being
+// bulk gathers a table's rows: one statement writes some, since most of what a statement costs is being
 // read, but not hundreds, since the SQLite driver seeks each argument's name among all.
-type table struct {
+type bulk struct {
 	name, columns string
 	args          []any
 }
 
-func (t *table) add(values ...any) { t.args = append(t.args, values...) }
+func (t *bulk) add(values ...any) { t.args = append(t.args, values...) }
 
-func (t *table) write(ctx context.Context, tx *sqldb.Tx) error {
+func (t *bulk) write(ctx context.Context, tx *sqldb.Tx) error {
 	columns := strings.Fields(t.columns)
 	step := len(columns) * 20
 	for len(t.args) > 0 {

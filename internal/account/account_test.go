@@ -128,7 +128,7 @@ func TestFindStandsInForNobody(t *testing.T) {
 		create(t, s, "ada@example.org")
 		chosen, shapes := map[account.ID]bool{}, map[string]bool{}
 		for i := range 60 {
-			name := fmt.Sprintf("ghost%d@example.org", i)
+			name := []string{fmt.Sprintf("ghost%d@example.org", i), fmt.Sprintf("ghost%d", i), fmt.Sprintf("+479999%04d", i)}[i%3]
 			first, second := find(t, s, name), find(t, s, strings.ToUpper(name))
 			if first != second || first.State != account.Decoy {
 				t.Fatalf("Find(%q) = %+v, then %+v; want one decoy", name, first, second)
@@ -136,12 +136,14 @@ func TestFindStandsInForNobody(t *testing.T) {
 			chosen[first.ID] = true
 			var kinds []string
 			for _, a := range addresses(t, s, first.ID) {
-				kinds = append(kinds, string(a.Kind))
+				if a.Verified {
+					kinds = append(kinds, string(a.Kind))
+				}
 				if a.Kind == account.Email && !strings.HasSuffix(a.Normal, "@decoy.invalid") || a.Kind == account.Phone && !strings.HasPrefix(a.Normal, "+120255501") {
 					t.Fatalf("a decoy's %s could be delivered to", a.Kind)
 				}
-				if !a.Verified || !a.Notices {
-					t.Fatal("a decoy's address cannot be sent to, which a real one can")
+				if a.Verified != a.Notices {
+					t.Fatal("a decoy's verified address cannot be sent to, which a real one can")
 				}
 			}
 			shapes[strings.Join(kinds, ",")] = true
@@ -149,7 +151,7 @@ func TestFindStandsInForNobody(t *testing.T) {
 		if len(chosen) < 4 {
 			t.Errorf("60 unknown names share %d decoys", len(chosen))
 		}
-		if want := map[string]bool{"email": true, "email,phone": true}; !cmp.Equal(want, shapes) {
+		if want := map[string]bool{"email": true, "email,phone": true, "phone": true}; !cmp.Equal(want, shapes) {
 			t.Errorf("decoys have the addresses %v, want %v", shapes, want)
 		}
 		for _, name := range []string{"ghost", "+4799999999"} {
@@ -222,7 +224,7 @@ func TestEnsureDecoysAgainAndByManyNodes(t *testing.T) {
 				err = tx.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM account_identifier)`).Scan(&n[0], &n[1])
 				return n, err
 			})
-			if want := [2]int{16, 24}; err != nil || rows != want {
+			if want := [2]int{16, 26}; err != nil || rows != want {
 				t.Errorf("accounts and identifiers = %v, %v; want %v", rows, err, want)
 			}
 		})
@@ -462,4 +464,30 @@ func TestCountLeavesDecoysOut(t *testing.T) {
 			t.Errorf("%v %s", err, diff)
 		}
 	})
+}
+
+// P2: what a decoy can be reached by fits the kind of name that was typed, mostly: an account
+// found by a phone number nearly always has a phone.
+func TestDecoysFitTheNameTyped(t *testing.T) {
+	s := newService(t, dbtest.SQLite(t))
+	for format, unusual := range map[string]string{"ghost%d@example.org": "phone", "+479999%04d": "email", "ghost%d": ""} {
+		seen := map[string]int{}
+		for i := range 400 {
+			var kinds []string
+			for _, a := range addresses(t, s, find(t, s, fmt.Sprintf(format, i)).ID) {
+				if a.Verified {
+					kinds = append(kinds, string(a.Kind))
+				}
+			}
+			seen[strings.Join(kinds, ",")]++
+		}
+		for kinds, n := range seen {
+			if share := float64(n) / 400; kinds == unusual && share > 0.25 || kinds != unusual && share < 0.15 {
+				t.Errorf("%s: %.0f %% of the decoys have %s", format, 100*share, kinds)
+			}
+		}
+		if len(seen) != 3 {
+			t.Errorf("%s: %v: a shape that no unknown name has is an account's", format, seen)
+		}
+	}
 }

@@ -14,10 +14,29 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-// decoys is how many accounts stand in for all who do not exist. Half have an e-mail
-// address only, half a phone number as well. Several of each spread the load of a flood
-// of unknown names over rows.
+// decoys is how many accounts stand in for all who do not exist. Several of each shape spread
+// the load of a flood of unknown names over rows.
 const decoys = 16
+
+// shape is what a decoy can be reached by. There is one for everything a real account may be
+// offered: a shape that no decoy has would be known for an account's.
+type shape uint8
+
+const (
+	emailOnly shape = iota
+	emailAndPhone
+	phoneOnly
+)
+
+func shapeOf(n int) shape {
+	return [...]shape{emailOnly, emailAndPhone, phoneOnly, emailOnly, emailAndPhone, phoneOnly, emailOnly, emailAndPhone}[n%8]
+}
+
+// common reports whether people with such an identifier often have such an account. The others
+// exist too (an address that was never verified), so they are chosen too, but seldom.
+func (d shape) common(k Kind) bool {
+	return k == Username || k == Email && d != phoneOnly || k == Phone && d != emailOnly
+}
 
 // Find is the sign-in look-up. It always returns an account: whoever does not exist is
 // stood in for by a decoy, the same one every time for the same identifier. One query
@@ -47,27 +66,34 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 }
 
 // choose picks a decoy by a keyed digest, so nobody outside can compute which names share one.
+// It draws twice, and the second time holds if the first is uncommon for the kind of identifier.
 func (s *Service) choose(ident Identifier) int {
 	mac := s.Ring.MAC("account/decoy-choice", []byte(string(ident.Kind())+"\x00"+ident.Normal()))
-	return int(binary.BigEndian.Uint64(mac) % decoys)
+	first := int(binary.BigEndian.Uint64(mac) % decoys)
+	second := int(binary.BigEndian.Uint64(mac[8:]) % decoys)
+	if shapeOf(first).common(ident.Kind()) {
+		return first
+	}
+	return second
 }
 
 type decoyAccount struct {
 	id           ID
-	email, phone Identifier // phone is zero for half of them
+	shape        shape
+	email, phone Identifier // phone is zero with emailOnly
 }
 
 // decoy derives the n-th decoy from the ring alone: every node derives the same, and
 // nobody without the key can name its address.
 func (s *Service) decoy(n int) (decoyAccount, error) {
 	mac := s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n)))
-	d := decoyAccount{id: ID(derivedID(mac[:16]))}
+	d := decoyAccount{id: ID(derivedID(mac[:16])), shape: shapeOf(n)}
 	name := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac[16:26]))
 	var err error
 	if d.email, err = Parse(name + "@decoy.invalid"); err != nil { // RFC 2606: .invalid is never delegated
 		return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
 	}
-	if n%2 == 1 {
+	if d.shape != emailOnly {
 		// 555-0100 to 555-0199 are set aside for fiction in North America.
 		if d.phone, err = Parse(fmt.Sprintf("+1202555%04d", 100+int(mac[26])%100)); err != nil {
 			return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
@@ -98,7 +124,9 @@ func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) er
 	if err != nil || !fresh {
 		return err // the account and its addresses are written in one transaction: all there or none
 	}
-	rows := []NewIdentifier{{Identifier: d.email, Verified: true, SignsIn: true, Notices: true, Recovers: true}}
+	// Every decoy is found by its e-mail address; with phoneOnly it was never verified, so nothing goes there.
+	reached := d.shape != phoneOnly
+	rows := []NewIdentifier{{Identifier: d.email, Verified: reached, SignsIn: true, Notices: reached, Recovers: reached}}
 	if d.phone.Kind() != "" {
 		rows = append(rows, NewIdentifier{Identifier: d.phone, Verified: true, Notices: true, Recovers: true})
 	}

@@ -25,6 +25,7 @@ type Kind string
 const (
 	LoginSuccess     Kind = "authn_login_success"
 	PasswordFailed   Kind = "authn_login_fail"
+	PasswordPassed   Kind = "authn_password_success"
 	CodeFailed       Kind = "authn_code_fail"
 	CodeSent         Kind = "authn_code_sent"
 	Throttled        Kind = "excess_rate_limit_exceeded"

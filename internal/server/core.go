@@ -54,6 +54,10 @@ type Deps struct {
 // ErrPending means that the schema is older than this program and may not be changed at start.
 var ErrPending = errors.New("the database needs migrations")
 
+// patience is how long a transaction may take: as long as SQLite waits for its lock, and well
+// under the time an answer has. With it a database that hangs is one that is away.
+const patience = 10 * time.Second
+
 // Open opens the database with its keys and wires the domain. It refuses a database that the
 // keys do not fit before it writes anything, and brings the schema up to date if it may.
 func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) {
@@ -93,7 +97,7 @@ func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
 		}
 	}
 	for try := 1; ; try++ {
-		db, err := sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now})
+		db, err := sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now, Patience: patience})
 		// Of several that open a new SQLite file at once, one sets its journal mode, and SQLite does
 		// not let the others wait for that.
 		if err == nil || try == 20 || !strings.HasPrefix(url, "sqlite:") || fault.Of(err).Kind != fault.Unavailable {

@@ -104,6 +104,11 @@ func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error
 		e.seen.Store(now.UnixMilli())
 		return e.session(), nil
 	}
+	if e != nil { // there is something to fall back on: a database that hangs must not hold the answer up
+		bounded, done := context.WithTimeout(ctx, pollLate)
+		defer done()
+		ctx = bounded
+	}
 	loaded, err := s.load(ctx, key)
 	if err != nil {
 		if e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {

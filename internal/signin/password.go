@@ -118,17 +118,27 @@ func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t 
 	if !t.right || f.Barred {
 		return s.wrongPassword(ctx, tx, f, t.proof)
 	}
-	if err := s.clear(ctx, tx, t.lane.counts); err != nil {
+	if s.HidePasswordResult { // an event for an event, as work; and the counts must not tell either, so finish clears them
+		if err := s.record(ctx, tx, f, audit.PasswordPassed, nil); err != nil {
+			return Next{}, err
+		}
+	} else if err := s.credit(ctx, tx, f, t.lane); err != nil {
 		return Next{}, err
 	}
-	if !t.lane.device {
-		for range 2 { // Begin's try and this one
-			if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
-				return Next{}, err
-			}
+	return s.afterFirst(ctx, tx, f, t.proof)
+}
+
+// credit gives back what a right password had cost in advance.
+func (s *Service) credit(ctx context.Context, tx *sqldb.Tx, f flow, l lane) error {
+	if err := s.clear(ctx, tx, l.counts); err != nil || l.device {
+		return err
+	}
+	for range 2 { // Begin's try and the password's
+		if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
+			return err
 		}
 	}
-	return s.afterFirst(ctx, tx, f, t.proof)
+	return nil
 }
 
 func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, p PasswordProof) (Next, error) {
@@ -175,6 +185,10 @@ func (s *Service) Device(ctx context.Context, ref Ref, c Client, p device.Proof)
 // recognise judges the device's proof. In a barred flow (hidden password result) a recognised
 // device learns that the password was wrong: it is the owner's.
 func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.Proof) (Next, error) {
+	l, err := s.laneOf(ctx, tx, f, p.Handles) // before the handle is changed
+	if err != nil {
+		return Next{}, err
+	}
 	verdict, kept, id, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
 	if err != nil {
 		return Next{}, err
@@ -187,7 +201,7 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		if f.Barred {
 			return s.backToPassword(ctx, tx, f, kept)
 		}
-		return s.finish(ctx, tx, f, done{methods: []string{"password", "device"}, device: id, kept: kept})
+		return s.finish(ctx, tx, f, done{methods: []string{"password", "device"}, device: id, kept: kept, lane: l})
 	case device.Replayed:
 		if err := s.replayed(ctx, tx, f, id); err != nil {
 			return Next{}, err

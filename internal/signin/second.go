@@ -179,7 +179,11 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
 		return Next{}, err
 	}
-	d := done{methods: []string{"password", way}, stranger: true}
+	l, err := s.laneOf(ctx, tx, f, p.Handles)
+	if err != nil {
+		return Next{}, err
+	}
+	d := done{methods: []string{"password", way}, stranger: true, lane: l}
 	if p.Remember != nil {
 		if p.Remember.Name == "" {
 			p.Remember.Name = device.NameOf(f.From.UserAgent)
@@ -201,6 +205,7 @@ type done struct {
 	device   device.ID
 	kept     *device.Remembered
 	stranger bool // a device not recognised: the holder is told (P7)
+	lane     lane // what the password was counted by
 }
 
 func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
@@ -210,6 +215,11 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	}
 	if who.State != active { // locked since the flow began
 		return Next{}, gone()
+	}
+	if s.HidePasswordResult {
+		if err := s.credit(ctx, tx, f, d.lane); err != nil {
+			return Next{}, err
+		}
 	}
 	if err := s.advance(ctx, tx, &f, StepDone); err != nil {
 		return Next{}, err

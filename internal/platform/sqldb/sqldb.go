@@ -20,8 +20,9 @@ import (
 	"strings"
 	"time"
 
+	"github.com/jackc/pgx/v5"
 	"github.com/jackc/pgx/v5/pgconn"
-	_ "github.com/jackc/pgx/v5/stdlib" // the PostgreSQL driver
+	"github.com/jackc/pgx/v5/stdlib"
 	"modernc.org/sqlite"
 	sqlitelib "modernc.org/sqlite/lib"
 
@@ -42,6 +43,7 @@ type DB struct {
 	engine         Engine
 	writer, reader *sql.DB
 	now            func() time.Time
+	patience       time.Duration
 }
 
 // Options opens a database. URL and Now are required.
@@ -52,6 +54,9 @@ type Options struct {
 	MaxConns int
 	// Now is the clock of every transaction.
 	Now func() time.Time
+	// Patience is how long one transaction may take, the wait for a connection included. A
+	// database that hangs and one that is gone are then the same to the caller. 0 waits for ever.
+	Patience time.Duration
 }
 
 // Open opens the database and reaches it once. It makes an SQLite file that is not there
@@ -60,7 +65,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if o.MaxConns == 0 {
 		o.MaxConns = 16
 	}
-	db := &DB{now: o.Now}
+	db := &DB{now: o.Now, patience: o.Patience}
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
@@ -122,14 +127,31 @@ func touch(path string) error {
 
 func (db *DB) openPostgres(dsn string, conns int) (err error) {
 	db.engine = Postgres
-	if db.writer, err = sql.Open("pgx", dsn); err != nil {
+	config, err := pgx.ParseConfig(dsn)
+	if err != nil {
 		return err
 	}
+	if config.ConnectTimeout == 0 { // unless the operator has said so: a server that vanished never answers
+		config.ConnectTimeout = 5 * time.Second
+	}
+	db.writer = stdlib.OpenDB(*config, stdlib.OptionShouldPing(dead))
 	db.writer.SetMaxOpenConns(conns)
 	db.writer.SetMaxIdleConns(conns)
 	db.writer.SetConnMaxIdleTime(5 * time.Minute)
 	db.reader = db.writer
 	return nil
+}
+
+// dead tries a connection that was idle; if it does not answer, the driver throws it away. Without
+// a bound, every connection that idled through an outage which nobody announced would cost
+// somebody all their patience.
+func dead(ctx context.Context, p stdlib.ShouldPingParams) bool {
+	if p.IdleDuration < time.Second {
+		return false
+	}
+	ctx, done := context.WithTimeout(ctx, time.Second)
+	defer done()
+	return p.Conn.PgConn().Ping(ctx) != nil // which has closed it
 }
 
 // Engine returns which database this is.
@@ -170,6 +192,8 @@ type Tx struct {
 	now    time.Time
 	engine Engine
 	after  []func()
+	// caller is the context of Read or Write, and bounded the same with the patience's end.
+	caller, bounded context.Context //nolint:containedctx // a Tx lives no longer than the call it is given to
 }
 
 // Now returns the time this try of the transaction began.
@@ -178,9 +202,17 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // AfterCommit runs f once the transaction has been committed, and not otherwise.
 func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
+// within bounds a statement by the patience. A context of the caller's own making has its own bounds.
+func (tx *Tx) within(ctx context.Context) context.Context {
+	if ctx == tx.caller {
+		return tx.bounded
+	}
+	return ctx
+}
+
 // Exec runs a statement and returns how many rows it changed.
 func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error) {
-	res, err := tx.tx.ExecContext(ctx, query, args...)
+	res, err := tx.tx.ExecContext(tx.within(ctx), query, args...)
 	if err != nil {
 		return 0, err
 	}
@@ -189,12 +221,12 @@ func (tx *Tx) Exec(ctx context.Context, query string, args ...any) (int64, error
 
 // QueryRow runs a query for at most one row; Scan returns sql.ErrNoRows when there is none.
 func (tx *Tx) QueryRow(ctx context.Context, query string, args ...any) *sql.Row {
-	return tx.tx.QueryRowContext(ctx, query, args...)
+	return tx.tx.QueryRowContext(tx.within(ctx), query, args...)
 }
 
 // Each runs a query and calls scan for every row.
 func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any) error) error, args ...any) error {
-	rows, err := tx.tx.QueryContext(ctx, query, args...)
+	rows, err := tx.tx.QueryContext(tx.within(ctx), query, args...)
 	if err != nil {
 		return err
 	}
@@ -231,11 +263,17 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 }
 
 func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) error {
-	t, err := pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
+	bounded := ctx
+	if db.patience > 0 {
+		var done context.CancelFunc
+		bounded, done = context.WithTimeout(ctx, db.patience)
+		defer done()
+	}
+	t, err := pool.BeginTx(bounded, &sql.TxOptions{ReadOnly: readOnly})
 	if err != nil {
 		return unavailable(err)
 	}
-	tx := &Tx{tx: t, now: db.now(), engine: db.engine}
+	tx := &Tx{tx: t, now: db.now(), engine: db.engine, caller: ctx, bounded: bounded}
 	defer func() { _ = t.Rollback() }() // a no-op after Commit
 	if err := fn(tx); err != nil {
 		return unavailable(err)

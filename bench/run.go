@@ -1,0 +1,171 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
+	"slices"
+	"strings"
+	"time"
+)
+
+type runCmd struct {
+	Quick    bool     `help:"A minute: fewer and shorter turns, fewer accounts, and not the million."`
+	Only     []string `enum:"check,signin,burst,start,scale" help:"Measure only this: check, signin, burst, start or scale."`
+	Database string   `placeholder:"URL" help:"A PostgreSQL server to make databases on. Without it: SQLite."`
+	Dir      string   `placeholder:"FOLDER" help:"Where filled SQLite files are kept from run to run. Without it: countersign-bench among the temporary files."`
+	Accounts int      `default:"1000000" help:"How many accounts the large database has."`
+	Rounds   int      `help:"How many turns each contender has."`
+	Binary   string   `placeholder:"FILE" help:"Measure this binary instead of building one."`
+}
+
+// bench is a run.
+type bench struct {
+	*world
+	runCmd
+
+	temp         string
+	people       int // who signs in
+	check, longs time.Duration
+	ends         []func()
+	table        table
+	hasher       *helper
+}
+
+func (b *bench) onEnd(f func()) { b.ends = append(b.ends, f) }
+
+func (b *bench) wants(what string) bool {
+	if len(b.Only) == 0 {
+		return what != "scale" || !b.Quick
+	}
+	return slices.Contains(b.Only, what)
+}
+
+// small is how many accounts the smaller database has.
+const small = 10_000
+
+// Run measures and prints.
+func (r runCmd) Run(w *world) (err error) {
+	b := &bench{world: w, runCmd: r, people: 2000, check: 3 * time.Second, longs: 8 * time.Second}
+	if b.Quick {
+		b.people, b.check, b.longs = 1000, time.Second, 3*time.Second
+	}
+	if b.Rounds == 0 {
+		b.Rounds = map[bool]int{false: 7, true: 3}[b.Quick]
+	}
+	if b.Dir == "" {
+		b.Dir = filepath.Join(os.TempDir(), "countersign-bench")
+	}
+	if b.temp, err = os.MkdirTemp("", "bench"); err != nil {
+		return err
+	}
+	defer func() {
+		for _, end := range slices.Backward(b.ends) {
+			end()
+		}
+		_ = os.RemoveAll(b.temp)
+	}()
+	before := loadAverage()
+	began := w.now()
+	if err := b.all(); err != nil {
+		return err
+	}
+	fmt.Fprintf(w.out, "\n%s, %d × %s, %s, %s; load average before %s, after %s; took %s\n\n",
+		began.Format(time.DateOnly), runtime.NumCPU(), processorName(), runtime.Version(), b.engine(), before, loadAverage(), w.now().Sub(began).Round(time.Second))
+	if err := b.table.write(w.out); err != nil {
+		return err
+	}
+	if b.table.missed {
+		return errMissed
+	}
+	return nil
+}
+
+func (b *bench) engine() string {
+	if b.Database == "" {
+		return "SQLite"
+	}
+	return "PostgreSQL"
+}
+
+// all does every measurement wanted.
+func (b *bench) all() (err error) {
+	b.note("building, and filling databases")
+	if err := b.build(); err != nil {
+		return err
+	}
+	if b.hasher, err = newHelper(b.ctx); err != nil {
+		return err
+	}
+	b.onEnd(b.hasher.close)
+	at := small
+	if b.Quick {
+		at = 2000
+	}
+	few, err := b.newPlace(at)
+	if err != nil {
+		return err
+	}
+	for _, part := range []struct {
+		name string
+		do   func(*place) error
+	}{{"start", b.starts}, {"burst", b.crowd}, {"check", b.rates}} {
+		if b.wants(part.name) || part.name == "check" && (b.wants("signin") || b.wants("scale")) {
+			if err := part.do(few); err != nil {
+				return err
+			}
+		}
+	}
+	return nil
+}
+
+// rates measures how often checks and sign-ins can be done, on both databases.
+func (b *bench) rates(few *place) (err error) {
+	var many *place
+	if b.wants("scale") {
+		if many, err = b.newPlace(b.Accounts); err != nil {
+			return err
+		}
+	}
+	nodes := map[*place]*node{}
+	for _, p := range []*place{few, many} {
+		if p == nil {
+			continue
+		}
+		n, err := b.start(p)
+		if err != nil {
+			return err
+		}
+		defer func() { _ = n.stop() }()
+		nodes[p] = n
+	}
+	r := rated{bench: b, few: few, many: many, nodes: nodes}
+	if b.wants("check") || many != nil {
+		if err := r.checks(); err != nil {
+			return err
+		}
+	}
+	if b.wants("signin") || many != nil {
+		return r.signIns()
+	}
+	return nil
+}
+
+func loadAverage() string {
+	text, err := os.ReadFile("/proc/loadavg")
+	if err != nil {
+		return "unknown"
+	}
+	return strings.Join(strings.Fields(string(text))[:min(3, len(strings.Fields(string(text))))], " ")
+}
+
+func processorName() string {
+	text, _ := os.ReadFile("/proc/cpuinfo") // without it the line is shorter
+	for line := range strings.Lines(string(text)) {
+		if key, value, _ := strings.Cut(line, ":"); strings.TrimSpace(key) == "model name" {
+			return strings.TrimSpace(value)
+		}
+	}
+	return runtime.GOARCH
+}
