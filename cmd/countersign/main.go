@@ -1,7 +1,8 @@
 // Command countersign is the server and everything an operator does with it.
 //
 // Exit codes: 0 done; 1 something failed; 2 the command line or the settings are wrong; 3 the
-// database does not fit (keys, pending migrations); 4 the doctor found something broken.
+// database does not fit (keys, pending migrations); 4 the doctor found something broken, or the
+// audit something changed.
 package main
 
 import (
@@ -63,6 +64,8 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine settings, keys, database, clock and cost; change nothing."`
 	Account accountCmd `cmd:"" help:"Create, show, lock, unlock and close accounts."`
+	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
+	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 	Conf    configCmd  `cmd:"" name:"config" help:"Print and check settings."`
 	Errors  errorsCmd  `cmd:"" help:"List the error codes."`
 	Pages   pagesCmd   `cmd:"" help:"Show every page in every state, with made-up data."`

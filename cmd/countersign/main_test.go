@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -13,6 +14,8 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/keyring"
+	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 )
 
@@ -89,12 +92,15 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	s.fails(exitUsage, "cannot read the configuration file nowhere.toml: no such file", "--config", "nowhere.toml", "serve")
 	s.fails(exitUsage, "site.public_url: want https", "serve", "--public-url", "http://id.example.org")
 	s.fails(exitUsage, "database.url: want sqlite:PATH or postgres://", "serve", "--database", "mysql://u:hunter2@h/d")
-	s.fails(exitFailed, "make its folder", "serve", "--database", "sqlite:/nowhere/at/all.db")
+	s.fails(exitFailed, "does not exist: make it", "serve", "--database", "sqlite:/nowhere/at/all.db")
 	s.fails(exitFailed, "database", "serve", "--database", "postgres://u:hunter2@127.0.0.1:1/d")
 	s.fails(exitUsage, "--password-stdin", "account", "create", "ada@example.org")
 	s.fails(exitFailed, "account_unknown: There is no such account", "account", "show", "nobody@example.org")
 	s.fails(exitFailed, "identifier 1 is no e-mail address", "account", "create", "--no-password", "a b c")
 	s.fails(exitUsage, "--yes", "account", "close", "ada@example.org")
+	s.environ = append(s.environ, "COUNTERSIGN_SITE_PUBLIC_URL=http://[::1]:8080") // valid, and no name for a text message to bind to
+	s.fails(exitUsage, "site.public_url: host", "config", "check")
+	s.environ = s.environ[:len(s.environ)-1]
 	if err := os.Remove("countersign.key"); err != nil {
 		t.Fatal(err)
 	}
@@ -105,6 +111,12 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 
 func TestPendingMigrationsAreRefusedAndApplied(t *testing.T) {
 	s := newShell(t)
+	if out := s.ok("migrate", "--dry-run"); strings.HasPrefix(out, "0 ") {
+		t.Error(out)
+	}
+	if files, _ := filepath.Glob("*"); len(files) != 0 {
+		t.Errorf("a dry run wrote %v", files)
+	}
 	s.environ = append(s.environ, "COUNTERSIGN_DATABASE_MIGRATE_AT_START=false")
 	s.fails(exitMisfit, "run countersign migrate", "serve")
 	if out := s.ok("migrate", "--dry-run"); strings.HasPrefix(out, "0 ") {
@@ -141,6 +153,55 @@ func TestAnOperatorKeepsAccounts(t *testing.T) {
 	s.fails(exitFailed, "account_closed", "account", "unlock", id)
 }
 
+// P12: an operator sees that a record was changed.
+func TestAChangedRecordShows(t *testing.T) {
+	s := newShell(t)
+	s.ok("account", "create", "ada@example.org", "--no-password")
+	if out := s.ok("audit", "verify"); !strings.Contains(out, "1 events, 0 changed") {
+		t.Error(out)
+	}
+	db, err := sqldb.Open(t.Context(), sqldb.Options{URL: "sqlite:countersign.db", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(t.Context(), "UPDATE audit_event SET actor = 'person'")
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := s.run("audit", "verify"); code != exitFinding || !strings.Contains(out, "1 events, 1 changed") {
+		t.Errorf("exit %d: %s", code, out)
+	}
+}
+
+func TestDeadLettersAreListedAndRevived(t *testing.T) {
+	s := newShell(t)
+	s.ok("migrate")
+	if out := s.ok("letters"); strings.Count(out, "\n") != 1 {
+		t.Errorf("of no letters: %s", out)
+	}
+	db, err := sqldb.Open(t.Context(), sqldb.Options{URL: "sqlite:countersign.db", Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	err = db.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := tx.Exec(t.Context(), `
+			INSERT INTO outbox_letter (id, kind, channel, sealed, state, attempts, next_at, expires_at, created_at, done_at, last_error)
+			VALUES ('letter-1', 'new_device', 'email', 'x', 'dead', 24, 0, $1, 0, 0, 'smtp_550')`, time.Now().Add(time.Hour).UnixMilli())
+		return err
+	})
+	if err := errors.Join(err, db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if out := s.ok("letters"); !strings.Contains(out, "letter-1") || !strings.Contains(out, "smtp_550") {
+		t.Error(out)
+	}
+	s.ok("letters", "revive", "letter-1")
+	s.fails(exitFailed, "no dead letter", "letters", "revive", "letter-1")
+}
+
 func TestTheDoctorChangesNothing(t *testing.T) {
 	s := newShell(t)
 	var all []server.Finding
@@ -158,11 +219,20 @@ func TestTheDoctorChangesNothing(t *testing.T) {
 	if code != exitFinding || !strings.Contains(out, "chmod 600") {
 		t.Errorf("exit %d:\n%s", code, out)
 	}
+	if err := os.WriteFile("countersign.key", []byte(keyring.Generate()+"\n"), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Chmod("countersign.key", 0o600); err != nil {
+		t.Fatal(err)
+	}
+	if code, out, _ := s.run("doctor"); code != exitFinding || !strings.Contains(out, "does not fit the database") {
+		t.Errorf("with another key: exit %d:\n%s", code, out)
+	}
 }
 
 func TestEveryCommandHelps(t *testing.T) {
 	s := newShell(t)
-	for _, command := range []string{"serve", "demo", "migrate", "doctor", "account create", "account show", "pages"} {
+	for _, command := range []string{"serve", "demo", "migrate", "doctor", "account create", "account show", "letters dead", "audit verify", "pages"} {
 		if out := s.ok(append(strings.Fields(command), "--help")...); !strings.Contains(out, "  countersign "+command) {
 			t.Errorf("%s --help has no example:\n%s", command, out)
 		}

@@ -54,7 +54,7 @@ func (checkCmd) Run(w world, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if _, err := server.Routes(cfg, w.now, nil); err != nil {
+	if err := server.CheckLetters(cfg, w.now); err != nil {
 		return config.Problems{err.Error()}
 	}
 	w.say("the settings are fine")
@@ -142,7 +142,9 @@ type createCmd struct {
 
 // Help is shown after the flags.
 func (createCmd) Help() string {
-	return `  countersign account create ada@example.org +4915123456789
+	return `Asks for the password, unless it is told otherwise, and prints the account's id.
+
+  countersign account create ada@example.org +4915123456789
   countersign account create grace --language de --password-stdin < password.txt`
 }
 
@@ -228,7 +230,9 @@ type showCmd struct {
 
 // Help is shown after the flags.
 func (showCmd) Help() string {
-	return `  countersign account show ada@example.org
+	return `Contact data stays hidden without --reveal.
+
+  countersign account show ada@example.org
   countersign account show 0196f0c1-… --reveal`
 }
 
@@ -302,6 +306,93 @@ type closeCmd struct {
 func (cl closeCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, cl.Account, func(core *server.Core, who account.Account) error {
 		return core.Owner.Close(ctx, who.ID)
+	})
+}
+
+type lettersCmd struct {
+	Dead   deadCmd   `cmd:"" default:"1" help:"List the letters that were given up, the latest first. This is what letters alone does."`
+	Revive reviveCmd `cmd:"" help:"Send one again, if its time is not over."`
+}
+
+type deadCmd struct {
+	Most int `default:"50" help:"Most letters to list."`
+}
+
+// Help is shown after the flags.
+func (deadCmd) Help() string {
+	return `Shows why, and never to whom or what.
+
+  countersign letters dead
+  countersign letters dead --most 500`
+}
+
+// Run lists dead letters.
+func (d deadCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		letters, err := core.Outbox.Dead(ctx, d.Most)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, "LETTER\tKIND\tCHANNEL\tTRIES\tGIVEN UP\tWHY\tCAN BE REVIVED")
+		for _, l := range letters {
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%t\n",
+				l.ID, l.Kind, l.Channel, l.Attempts, l.DiedAt.UTC().Format(time.RFC3339), l.Why, l.Revivable)
+		}
+		return t.Flush()
+	})
+}
+
+type reviveCmd struct {
+	Letter string `arg:"" help:"Its id, from the list."`
+}
+
+// Run makes a dead letter due again.
+func (r reviveCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		ok, err := core.Outbox.Revive(ctx, r.Letter)
+		if err == nil && !ok {
+			err = errors.New("no dead letter by that id whose time is not over: see countersign letters dead")
+		}
+		return err
+	})
+}
+
+type auditCmd struct {
+	Verify verifyCmd `cmd:"" help:"Say which events are not as they were written."`
+}
+
+type verifyCmd struct{}
+
+// Help is shown after the flags.
+func (verifyCmd) Help() string {
+	return `Exits with 4 if a row was changed. A deleted row leaves no trace: compare the number with last time's.
+
+  countersign audit verify`
+}
+
+// Run checks the record, a bounded number of rows a transaction.
+func (verifyCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		rows, changed := 0, 0
+		for v := (audit.Verified{Rows: 1}); v.Rows > 0; {
+			err := core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+				v, err = core.Audit.Verify(ctx, tx, v.Last, 1000)
+				return err
+			})
+			if err != nil {
+				return err
+			}
+			rows, changed = rows+v.Rows, changed+len(v.Changed)
+			for _, id := range v.Changed {
+				w.say("changed  %s", id)
+			}
+		}
+		w.say("%d events, %d changed", rows, changed)
+		if changed > 0 {
+			return found(exitFinding)
+		}
+		return nil
 	})
 }
 

@@ -62,6 +62,7 @@ func serve(ctx context.Context, w world, cfg config.Config) error {
 	if err != nil {
 		return errors.Join(err, srv.Close())
 	}
+	go paceCollector(ctx, cfg.Password)
 	return srv.Serve(ctx, listeners)
 }
 
@@ -212,7 +213,9 @@ type pagesCmd struct {
 
 // Help is shown after the flags.
 func (pagesCmd) Help() string {
-	return `  countersign pages
+	return `For whoever changes a page or its words.
+
+  countersign pages
   countersign pages --listen 127.0.0.1:9000`
 }
 
@@ -243,20 +246,19 @@ func (p pagesCmd) Run(ctx context.Context, w world) error {
 
 // showGallery serves a list of the pages, and each of them.
 func showGallery(mux *http.ServeMux, shots []pages.Shot) {
-	const languages = "en de"
 	mux.HandleFunc("GET /{$}", func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
 		_, _ = fmt.Fprint(w, "<!doctype html><meta charset=utf-8><title>Pages</title><h1>Pages</h1><ul>")
 		for _, s := range shots {
 			_, _ = fmt.Fprintf(w, "<li>%s:", s.Name)
-			for lang := range strings.FieldsSeq(languages) {
+			for _, lang := range pages.Languages() {
 				_, _ = fmt.Fprintf(w, ` <a href="/page/%s/%s">%s</a>`, lang, s.Name, lang)
 			}
 		}
 	})
 	mux.HandleFunc("GET /page/{lang}/{name}", func(w http.ResponseWriter, r *http.Request) {
 		i := slices.IndexFunc(shots, func(s pages.Shot) bool { return s.Name == r.PathValue("name") })
-		if lang := r.PathValue("lang"); i >= 0 && slices.Contains(strings.Fields(languages), lang) {
+		if lang := r.PathValue("lang"); i >= 0 && slices.Contains(pages.Languages(), lang) {
 			w.Header().Set("Content-Type", "text/html; charset=utf-8")
 			_ = shots[i].Write(w, lang) // looked at by whoever made it
 			return

@@ -224,7 +224,7 @@ func TestEnsureDecoysAgainAndByManyNodes(t *testing.T) {
 				err = tx.QueryRow(t.Context(), `SELECT (SELECT COUNT(*) FROM account), (SELECT COUNT(*) FROM account_identifier)`).Scan(&n[0], &n[1])
 				return n, err
 			})
-			if want := [2]int{16, 26}; err != nil || rows != want {
+			if want := [2]int{17, 27}; err != nil || rows != want {
 				t.Errorf("accounts and identifiers = %v, %v; want %v", rows, err, want)
 			}
 		})

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"encoding/base32"
 	"encoding/binary"
@@ -40,7 +41,7 @@ func (d shape) common(k Kind) bool {
 
 // Find is the sign-in look-up. It always returns an account: whoever does not exist is
 // stood in for by a decoy, the same one every time for the same identifier. One query
-// fetches both, and its work is the same for a hit and a miss. An error means the server
+// fetches two accounts, and its work is the same for a hit and a miss. An error means the server
 // is in trouble, never that there is no such account.
 //
 // A caller that treats State Decoy differently from Locked or Closed breaks the promise.
@@ -48,11 +49,11 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 	if ident.Kind() == "" {
 		return Account{}, errors.New("find account: the identifier is empty")
 	}
-	standIn, err := s.decoy(s.choose(ident))
+	standIn, err := decoyEmail(s.decoyMAC(s.choose(ident)))
 	if err != nil {
 		return Account{}, err
 	}
-	found, err := byLookup(ctx, tx, s.lookup(ident), s.lookup(standIn.email))
+	found, err := byLookup(ctx, tx, s.lookup(ident), s.lookup(standIn))
 	if err != nil {
 		return Account{}, fmt.Errorf("look up account: %w", err)
 	}
@@ -86,11 +87,10 @@ type decoyAccount struct {
 // decoy derives the n-th decoy from the ring alone: every node derives the same, and
 // nobody without the key can name its address.
 func (s *Service) decoy(n int) (decoyAccount, error) {
-	mac := s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n)))
+	mac := s.decoyMAC(n)
 	d := decoyAccount{id: ID(derivedID(mac[:16])), shape: shapeOf(n)}
-	name := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac[16:26]))
 	var err error
-	if d.email, err = Parse(name + "@decoy.invalid"); err != nil { // RFC 2606: .invalid is never delegated
+	if d.email, err = decoyEmail(mac); err != nil {
 		return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
 	}
 	if d.shape != emailOnly {
@@ -100,6 +100,15 @@ func (s *Service) decoy(n int) (decoyAccount, error) {
 		}
 	}
 	return d, nil
+}
+
+func (s *Service) decoyMAC(n int) []byte { return s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n))) }
+
+// decoyEmail is what a decoy is found by. Find derives nothing else of it, because a telephone
+// number takes longer, and then the time would tell what shape a name's decoy has.
+func decoyEmail(mac []byte) (Identifier, error) {
+	name := strings.ToLower(base32.StdEncoding.WithPadding(base32.NoPadding).EncodeToString(mac[16:26]))
+	return Parse(name + "@decoy.invalid") // RFC 2606: .invalid is never delegated
 }
 
 // EnsureDecoys writes the decoy accounts that are missing. Any number of nodes may do so at
@@ -115,8 +124,27 @@ func (s *Service) EnsureDecoys(ctx context.Context) error {
 				return fmt.Errorf("write decoy %d: %w", n, err)
 			}
 		}
-		return nil
+		return s.putLast(ctx, tx)
 	})
+}
+
+// putLast writes the last row of the index by which people are found, so that every name has a
+// next one there. It is a decoy's that stands in for nobody.
+func (s *Service) putLast(ctx context.Context, tx *sqldb.Tx) error {
+	mac := s.Ring.MAC("account/decoy-last", nil)
+	ident, err := Parse("last@decoy.invalid")
+	if err != nil {
+		return err
+	}
+	id := ID(derivedID(mac[:16]))
+	fresh, err := putAccount(ctx, tx, Account{ID: id, State: Decoy, Language: s.language()})
+	if err != nil || !fresh {
+		return err
+	}
+	row := s.row(derivedID(mac[16:32]), id, NewIdentifier{Identifier: ident, SignsIn: true})
+	row.lookup = bytes.Repeat([]byte{0xff}, len(row.lookup)) // which no digest will be
+	_, err = putIdentifier(ctx, tx, row)
+	return err
 }
 
 func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) error {

@@ -43,12 +43,20 @@ func putIdentifier(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bo
 // twoAccounts is what byLookup found; the ID of what it did not find is empty.
 type twoAccounts struct{ asked, other Account }
 
-// byLookup fetches the accounts that sign in with either identifier, in one query.
+// byLookup fetches the accounts that sign in with either identifier, in one query. Whoever has
+// an account is read with the decoy, so whoever has none must cost a row more than the decoy,
+// too, and one that is not always the same few, which would lie in every cache: it is the next in
+// the index, which sorts by a keyed digest.
 func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other []byte) (found twoAccounts, err error) {
 	err = tx.Each(ctx, `
 		SELECT i.lookup, a.id, a.state, a.language, a.created_at
-		FROM account_identifier i JOIN account a ON a.id = i.account_id
-		WHERE i.signs_in AND i.lookup IN ($1, $2)`,
+		FROM (
+			SELECT * FROM (
+				SELECT lookup, account_id FROM account_identifier
+				WHERE signs_in AND lookup >= $1 ORDER BY lookup LIMIT 1) AS next
+			UNION ALL
+			SELECT lookup, account_id FROM account_identifier WHERE signs_in AND lookup = $2) AS i
+		JOIN account a ON a.id = i.account_id`,
 		func(scan func(...any) error) error {
 			var lookup []byte
 			var a Account

@@ -34,7 +34,6 @@ const (
 	DeviceUnproved   Kind = "device_unproved"
 	DeviceReplayed   Kind = "authn_token_reuse"
 	DeviceForgotten  Kind = "device_forgotten"
-	SessionCreated   Kind = "session_created"
 	SessionEnded     Kind = "session_logout"
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
@@ -71,14 +70,23 @@ func (l *Log) Append(ctx context.Context, tx *sqldb.Tx, e Event) error {
 	return put(ctx, tx, r)
 }
 
-// Verify re-computes the MAC of every row and returns the ids of those that were changed.
-func (l *Log) Verify(ctx context.Context, tx *sqldb.Tx) (changed []string, err error) {
-	err = each(ctx, tx, func(r row) {
+// Verified is what a look at some rows found.
+type Verified struct {
+	Rows    int
+	Changed []string // ids of rows that are not as they were written
+	Last    string   // where to go on; empty when there was no row left
+}
+
+// Verify re-computes the MACs of up to n rows, the oldest after the id after ("" for the very
+// first). It sees a changed row; a deleted one leaves no trace.
+func (l *Log) Verify(ctx context.Context, tx *sqldb.Tx, after string, n int) (v Verified, err error) {
+	err = each(ctx, tx, after, n, func(r row) {
+		v.Rows, v.Last = v.Rows+1, r.ID
 		if string(l.mac(r)) != string(r.MAC) {
-			changed = append(changed, r.ID)
+			v.Changed = append(v.Changed, r.ID)
 		}
 	})
-	return changed, err
+	return v, err
 }
 
 func (l *Log) mac(r row) []byte {

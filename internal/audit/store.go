@@ -26,8 +26,10 @@ func put(ctx context.Context, tx *sqldb.Tx, r row) error {
 	return err
 }
 
-func each(ctx context.Context, tx *sqldb.Tx, visit func(row)) error {
-	return tx.Each(ctx, `SELECT id, at, kind, account_id, actor, source, detail, mac FROM audit_event ORDER BY id`,
+func each(ctx context.Context, tx *sqldb.Tx, after string, n int, visit func(row)) error {
+	return tx.Each(ctx, `
+		SELECT id, at, kind, account_id, actor, source, detail, mac FROM audit_event
+		WHERE id > $1 ORDER BY id LIMIT $2`,
 		func(scan func(...any) error) error {
 			var r row
 			var account sql.NullString
@@ -37,5 +39,5 @@ func each(ctx context.Context, tx *sqldb.Tx, visit func(row)) error {
 			r.Account = account.String
 			visit(r)
 			return nil
-		})
+		}, after, n)
 }

@@ -113,13 +113,18 @@ func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p
 		}
 		proved := verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature)
 		switch {
-		case f.spent && proved && tx.Now().Sub(f.spentAt) < grace:
-			return Recognised, nil, f.id, nil
-		case f.spent:
+		case f.spent && (!proved || tx.Now().Sub(f.spentAt) >= grace):
 			_, err := end(ctx, tx, who, f.id, "handle replayed")
 			return Replayed, nil, f.id, err
 		case !proved:
 			return Unproved, nil, f.id, nil
+		}
+		// Forgotten since it was read? From here on whoever forgets it waits, and then finds the session.
+		if live, err := touch(ctx, tx, f.id); err != nil || !live {
+			return Unknown, nil, "", err
+		}
+		if f.spent {
+			return Recognised, nil, f.id, nil
 		}
 		kept, err := s.rotate(ctx, tx, f, h)
 		return Recognised, kept, f.id, err
@@ -156,7 +161,7 @@ func (s *Service) rotate(ctx context.Context, tx *sqldb.Tx, f found, old secret.
 	if err := putHandle(ctx, tx, s.digest(h), f.id); err != nil {
 		return nil, err
 	}
-	return &Remembered{ID: f.id, Handle: h, Replaces: old, ExpiresAt: f.expiresAt}, touch(ctx, tx, f.id)
+	return &Remembered{ID: f.id, Handle: h, Replaces: old, ExpiresAt: f.expiresAt}, nil
 }
 
 var errKey = errors.New("want a P-256 SubjectPublicKeyInfo in DER and a 64-byte signature over the remember statement")
@@ -202,10 +207,15 @@ func (s *Service) Remember(ctx context.Context, tx *sqldb.Tx, who account.ID, e 
 // List returns the account's remembered devices, the one last seen first.
 func (s *Service) List(ctx context.Context, who account.ID) (all []Device, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		all, err = list(ctx, tx, who)
+		all, err = s.Live(ctx, tx, who)
 		return err
 	})
 	return all, err
+}
+
+// Live is List within the caller's transaction.
+func (s *Service) Live(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Device, error) {
+	return list(ctx, tx, who)
 }
 
 // Forget ends the remembering of one device of the account. ok is false if it has no such device.
@@ -218,7 +228,8 @@ func (s *Service) ForgetAll(ctx context.Context, tx *sqldb.Tx, who account.ID) e
 	return endAll(ctx, tx, who, "forgotten by its owner")
 }
 
-// Prune deletes a bounded number of devices that ended or expired a month ago and returns how many.
+// Prune deletes a bounded number of devices whose time was over a month ago, with their handles,
+// and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }

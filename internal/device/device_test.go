@@ -8,6 +8,7 @@ import (
 	"crypto/x509"
 	"strings"
 	"testing"
+	"time"
 	"unicode/utf8"
 
 	"countersign/internal/device"
@@ -94,5 +95,51 @@ func TestNoMoreDevicesThanAPersonReads(t *testing.T) {
 		if all, err := m.Devices.List(t.Context(), who); err != nil || len(all) != device.MaxPerAccount {
 			t.Fatalf("%d devices, %v; want %d", len(all), err, device.MaxPerAccount)
 		}
+	})
+}
+
+// A device goes a month after its time was over, with its handles; until then its row stays, ended or not.
+func TestPruneDeletesWhatIsLongOver(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		m := testkit.NewMachine(t, db, testkit.Ring(t))
+		who := m.Account("ada@example.org")
+		ctx := t.Context()
+		write := func(fn func(tx *sqldb.Tx) error) {
+			t.Helper()
+			if err := db.Write(ctx, fn); err != nil {
+				t.Fatal(err)
+			}
+		}
+		remember := func() (id device.ID) {
+			write(func(tx *sqldb.Tx) error {
+				r, err := m.Devices.Remember(ctx, tx, who, device.Enrolment{PublicKey: testkit.NewKey(t).Public(), Name: "Phone"}, nil)
+				if err == nil {
+					id = r.ID
+				}
+				return err
+			})
+			return id
+		}
+		rows := func(what string, devices, handles int) {
+			t.Helper()
+			var got [2]int
+			write(func(tx *sqldb.Tx) error {
+				if _, err := m.Devices.Prune(ctx, tx); err != nil {
+					return err
+				}
+				return tx.QueryRow(ctx, "SELECT (SELECT count(*) FROM device), (SELECT count(*) FROM device_handle)").Scan(&got[0], &got[1])
+			})
+			if got != [2]int{devices, handles} {
+				t.Errorf("%s: %d devices and %d handles left, want %d and %d", what, got[0], got[1], devices, handles)
+			}
+		}
+		forgotten := remember()
+		remember()
+		write(func(tx *sqldb.Tx) error { _, err := m.Devices.Forget(ctx, tx, who, forgotten); return err })
+		clock.Advance(31 * 24 * time.Hour)
+		remember()
+		rows("over for a day", 3, 3)
+		clock.Advance(29*24*time.Hour + time.Minute)
+		rows("two of them over for a month", 1, 1)
 	})
 }

@@ -54,9 +54,9 @@ func put(ctx context.Context, tx *sqldb.Tx, d Device, who account.ID, key []byte
 	return err
 }
 
-func touch(ctx context.Context, tx *sqldb.Tx, id ID) error {
-	_, err := tx.Exec(ctx, `UPDATE device SET last_seen_at = $1 WHERE id = $2`, tx.Now().UnixMilli(), id)
-	return err
+func touch(ctx context.Context, tx *sqldb.Tx, id ID) (live bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE device SET last_seen_at = $1 WHERE id = $2 AND ended_at IS NULL`, tx.Now().UnixMilli(), id)
+	return n == 1, err
 }
 
 func end(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, why string) (bool, error) {
@@ -97,15 +97,12 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Device, err 
 	return all, err
 }
 
-// keepEnded is how long an ended device's row stays, for the owner's questions.
-const keepEnded = 30 * 24 * time.Hour
+// keepExpired is how long the row of a device that expired (or would have, had it not been ended)
+// stays, for the owner's questions.
+const keepExpired = 30 * 24 * time.Hour
 
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 200 // bounds how long SQLite's one writer is held
-	old := `SELECT id FROM device WHERE expires_at < $1 OR ended_at < $1 ORDER BY id LIMIT $2`
-	before := tx.Now().Add(-keepEnded).UnixMilli()
-	if _, err := tx.Exec(ctx, `DELETE FROM device_handle WHERE device_id IN (`+old+`)`, before, batch); err != nil {
-		return 0, err
-	}
-	return tx.Exec(ctx, `DELETE FROM device WHERE id IN (`+old+`)`, before, batch)
+	return tx.Exec(ctx, `DELETE FROM device WHERE id IN
+		(SELECT id FROM device WHERE expires_at < $1 LIMIT $2)`, tx.Now().Add(-keepExpired).UnixMilli(), batch) // handles go with it
 }

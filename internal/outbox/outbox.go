@@ -128,9 +128,14 @@ func (b *Box) Claim(ctx context.Context, ch message.Channel, n int, lease time.D
 	}
 	out := make([]Claimed, 0, len(rows))
 	for _, r := range rows {
-		out = append(out, b.open(r, id.String()))
+		c := b.open(r, id.String())
+		if c.Attempts > b.attempts() { // nobody came back from the last try to give it up
+			err = errors.Join(err, b.Bury(ctx, c, "lease_ran_out"))
+			continue
+		}
+		out = append(out, c)
 	}
-	return out, nil
+	return out, err
 }
 
 func (b *Box) open(r row, lease string) Claimed {
@@ -229,15 +234,25 @@ func (b *Box) Depth(ctx context.Context) (out []Depth, err error) {
 }
 
 // Sweep wipes the words of letters whose time is over and removes the rows of letters long
-// done. Every node may call it as often as it likes.
+// done: in small transactions, and as many as it takes. Every node may call it as often as it likes.
 func (b *Box) Sweep(ctx context.Context) error {
-	return b.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		keep := b.Keep
-		if keep == 0 {
-			keep = 7 * 24 * time.Hour
+	keep := b.Keep
+	if keep == 0 {
+		keep = 7 * 24 * time.Hour
+	}
+	old := func(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx, tx.Now().Add(-keep)) }
+	for _, pass := range []func(context.Context, *sqldb.Tx) (int64, error){expire, old} {
+		for n := int64(sweepBatch); n == sweepBatch; {
+			err := b.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+				n, err = pass(ctx, tx)
+				return err
+			})
+			if err != nil {
+				return err
+			}
 		}
-		return errors.Join(expire(ctx, tx), prune(ctx, tx, tx.Now().Add(-keep)))
-	})
+	}
+	return nil
 }
 
 func (b *Box) attempts() int {

@@ -320,6 +320,23 @@ func TestALetterComesBackWhenItsLeaseRunsOut(t *testing.T) {
 	})
 }
 
+// A letter that kills whoever sends it is not tried for ever.
+func TestALetterNobodyComesBackFromIsDeadInTheEnd(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		b := &outbox.Box{DB: db, Ring: ring(t), Attempts: 3}
+		id := put(t, db, b, code("+4930"))
+		for n := range 5 {
+			if got := claim(t, b, 5); (len(got) == 1) != (n < 3) {
+				t.Fatalf("claim %d: %v", n+1, got)
+			}
+			clock.Advance(time.Minute)
+		}
+		if l := lines(t, db)[id]; l.State != "dead" || l.Leased {
+			t.Errorf("%+v", l)
+		}
+	})
+}
+
 func TestFailuresComeBackLaterAndLaterUntilTheLetterIsDead(t *testing.T) {
 	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
 		b := &outbox.Box{DB: db, Ring: ring(t), Attempts: 5}

@@ -56,12 +56,13 @@ type leaseTerm struct {
 }
 
 // claim moves next_at to the end of the lease, and only a row that is still due is moved:
-// of couriers racing for a row the second finds it no longer due, on either engine.
+// of couriers racing for a row the second finds it no longer due, on either engine. That check is
+// written so that no index serves it: it is for the rows just found, not for the whole backlog.
 func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease leaseTerm) (out []row, err error) {
 	err = tx.Each(ctx, `
 		UPDATE outbox_letter
 		SET lease = $1, next_at = $2, attempts = attempts + 1
-		WHERE state = 'waiting' AND next_at <= $3 AND expires_at > $3 AND id IN (
+		WHERE CASE WHEN state = 'waiting' THEN next_at END <= $3 AND id IN (
 			SELECT id FROM outbox_letter
 			WHERE state = 'waiting' AND next_at <= $3 AND channel = $4 AND expires_at > $3
 			ORDER BY next_at LIMIT $5)
@@ -159,25 +160,29 @@ func depth(ctx context.Context, tx *sqldb.Tx) (out []Depth, err error) {
 	return out, err
 }
 
+// sweepBatch bounds one statement of a sweep, so that no other writer waits long.
+const sweepBatch = 1000
+
 // expire wipes what is past its time, except what a courier holds this moment: that one
 // is about to be finished.
-func expire(ctx context.Context, tx *sqldb.Tx) error {
-	_, err := tx.Exec(ctx, `
+func expire(ctx context.Context, tx *sqldb.Tx) (int64, error) {
+	return tx.Exec(ctx, `
 		UPDATE outbox_letter
 		SET state = CASE WHEN state = 'waiting' THEN 'expired' ELSE state END,
 		    sealed = NULL, lease = NULL, done_at = COALESCE(done_at, $1), next_at = COALESCE(done_at, $1)
-		WHERE state IN ('waiting', 'dead') AND expires_at <= $1 AND sealed IS NOT NULL
-		  AND (lease IS NULL OR next_at <= $1)`, tx.Now().UnixMilli())
-	return err
+		WHERE sealed IS NOT NULL AND id IN (
+			SELECT id FROM outbox_letter
+			WHERE state IN ('waiting', 'dead') AND expires_at <= $1 AND sealed IS NOT NULL
+			  AND (lease IS NULL OR next_at <= $1)
+			LIMIT $2)`, tx.Now().UnixMilli(), sweepBatch)
 }
 
-// prune removes a bounded number of rows a call, so that no other writer waits long. A
-// done row's next_at is its done_at, which lets the index on (state, next_at) serve here too.
-func prune(ctx context.Context, tx *sqldb.Tx, before time.Time) error {
-	_, err := tx.Exec(ctx, `
+// prune removes rows long done. A done row's next_at is its done_at, which lets the index on
+// (state, next_at) serve here too.
+func prune(ctx context.Context, tx *sqldb.Tx, before time.Time) (int64, error) {
+	return tx.Exec(ctx, `
 		DELETE FROM outbox_letter WHERE id IN (
 			SELECT id FROM outbox_letter
 			WHERE state IN ('sent', 'withheld', 'expired', 'dead') AND next_at < $1 AND sealed IS NULL
-			ORDER BY next_at LIMIT 1000)`, before.UnixMilli())
-	return err
+			LIMIT $2)`, before.UnixMilli(), sweepBatch)
 }

@@ -26,6 +26,7 @@ type admission struct {
 	maxWait  time.Duration
 
 	mu      sync.Mutex
+	inside  int // came in, to be hashed sooner or later
 	running int
 	waiting list.List // of chan struct{}, closed to admit
 	refused uint64
@@ -37,6 +38,24 @@ const firstGuess = 60 * time.Millisecond
 
 func newAdmission(parallel int, maxWait time.Duration) *admission {
 	return &admission{parallel: parallel, maxWait: maxWait, took: firstGuess}
+}
+
+// come lets in as many as will have their turn within maxWait. Whoever it returned nil to must call depart.
+func (a *admission) come() error {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	if a.inside >= a.parallel+a.places() {
+		a.refused++
+		return a.busy(a.inside)
+	}
+	a.inside++
+	return nil
+}
+
+func (a *admission) depart() {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	a.inside--
 }
 
 // enter waits for a turn. Whoever it returned nil to must call leave.
@@ -52,9 +71,9 @@ func (a *admission) enter(ctx context.Context) error {
 	}
 	if a.waiting.Len() >= a.places() {
 		a.refused++
-		after := a.retryAfter()
+		err := a.busy(a.waiting.Len())
 		a.mu.Unlock()
-		return fault.Later(fault.Unavailable, "busy", after, errors.New("too many passwords wait to be hashed"))
+		return err
 	}
 	turn := make(chan struct{})
 	place := a.waiting.PushBack(turn)
@@ -105,10 +124,11 @@ func (a *admission) places() int {
 	return int(a.maxWait * time.Duration(a.parallel) / max(a.took, time.Millisecond))
 }
 
-// retryAfter is when the queue as it stands will have been worked off, in whole seconds.
-func (a *admission) retryAfter() time.Duration {
-	drained := a.took * time.Duration(a.waiting.Len()) / time.Duration(a.parallel)
-	return max(time.Second, (drained + time.Second - 1).Truncate(time.Second))
+// busy says to come back when so many will have been worked off, in whole seconds.
+func (a *admission) busy(ahead int) error {
+	drained := a.took * time.Duration(ahead) / time.Duration(a.parallel)
+	after := max(time.Second, (drained + time.Second - 1).Truncate(time.Second))
+	return fault.Later(fault.Unavailable, "busy", after, errors.New("too many passwords wait to be hashed"))
 }
 
 func (a *admission) gauge() Admission {

@@ -116,6 +116,24 @@ func TestAdmissionRefusesBeyondMaxWait(t *testing.T) {
 	})
 }
 
+// As many may come in as have their turn in time, whatever keeps them before they stand in line.
+func TestAdmissionLetsNoCrowdIn(t *testing.T) {
+	a := newAdmission(2, time.Second)
+	most := 2 + a.gauge().Places
+	for i := range most {
+		if err := a.come(); err != nil {
+			t.Fatalf("number %d of %d: %v", i+1, most, err)
+		}
+	}
+	if f := fault.Of(a.come()); f.Code != "busy" || f.RetryAfter < time.Second || f.RetryAfter > 3*time.Second {
+		t.Errorf("one more: %v", f)
+	}
+	a.depart()
+	if err := a.come(); err != nil {
+		t.Errorf("when one has gone: %v", err)
+	}
+}
+
 func TestAdmissionForgetsWhoStoppedWaiting(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a := newAdmission(1, time.Hour)

@@ -113,7 +113,7 @@ type Verdict struct {
 	// Stale means that the hash has another cost or pepper than new ones: call Rehash. Only with OK.
 	Stale bool
 	// Unusable means that there is a hash and this server cannot check it: it is damaged, or
-	// its pepper is not in the key file. The caller reports it to the operator and treats the
+	// its pepper is not in the key file. The caller records it and treats the
 	// password as wrong, in the same time as any other.
 	Unusable bool
 }
@@ -129,6 +129,16 @@ func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored
 		return Stored{account: id, hash: s.dummy, dummy: true}, nil
 	}
 	return Stored{account: id, hash: h}, nil
+}
+
+// Admit lets a sign-in begin that will need Verify, unless so many are under way that it would
+// not have its turn: fault.Unavailable "busy". Without it a crowd would first wait for the database,
+// only to be refused afterwards. Call done when the sign-in has its answer.
+func (s *Service) Admit() (done func(), err error) {
+	if err := s.queue.come(); err != nil {
+		return nil, err
+	}
+	return s.queue.depart, nil
 }
 
 // Verify compares a password. It costs the same for every Stored, and never succeeds for

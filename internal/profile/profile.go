@@ -8,6 +8,8 @@ package profile
 import (
 	"context"
 
+	"github.com/google/uuid"
+
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
@@ -39,6 +41,9 @@ func (s *Service) ListDevices(ctx context.Context, me session.Session) ([]device
 // EndSession ends one session of the owner. ok is false if the owner has no such live session:
 // somebody else's is the same as none.
 func (s *Service) EndSession(ctx context.Context, me session.Session, c signin.Client, id session.ID) (ok bool, err error) {
+	if uuid.Validate(string(id)) != nil { // whatever stood in the path; PostgreSQL takes not every text
+		return false, nil
+	}
 	err = s.change(ctx, event(me, c, audit.SessionEnded, string(id)), func(tx *sqldb.Tx) (bool, error) {
 		ok, err = s.Sessions.End(ctx, tx, me.Account, id)
 		return ok, err
@@ -63,6 +68,9 @@ func (s *Service) EndAllSessions(ctx context.Context, me session.Session, c sign
 // ForgetDevice ends the remembering of one device and the sessions opened from it, other than
 // this one: who forgets a lost phone wants it signed out.
 func (s *Service) ForgetDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID) (ok bool, err error) {
+	if uuid.Validate(string(id)) != nil {
+		return false, nil
+	}
 	err = s.change(ctx, event(me, c, audit.DeviceForgotten, string(id)), func(tx *sqldb.Tx) (bool, error) {
 		if ok, err = s.Devices.Forget(ctx, tx, me.Account, id); err != nil || !ok {
 			return ok, err

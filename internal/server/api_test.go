@@ -8,6 +8,7 @@ import (
 	"regexp"
 	"strings"
 	"testing"
+	"time"
 
 	"countersign/internal/platform/config"
 	"countersign/internal/testkit"
@@ -136,6 +137,31 @@ func TestAnApplicationSignsSomebodyIn(t *testing.T) {
 	a.want(404, a.call("DELETE", "/api/v1/devices/"+done.Device.ID, ""))
 	a.want(204, a.call("DELETE", "/api/v1/session", ""))
 	a.want(401, a.call("GET", "/api/v1/session", ""))
+}
+
+// The answer to each code says when the next may be asked for, and the last one that there is none.
+func TestTheLastCodeNamesNoNext(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	a := &app{t: t, node: n}
+	flow := a.begin("ada@example.org").Flow
+	a.want(200, a.call("POST", "/api/v1/signin/password", `{"flow":"`+flow+`","password":"`+servertest.Password+`"}`))
+	send := func() answer { return a.call("POST", "/api/v1/signin/code/send", `{"flow":"`+flow+`","way":"email"}`) }
+	for _, wait := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute} {
+		next := n.Clock.Now().Add(wait + time.Second - 1).UTC().Truncate(time.Second).Format(time.RFC3339)
+		if got := a.want(202, send()); !strings.Contains(got.text, `"resend_at":"`+next+`"`) {
+			t.Fatalf("%s, want the next at %s", got.text, next)
+		}
+		a.want(429, send())
+		n.Clock.Advance(wait)
+	}
+	if got := a.want(202, send()); strings.Contains(got.text, "resend_at") || !strings.Contains(got.text, "expires_at") {
+		t.Error(got.text)
+	}
+	n.Clock.Advance(time.Minute)
+	if got := a.want(429, send()); got.Code != "resend_too_soon" {
+		t.Error(got.text)
+	}
 }
 
 // A-8.2.2, P-1.1: an id opens nothing but what the session's own account has.

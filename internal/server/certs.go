@@ -12,6 +12,7 @@ import (
 type certificate struct {
 	certFile, keyFile string
 	now               func() time.Time
+	complain          func(error) // of files that cannot be used
 
 	mu      sync.Mutex
 	current *tls.Certificate
@@ -20,7 +21,8 @@ type certificate struct {
 }
 
 // get returns the certificate; it looks at the files at most once in ten seconds. New files that
-// do not fit together (one is written after the other) leave the old certificate in use.
+// do not fit together (one is written after the other) leave the old certificate in use, and are
+// complained of until they do, since one day the old one expires.
 func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -37,7 +39,10 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	if c.current == nil {
-		return nil, fmt.Errorf("load certificate: %w", err)
+		return nil, fmt.Errorf("load certificate (http.tls_cert_file, http.tls_key_file): %w", err)
+	}
+	if err != nil {
+		c.complain(err)
 	}
 	return c.current, nil
 }

@@ -6,7 +6,6 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
-	"os"
 	"strings"
 	"time"
 
@@ -86,16 +85,6 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 
 func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
 	url := c.Database.URL.Reveal()
-	if path, ok := strings.CutPrefix(url, "sqlite:"); ok {
-		// Made here if it is missing, because SQLite would let others read it.
-		f, err := os.OpenFile(path, os.O_CREATE|os.O_RDWR, 0o600) //nolint:gosec // the operator names it
-		if err != nil {
-			return nil, fmt.Errorf("database file: %w: make its folder, or name another place in database.url", err)
-		}
-		if err := f.Close(); err != nil {
-			return nil, err
-		}
-	}
 	for try := 1; ; try++ {
 		db, err := sqldb.Open(ctx, sqldb.Options{URL: url, MaxConns: c.Database.MaxConns, Now: d.Now, Patience: patience})
 		// Of several that open a new SQLite file at once, one sets its journal mode, and SQLite does

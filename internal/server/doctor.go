@@ -9,7 +9,6 @@ import (
 	"strings"
 	"time"
 
-	"countersign/internal/courier/inbox"
 	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
@@ -58,10 +57,8 @@ func public(c config.Config) Finding {
 }
 
 func database(ctx context.Context, c config.Config, d Deps) []Finding {
-	if path, ok := strings.CutPrefix(c.Database.URL.Reveal(), "sqlite:"); ok {
-		if _, err := os.Stat(path); errors.Is(err, fs.ErrNotExist) {
-			return []Finding{finding("database", Fine, "there is no "+path+" yet; the first start makes it", ""), keyFile(c, true)}
-		}
+	if path, missing := newFile(c); missing {
+		return []Finding{finding("database", Fine, "there is no "+path+" yet; the first start makes it", ""), keyFile(c, true)}
 	}
 	db, err := sqldb.Open(ctx, sqldb.Options{URL: c.Database.URL.Reveal(), MaxConns: 2, Now: d.Now})
 	if err != nil {
@@ -74,6 +71,16 @@ func database(ctx context.Context, c config.Config, d Deps) []Finding {
 		return append(out, keyFile(c, empty))
 	}
 	return append(out, fits(ctx, c, db))
+}
+
+// newFile reports whether the settings name an SQLite file that is not there yet.
+func newFile(c config.Config) (path string, missing bool) {
+	path, isFile := strings.CutPrefix(c.Database.URL.Reveal(), "sqlite:")
+	if !isFile {
+		return "", false
+	}
+	_, err := os.Stat(path)
+	return path, errors.Is(err, fs.ErrNotExist)
 }
 
 func schemaState(c config.Config, missing int, err error) Finding {
@@ -151,7 +158,7 @@ func hashing(c config.Config, d Deps) Finding {
 }
 
 func letters(c config.Config, d Deps) Finding {
-	if _, err := Routes(c, d.Now, &inbox.Inbox{Now: d.Now}); err != nil {
+	if err := CheckLetters(c, d.Now); err != nil {
 		return finding("letters", Broken, err.Error(), "")
 	}
 	words := "e-mail by " + c.Email.Provider + ", SMS by " + c.SMS.Provider

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"fmt"
 	"time"
 
@@ -14,25 +15,40 @@ import (
 	"countersign/internal/platform/secret"
 )
 
-// Routes says how letters leave, by channel. It connects to nothing, so it is also how settings
-// are checked. box serves the provider inbox.
-func Routes(c config.Config, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
-	routes := map[message.Channel]courier.Route{}
+// CheckLetters says what in the settings would keep letters from being written or from leaving. It
+// connects to nothing.
+func CheckLetters(c config.Config, now func() time.Time) error {
+	_, wordless := catalog(c)
+	_, routeless := routes(c, now, &inbox.Inbox{Now: now})
+	return errors.Join(wordless, routeless)
+}
+
+func catalog(c config.Config) (*message.Catalog, error) {
+	words, err := message.New(c.Public().Hostname())
+	if err != nil {
+		return nil, fmt.Errorf("site.public_url: %w", err)
+	}
+	return words, nil
+}
+
+// routes says how letters leave, by channel. box serves the provider inbox.
+func routes(c config.Config, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
+	out := map[message.Channel]courier.Route{}
 	email, err := emailProvider(c.Email, now, box)
 	if err != nil {
 		return nil, fmt.Errorf("email: %w", err)
 	}
 	if email != nil {
-		routes[message.Email] = courier.Route{Provider: email, From: c.Email.From}
+		out[message.Email] = courier.Route{Provider: email, From: c.Email.From}
 	}
 	sms, err := smsProvider(c.SMS, now, box)
 	if err != nil {
 		return nil, fmt.Errorf("sms: %w", err)
 	}
 	if sms != nil {
-		routes[message.SMS] = courier.Route{Provider: sms, From: c.SMS.From}
+		out[message.SMS] = courier.Route{Provider: sms, From: c.SMS.From}
 	}
-	return routes, nil
+	return out, nil
 }
 
 func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {

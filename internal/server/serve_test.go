@@ -206,7 +206,7 @@ func TestHugeHeadersAreRefused(t *testing.T) {
 	}
 }
 
-// and a renewed certificate needs no restart.
+//
 func TestTLS(t *testing.T) {
 	dir := t.TempDir()
 	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
@@ -225,6 +225,48 @@ func TestTLS(t *testing.T) {
 	if conn, err := tls.Dial("tcp", strings.TrimPrefix(n.public, "https://"), old); err == nil {
 		_ = conn.Close()
 		t.Error("TLS 1.1 was accepted")
+	}
+}
+
+// A renewed certificate needs no restart, and one that does not fit its key is said so and not used.
+func TestRenewingACertificate(t *testing.T) {
+	dir := t.TempDir()
+	certFile, keyFile := filepath.Join(dir, "cert.pem"), filepath.Join(dir, "key.pem")
+	now, complaints := time.Now(), 0
+	get := server.Certificate(certFile, keyFile, func() time.Time { return now }, func(error) { complaints++ })
+	if _, err := get(nil); err == nil || !strings.Contains(err.Error(), "http.tls_cert_file") {
+		t.Fatalf("without files: %v", err)
+	}
+	served := func() string {
+		t.Helper()
+		now = now.Add(11 * time.Second)
+		cert, err := get(nil)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return string(cert.Certificate[0])
+	}
+	touch := func(age time.Duration) { // two writes may fall into one tick of the file system's clock
+		if err := os.Chtimes(certFile, time.Time{}, time.Now().Add(-age)); err != nil {
+			t.Fatal(err)
+		}
+	}
+	writeCert(t, certFile, keyFile)
+	touch(3 * time.Hour)
+	first := served()
+	writeCert(t, certFile, keyFile)
+	touch(2 * time.Hour)
+	second := served()
+	if first == second || complaints != 0 {
+		t.Fatalf("the renewed certificate is not served, or complained of (%d)", complaints)
+	}
+	writeCert(t, certFile, filepath.Join(dir, "other.pem"))
+	touch(time.Hour)
+	if served() != second {
+		t.Error("a certificate without its key is served")
+	}
+	if complaints != 1 {
+		t.Errorf("%d complaints, want 1", complaints)
 	}
 }
 
@@ -301,6 +343,46 @@ func TestTheLogIsGatheredAndNothingOfItIsLost(t *testing.T) {
 	flush()
 	if _, text := s.state(); !strings.Contains(text, "last") {
 		t.Error("the last line is lost")
+	}
+}
+
+// P1: what net/http says of a broken connection names the client; our log does not.
+func TestTheLogHasNoClientsAddress(t *testing.T) {
+	s := &sink{}
+	h := server.Quiet(slog.NewTextHandler(s, &slog.HandlerOptions{Level: slog.LevelDebug}))
+	slog.NewLogLogger(h, slog.LevelDebug).Print("http: TLS handshake error from 192.0.2.7:50000: EOF")
+	if _, text := s.state(); strings.Contains(text, "192.0.2.7") || !strings.Contains(text, "connection dropped") {
+		t.Error(text)
+	}
+}
+
+// The watchdog is fed for as long as the work goes on.
+func TestTheWatchdogIsFed(t *testing.T) {
+	d := deps()
+	fed := make(chan string)
+	d.Watchdog, d.Notify = time.Millisecond, func(state string) { fed <- state }
+	s, err := server.New(t.Context(), settings(t, dbtest.NewURL(t, sqldb.SQLite)), d)
+	if err != nil {
+		t.Fatal(err)
+	}
+	ctx, stop := context.WithCancel(t.Context())
+	done := make(chan error)
+	go func() { s.Work(ctx); done <- s.Close() }()
+	for range 3 {
+		if got := <-fed; got != "WATCHDOG=1" {
+			t.Errorf("told %q", got)
+		}
+	}
+	stop()
+	for {
+		select {
+		case <-fed: // the last, already on its way
+		case err := <-done:
+			if err != nil {
+				t.Error(err)
+			}
+			return
+		}
 	}
 }
 

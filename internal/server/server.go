@@ -17,7 +17,6 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/inbox"
-	"countersign/internal/message"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/signin"
@@ -66,16 +65,16 @@ func (s *Server) Handler() http.Handler { return s.handler }
 func (s *Server) Close() error { return s.core.Close() }
 
 func (s *Server) letters() error {
-	catalog, err := message.New(s.core.Config.Public().Hostname())
+	words, err := catalog(s.core.Config)
 	if err != nil {
-		return fmt.Errorf("site.public_url: %w", err)
+		return err
 	}
-	routes, err := Routes(s.core.Config, s.deps.Now, s.inbox)
+	ways, err := routes(s.core.Config, s.deps.Now, s.inbox)
 	if err != nil {
 		return err
 	}
 	s.courier = courier.New(courier.Options{
-		Box: s.core.Outbox, Catalog: catalog, Routes: routes, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
+		Box: s.core.Outbox, Catalog: words, Routes: ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
 	})
 	s.core.Outbox.Wake = s.courier.Wake
 	return nil
@@ -102,7 +101,7 @@ func (s *Server) doors() error {
 	mux.HandleFunc("GET "+web.HealthPath, alive)
 	web.MountReports(mux, metrics)
 	p.Mount(mux, log)
-	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Client: client}).Mount(mux)
+	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
@@ -219,7 +218,7 @@ func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
 // Serve serves until ctx ends. Then it takes no more requests, lets those under way finish (at most
 // http.stop_after), lets the courier finish what it has in hand, and closes the database.
 func (s *Server) Serve(ctx context.Context, l Listeners) error {
-	public, err := s.public()
+	public, err := s.public(ctx)
 	if err != nil {
 		return errors.Join(err, s.Close())
 	}
@@ -269,7 +268,7 @@ func (s *Server) tell(state string) {
 }
 
 // public makes the server of the public listener. Its limits keep slow senders from holding it.
-func (s *Server) public() (*http.Server, error) {
+func (s *Server) public(ctx context.Context) (*http.Server, error) {
 	srv := &http.Server{
 		Handler:           s.handler,
 		ReadHeaderTimeout: 5 * time.Second,
@@ -283,7 +282,9 @@ func (s *Server) public() (*http.Server, error) {
 	if c.TLSCertFile == "" {
 		return srv, nil
 	}
-	cert := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: s.deps.Now}
+	cert := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: s.deps.Now, complain: func(err error) {
+		s.deps.Log.LogAttrs(ctx, slog.LevelError, "certificate not renewed; the old one stays in use", slog.Any("error", err))
+	}}
 	if _, err := cert.get(nil); err != nil { // now, and not at the first visitor
 		return nil, err
 	}

@@ -13,8 +13,8 @@ import (
 const (
 	// poll is how often a node reads what others ended: four times within the promised second.
 	poll = 250 * time.Millisecond
-	// window is how far back each poll reads again, since rows can commit out of order and
-	// clocks of nodes differ; more than that and doctor complains.
+	// window is how far back each poll reads again, since rows can commit late (a transaction may
+	// take ten seconds) and clocks of nodes differ (doctor complains from two seconds on).
 	window = 15 * time.Second
 	// pollLate is when memory alone is no longer believed to be within the promised second.
 	pollLate = time.Second

@@ -276,3 +276,39 @@ func TestChecksAndEndsAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// What has been over for a month goes, and announcements that every node has long read.
+func TestPruneDeletesWhatIsLongOver(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		ada := m.Account("ada@example.org")
+		pruned := func(what string, want int64) {
+			t.Helper()
+			var n int64
+			err := m.DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+				n, err = m.Sessions.Prune(t.Context(), tx)
+				return err
+			})
+			if err != nil || n != want {
+				t.Errorf("%s: %d rows deleted, %v; want %d", what, n, err, want)
+			}
+		}
+		start(t, m, ada)
+		err := m.DB.Write(t.Context(), func(tx *sqldb.Tx) error { return m.Sessions.EndAll(t.Context(), tx, ada, "test") })
+		if err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(59 * time.Minute)
+		pruned("an announcement that a slow node may still need", 0)
+		clock.Advance(2 * time.Minute)
+		pruned("an old announcement", 1)
+		live := start(t, m, ada)
+		clock.Advance(time.Hour)
+		if err := check(t, m.Sessions, live.Token); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(36 * 24 * time.Hour)
+		pruned("not a month after its time", 0)
+		clock.Advance(24 * time.Hour)
+		pruned("both, a month after their time", 2)
+	})
+}

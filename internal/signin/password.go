@@ -3,6 +3,7 @@ package signin
 import (
 	"context"
 	"errors"
+	"time"
 
 	"countersign/internal/audit"
 	"countersign/internal/device"
@@ -36,7 +37,12 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 	var l lane
 	var stored password.Stored
 	admitted := false
-	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+	done, err := s.Passwords.Admit()
+	if err != nil {
+		return Next{}, err
+	}
+	defer done()
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		if f, err = s.findAt(ctx, tx, request{ref, c}, StepPassword); err != nil {
 			return err
 		}
@@ -57,14 +63,18 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 	}
 	verdict, err := s.Passwords.Verify(ctx, stored, p.Password) // outside any transaction: it takes as long as it takes
 	if err != nil {
+		if l.shut {
+			l.silentKey = "" // it was not counted there
+		}
 		return Next{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), l.counts))
 	}
 	var next Next
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		next, err = s.afterPassword(ctx, tx, request{ref, c}, tried{p, l, verdict.OK && !l.shut})
+		next, err = s.afterPassword(ctx, tx, request{ref, c}, tried{p, l, verdict.OK && !l.shut, verdict.Unusable})
 		return err
 	})
-	if err == nil && verdict.Stale && !f.Barred {
+	// Only where the answer says that the password was right: a second hash takes time, which would say it too.
+	if err == nil && verdict.Stale && !f.Barred && !l.shut && (!s.HidePasswordResult || next.Step == StepDone) {
 		_ = s.Passwords.Rehash(ctx, stored, p.Password) // the sign-in stands without it; the next one tries again
 	}
 	return next, err
@@ -73,16 +83,22 @@ func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordPro
 func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []secret.Token) (lane, error) {
 	id, known, err := s.Devices.Holds(ctx, tx, f.Account, handles)
 	if known {
-		return lane{counts: counts{shown: s.Limits.DevicePassword, shownKey: string(id)}, device: true}, err
+		return lane{counts: s.deviceCounts(id), device: true}, err
 	}
 	return lane{counts: s.passwordCounts(f)}, err
 }
 
 func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *lane) (bool, error) {
-	if !l.device {
-		if ok, err := s.admitStep(ctx, tx, f.From); err != nil || !ok {
-			return false, err
+	if l.device {
+		ok, _, err := s.attempt(ctx, tx, l.counts)
+		if err != nil || ok {
+			return ok, err
 		}
+		// Somebody has copied the handle, or the owner mistypes: on, as a stranger.
+		*l = lane{counts: s.passwordCounts(f)}
+	}
+	if ok, err := s.admitStep(ctx, tx, f.From); err != nil || !ok {
+		return false, err
 	}
 	ok, silent, err := s.attempt(ctx, tx, l.counts)
 	l.shut = !silent
@@ -95,7 +111,7 @@ func (s *Service) admitPassword(ctx context.Context, tx *sqldb.Tx, f flow, l *la
 // noteLimit records that an account's limit held, at most once in ten minutes: a flood must
 // not write a row a request.
 func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, which string) error {
-	once := throttle.Rate{Name: "audit/" + which, Burst: 1, Every: s.Codes.TTL}
+	once := throttle.Rate{Name: "audit/" + which, Burst: 1, Every: 10 * time.Minute}
 	ok, err := s.Throttle.Take(ctx, tx, once, string(f.NameKey))
 	if err != nil || !ok {
 		return err
@@ -105,9 +121,10 @@ func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, which str
 
 // tried is a password that has been compared.
 type tried struct {
-	proof PasswordProof
-	lane  lane
-	right bool
+	proof    PasswordProof
+	lane     lane
+	right    bool
+	unusable bool // there is a hash that this server cannot check
 }
 
 func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t tried) (Next, error) {
@@ -115,25 +132,29 @@ func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t 
 	if err != nil {
 		return Next{}, err
 	}
+	if !t.lane.device {
+		f.Taken++
+	}
 	if !t.right || f.Barred {
-		return s.wrongPassword(ctx, tx, f, t.proof)
+		return s.wrongPassword(ctx, tx, f, t)
 	}
 	if s.HidePasswordResult { // an event for an event, as work; and the counts must not tell either, so finish clears them
 		if err := s.record(ctx, tx, f, audit.PasswordPassed, nil); err != nil {
 			return Next{}, err
 		}
-	} else if err := s.credit(ctx, tx, f, t.lane); err != nil {
+	} else if err := s.credit(ctx, tx, &f, t.lane); err != nil {
 		return Next{}, err
 	}
 	return s.afterFirst(ctx, tx, f, t.proof)
 }
 
-// credit gives back what a right password had cost in advance.
-func (s *Service) credit(ctx context.Context, tx *sqldb.Tx, f flow, l lane) error {
-	if err := s.clear(ctx, tx, l.counts); err != nil || l.device {
+// credit gives back what a right password had cost in advance, and not more: whoever began as a
+// remembered device took no try of the source's limit.
+func (s *Service) credit(ctx context.Context, tx *sqldb.Tx, f *flow, l lane) error {
+	if err := s.clear(ctx, tx, l.counts); err != nil {
 		return err
 	}
-	for range 2 { // Begin's try and the password's
+	for ; f.Taken > 0; f.Taken-- {
 		if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
 			return err
 		}
@@ -141,13 +162,17 @@ func (s *Service) credit(ctx context.Context, tx *sqldb.Tx, f flow, l lane) erro
 	return nil
 }
 
-func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, p PasswordProof) (Next, error) {
-	if err := s.record(ctx, tx, f, audit.PasswordFailed, nil); err != nil {
+func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, t tried) (Next, error) {
+	var detail map[string]string
+	if t.unusable { // the only trace of a damaged hash, or of a pepper that is gone: the answer must not differ
+		detail = map[string]string{"hash": "unusable"}
+	}
+	if err := s.record(ctx, tx, f, audit.PasswordFailed, detail); err != nil {
 		return Next{}, err
 	}
 	if s.HidePasswordResult {
 		f.Barred = true
-		return s.afterFirst(ctx, tx, f, p)
+		return s.afterFirst(ctx, tx, f, t.proof)
 	}
 	n, err := s.next(ctx, tx, f)
 	n.Refused = true
@@ -200,6 +225,9 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		}
 		if f.Barred {
 			return s.backToPassword(ctx, tx, f, kept)
+		}
+		if err := s.clear(ctx, tx, s.deviceCounts(id)); err != nil { // what a copied handle ran up
+			return Next{}, err
 		}
 		return s.finish(ctx, tx, f, done{methods: []string{"password", "device"}, device: id, kept: kept, lane: l})
 	case device.Replayed:

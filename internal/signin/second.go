@@ -217,7 +217,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 		return Next{}, gone()
 	}
 	if s.HidePasswordResult {
-		if err := s.credit(ctx, tx, f, d.lane); err != nil {
+		if err := s.credit(ctx, tx, &f, d.lane); err != nil {
 			return Next{}, err
 		}
 	}
@@ -267,7 +267,7 @@ func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.K
 				Kind: kind, Channel: message.Email, To: a.Normal, Language: who.Language,
 				Params: map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "device": name, "site": s.Site},
 			},
-			Account: string(f.Account), Withhold: f.Barred,
+			Account: string(f.Account), // even if barred: who has a remembered device exists, and it has happened
 		})
 		if err != nil {
 			return err

@@ -111,6 +111,7 @@ type Next struct {
 // Limits are how often the steps may be tried.
 type Limits struct {
 	Source, All                                throttle.Rate // every step
+	Device                                     throttle.Rate // beginnings of a remembered device, before the others
 	SendName, SendAccount, SendSource, SendAll throttle.Rate // codes sent
 	// What counts by the name typed shows as too_many_attempts, for known and unknown names alike.
 	// What counts over all names of an account must not show to a stranger: two names that share a
@@ -126,6 +127,7 @@ func DefaultLimits() Limits {
 		// A sign-in that succeeds gives its tries back, so an office behind one address is not slowed.
 		Source: throttle.Rate{Name: "signin/source", Burst: 60, Every: 2 * time.Second},
 		All:    throttle.Rate{Name: "signin/all", Burst: 5000, Every: time.Millisecond},
+		Device: throttle.Rate{Name: "signin/device", Burst: 20, Every: 10 * time.Second},
 		// An account's owner needs one or two codes; each costs the operator money.
 		SendName:    throttle.Rate{Name: "send/name", Burst: 5, Every: 10 * time.Minute},
 		SendAccount: throttle.Rate{Name: "send/account", Burst: 5, Every: 10 * time.Minute},
@@ -173,15 +175,17 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 		}
 		f.Account, f.Barred, f.ExpiresAt = who.ID, who.State != account.Active, tx.Now().Add(s.FlowTTL)
 		f.NameKey, f.OwnerKey = s.nameKey(ident), s.ownerKey(who, ident)
-		_, known, err := s.Devices.Holds(ctx, tx, who.ID, b.Handles)
+		known, err := s.admitDevice(ctx, tx, who.ID, b.Handles)
 		if err != nil {
 			return err
 		}
-		if !known { // a limit never locks the owner's remembered device out
+		f.Taken, limited = 0, false // a lost race runs this again
+		if !known {                 // a limit never locks the owner's remembered device out
 			if ok, err := s.admitStep(ctx, tx, b.Client); err != nil || !ok {
 				limited = true
 				return err
 			}
+			f.Taken = 1
 		}
 		return put(ctx, tx, f, s.digest(handle), s.digest(b.Browser))
 	})
@@ -251,7 +255,9 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref Ref) (flow, error)
 	if !ok || f.Step == StepDone {
 		return flow{}, gone()
 	}
-	return f, nil
+	who, err := s.Accounts.Get(ctx, tx, f.Account) // it may have been locked since the flow began
+	f.Barred = f.Barred || who.State != active
+	return f, err
 }
 
 // request is one request about a flow.
@@ -281,6 +287,16 @@ func (s *Service) advance(ctx context.Context, tx *sqldb.Tx, f *flow, to Step) e
 	return err
 }
 
+// admitDevice takes one try of a remembered device's own. Over it the device is as good as unknown:
+// the handle alone may have been copied.
+func (s *Service) admitDevice(ctx context.Context, tx *sqldb.Tx, who account.ID, handles []secret.Token) (bool, error) {
+	id, known, err := s.Devices.Holds(ctx, tx, who, handles)
+	if err != nil || !known {
+		return false, err
+	}
+	return s.Throttle.Take(ctx, tx, s.Limits.Device, string(id))
+}
+
 // admitStep takes one try per source and over all.
 func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, error) {
 	if ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.Source, c.Source); err != nil || !ok {
@@ -289,7 +305,8 @@ func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, 
 	return s.Throttle.Take(ctx, tx, s.Limits.All, "")
 }
 
-// ClearCounts forgets an account's wrong passwords and codes, after the operator has looked into them.
+// ClearCounts forgets an account's wrong passwords and codes, those of its remembered devices
+// included, after the operator has looked into them.
 func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	f := flow{OwnerKey: s.ownerKey(account.Account{ID: id}, account.Identifier{})}
 	addresses, err := s.Accounts.Addresses(ctx, tx, id)
@@ -308,6 +325,15 @@ func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) 
 			}
 		}
 	}
+	devices, err := s.Devices.Live(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	for _, d := range devices {
+		if err := s.clear(ctx, tx, s.deviceCounts(d.ID)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 
@@ -319,6 +345,11 @@ type counts struct {
 
 func (s *Service) passwordCounts(f flow) counts {
 	return counts{s.Limits.Password, s.Limits.PasswordAccount, string(f.NameKey), string(f.OwnerKey)}
+}
+
+// deviceCounts are a remembered device's own, which a stranger's tries do not touch.
+func (s *Service) deviceCounts(id device.ID) counts {
+	return counts{shown: s.Limits.DevicePassword, shownKey: string(id)}
 }
 
 func (s *Service) codeCounts(f flow) counts {
@@ -364,10 +395,12 @@ func (s *Service) nameKey(ident account.Identifier) []byte {
 // ownerKey stands for the account, whichever of its names was typed. Unknown names share decoy
 // accounts but not their counts: each stands for itself.
 func (s *Service) ownerKey(who account.Account, ident account.Identifier) []byte {
+	owner := s.Ring.Index("signin/owner", string(who.ID))
+	nobody := s.Ring.Index("signin/owner/nobody", string(ident.Kind())+"\x00"+ident.Normal()) // always, for the time it takes
 	if who.State == account.Decoy {
-		return s.Ring.Index("signin/owner/nobody", string(ident.Kind())+"\x00"+ident.Normal())
+		return nobody
 	}
-	return s.Ring.Index("signin/owner", string(who.ID))
+	return owner
 }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("signin", t) }

@@ -17,6 +17,7 @@ type flow struct {
 	OwnerKey  []byte     // and limits over all names of the account by this
 	Step      Step
 	Barred    bool // can never succeed
+	Taken     int  // tries of the source's limit, which a success gives back
 	Nonce     string
 	ExpiresAt time.Time
 
@@ -25,18 +26,22 @@ type flow struct {
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, nonce, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11)`,
-		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli())
+		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
+		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Taken, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli())
 	return err
 }
+
+// skew is how far the clocks of nodes may differ. A flow from further ahead was begun by a clock
+// that was wrong: it is over, since it and its code would live longer than they may.
+const skew = 15 * time.Second
 
 func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, nonce, expires_at FROM signin_flow
-		WHERE handle = $1 AND browser = $2 AND expires_at > $3`,
-		handle, browser, tx.Now().UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Nonce, &expires)
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, expires_at FROM signin_flow
+		WHERE handle = $1 AND browser = $2 AND expires_at > $3 AND created_at <= $4`,
+		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
@@ -47,9 +52,9 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow
 // move writes the flow's new step if it still stands at from.
 func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	n, err := tx.Exec(ctx, `
-		UPDATE signin_flow SET step = $1, barred = $2, nonce = $3, expires_at = $4
-		WHERE id = $5 AND step = $6 AND expires_at > $7`,
-		f.Step, f.Barred, f.Nonce, f.ExpiresAt.UnixMilli(), f.ID, from, tx.Now().UnixMilli())
+		UPDATE signin_flow SET step = $1, barred = $2, taken = $3, nonce = $4, expires_at = $5
+		WHERE id = $6 AND step = $7 AND expires_at > $8`,
+		f.Step, f.Barred, f.Taken, f.Nonce, f.ExpiresAt.UnixMilli(), f.ID, from, tx.Now().UnixMilli())
 	return n == 1, err
 }
 

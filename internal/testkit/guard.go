@@ -28,8 +28,6 @@ type Guard struct {
 }
 
 // masks are the shapes of masked addresses and numbers, whoever's they are.
-//
-
 var masks = regexp.MustCompile(`(?i)[\w.+-]{0,3}[*•·x…]{2,}[\w.+-]{0,3}@|@[\w-]{0,3}[*•…]{2,}|[*•…]{2,}[ -]?\d{2,4}\b|\+\d{1,3}[ *•…-]*[*•…]{2,}`)
 
 // Add names an address or number that no answer may contain.
@@ -39,11 +37,6 @@ func (g *Guard) Add(contact string) {
 	if g.needles == nil {
 		g.needles = map[string]string{}
 	}
-	put := func(kind, needle string) {
-		if len(needle) >= 6 { // shorter ones occur by chance
-			g.needles[strings.ToLower(needle)] = kind
-		}
-	}
 	parts := []string{contact}
 	if local, domain, ok := strings.Cut(contact, "@"); ok {
 		parts = append(parts, local, domain)
@@ -52,22 +45,35 @@ func (g *Guard) Add(contact string) {
 		parts = append(parts, digits, digits[max(0, len(digits)-6):])
 	}
 	for _, p := range parts {
-		put("in clear", p)
-		put("reversed", reverse(p))
-		put("URL-encoded", url.QueryEscape(p))
-		put("HTML-encoded", html.EscapeString(p))
-		put("in hex", hex.EncodeToString([]byte(p)))
-		put("in base32", strings.TrimRight(base32.StdEncoding.EncodeToString([]byte(p)), "="))
-		for _, form := range base64Forms(p) {
-			put("in base64", form)
+		for needle, kind := range Disguises(p) {
+			if len(needle) >= 6 { // shorter ones occur by chance
+				g.needles[needle] = kind
+			}
 		}
 	}
-	m, s1, s2, s5 := md5.Sum([]byte(contact)), sha1.Sum([]byte(contact)), sha256.Sum256([]byte(contact)), sha512.Sum512([]byte(contact))
+}
+
+// Disguises are the forms in which a text may show although nobody meant it to, in lower case, and
+// what each is.
+func Disguises(text string) map[string]string {
+	out := map[string]string{}
+	put := func(kind, needle string) { out[strings.ToLower(needle)] = kind }
+	put("reversed", reverse(text))
+	put("URL-encoded", url.QueryEscape(text))
+	put("HTML-encoded", html.EscapeString(text))
+	put("in hex", hex.EncodeToString([]byte(text)))
+	put("in base32", strings.TrimRight(base32.StdEncoding.EncodeToString([]byte(text)), "="))
+	for _, form := range base64Forms(text) {
+		put("in base64", form)
+	}
+	m, s1, s2, s5 := md5.Sum([]byte(text)), sha1.Sum([]byte(text)), sha256.Sum256([]byte(text)), sha512.Sum512([]byte(text))
 	for _, sum := range [][]byte{m[:], s1[:], s2[:], s5[:]} {
 		put("hashed", hex.EncodeToString(sum))
 		put("hashed", base64.RawStdEncoding.EncodeToString(sum))
 		put("hashed", base64.RawURLEncoding.EncodeToString(sum))
 	}
+	put("in clear", text) // the last word, since many texts need no encoding
+	return out
 }
 
 // base64Forms are the three ways a text shows inside longer base64, without its uncertain ends.

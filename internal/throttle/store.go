@@ -4,24 +4,32 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
 	"time"
 
 	"countersign/internal/platform/sqldb"
 )
 
+// wrongClock is how much further ahead than any limit reaches a time must be to have been written by
+// a clock that was wrong. A transaction that waited for the row's lock, and another node's clock, are
+// honestly behind; if that were enough, the tries that wait at once for one row would all pass.
+const wrongClock = time.Minute
+
 // take is GCRA in one statement: the row holds the theoretical arrival time, and the update
-// happens only if that is not further ahead than the burst allows.
+// happens only if that is not further ahead than the burst allows. Further ahead than a burst can
+// bring it, it was written by a clock that was wrong, and counts for nothing: otherwise everybody
+// would be refused until the right clock has come so far.
 func take(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) (bool, error) {
 	now, every := tx.Now().UnixMilli(), r.Every.Milliseconds()
 	var tat int64
 	err := tx.QueryRow(ctx, `
 		INSERT INTO throttle_bucket (key, tat, expires_at) VALUES ($1, $5, $5)
 		ON CONFLICT (key) DO UPDATE SET
-			tat        = CASE WHEN throttle_bucket.tat > $2 THEN throttle_bucket.tat ELSE $2 END + $3,
-			expires_at = CASE WHEN throttle_bucket.tat > $2 THEN throttle_bucket.tat ELSE $2 END + $3
-		WHERE throttle_bucket.tat - $2 <= $4
+			tat        = CASE WHEN throttle_bucket.tat BETWEEN $2 AND $6 THEN throttle_bucket.tat ELSE $2 END + $3,
+			expires_at = CASE WHEN throttle_bucket.tat BETWEEN $2 AND $6 THEN throttle_bucket.tat ELSE $2 END + $3
+		WHERE throttle_bucket.tat <= $4 OR throttle_bucket.tat > $6
 		RETURNING tat`,
-		key, now, every, every*int64(r.Burst-1), now+every).Scan(&tat)
+		key, now, every, now+every*int64(r.Burst-1), now+every, now+every*int64(r.Burst)+wrongClock.Milliseconds()).Scan(&tat)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}
@@ -38,7 +46,8 @@ func give(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) error {
 const keepFailures = 30 * 24 * time.Hour
 
 // attempt counts and decides in one statement: of any number of parallel tries each is counted
-// once, and those past the ladder's step find not_before in the future.
+// once, and those past the ladder's step find not_before in the future. No wait outlasts the
+// ladder's longest: one that seems to was imposed by a clock that was wrong.
 func attempt(ctx context.Context, tx *sqldb.Tx, key []byte, l Ladder) (bool, error) {
 	now := tx.Now()
 	var failures int
@@ -48,9 +57,9 @@ func attempt(ctx context.Context, tx *sqldb.Tx, key []byte, l Ladder) (bool, err
 			failures   = throttle_failure.failures + 1,
 			not_before = $2 + `+l.delaySQL()+`,
 			expires_at = $3
-		WHERE throttle_failure.not_before <= $2 AND throttle_failure.failures < $4
+		WHERE (throttle_failure.not_before <= $2 OR throttle_failure.not_before > $5) AND throttle_failure.failures < $4
 		RETURNING failures`,
-		key, now.UnixMilli(), now.Add(keepFailures).UnixMilli(), l.Stop).Scan(&failures)
+		key, now.UnixMilli(), now.Add(keepFailures).UnixMilli(), l.Stop, now.Add(slices.Max(l.Delays)+wrongClock).UnixMilli()).Scan(&failures)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

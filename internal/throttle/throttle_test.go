@@ -153,3 +153,62 @@ func TestSourcesAreNetworks(t *testing.T) {
 		}
 	})
 }
+
+// A clock that was ahead and is set right does not leave everybody refused until it has caught up.
+func TestAClockSetBackRefusesNobodyForLong(t *testing.T) {
+	each(t, func(t *testing.T, s *throttle.Service, try func(func(*sqldb.Tx) (bool, error)) bool, clock *dbtest.Clock) {
+		rate := throttle.Rate{Name: "r", Burst: 3, Every: time.Second}
+		take := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, "a") })
+		}
+		ladder := throttle.Ladder{Name: "l", Free: 1, Delays: []time.Duration{time.Minute, time.Hour}, Stop: 100}
+		attempt := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, "a") })
+		}
+		attempt()
+		for range 2 {
+			for i := range 5 {
+				if got := take(); got != (i < 3) {
+					t.Errorf("take %d: %v", i+1, got)
+				}
+			}
+			if !attempt() || attempt() {
+				t.Error("want one attempt, and then a wait")
+			}
+			clock.Advance(-24 * time.Hour)
+		}
+	})
+}
+
+// P6, P9: a try whose transaction began first and waited for the row is behind the one that it waited
+// for by a moment. It is refused like any other, or of many tries at once all would pass.
+func TestTriesThatWaitedForTheRowAreCounted(t *testing.T) {
+	each(t, func(t *testing.T, s *throttle.Service, try func(func(*sqldb.Tx) (bool, error)) bool, clock *dbtest.Clock) {
+		rate := throttle.Rate{Name: "r", Burst: 3, Every: time.Second}
+		ladder := throttle.Ladder{Name: "l", Free: 1, Delays: []time.Duration{time.Hour}, Stop: 100}
+		take := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, "a") })
+		}
+		attempt := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, "a") })
+		}
+		for range 3 {
+			take()
+		}
+		attempt()
+		clock.Advance(time.Hour)
+		for range 3 {
+			take()
+		}
+		attempt()
+		for _, behind := range []time.Duration{time.Millisecond, 10 * time.Second} {
+			clock.Advance(-behind)
+			if take() {
+				t.Errorf("%s behind: a try of the rate passed", behind)
+			}
+			if attempt() {
+				t.Errorf("%s behind: a try of the ladder passed", behind)
+			}
+		}
+	})
+}

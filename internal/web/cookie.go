@@ -29,13 +29,16 @@ func SetCookie(w http.ResponseWriter, name string, value secret.Token, keep time
 
 // Cookie returns the value of a cookie, or nothing. It does not allocate. Of two cookies with one
 // name it returns nothing: a browser never sends two of a __Host- name, so somebody else wrote them.
+//
+// Only spaces are trimmed, no other white space: behind that a browser does not see the prefix
+// __Host-, and a neighbour's cookie would pass for ours.
 func Cookie(r *http.Request, name string) secret.Token {
 	var found string
 	for _, line := range r.Header["Cookie"] {
 		for line != "" {
 			var part string
 			part, line, _ = strings.Cut(line, ";")
-			key, value, _ := strings.Cut(strings.TrimSpace(part), "=")
+			key, value, _ := strings.Cut(strings.Trim(part, " "), "=")
 			if key != name {
 				continue
 			}

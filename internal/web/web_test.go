@@ -349,6 +349,10 @@ func TestCookies(t *testing.T) {
 		"a lookalike":        {[]string{"x" + web.SessionCookie + "=v; cs_session=w"}, ""},
 		"another case":       {[]string{strings.ToUpper(web.SessionCookie) + "=v"}, ""},
 		"garbage":            {[]string{";;=;" + web.SessionCookie}, ""},
+		// A sister domain may plant these: no browser sees the prefix in them (P3, A-3.3.3).
+		"behind a wide space":   {[]string{"\u2000" + web.SessionCookie + "=v"}, ""},
+		"behind a no-break one": {[]string{"a=b; \u00a0" + web.SessionCookie + "=v"}, ""},
+		"behind a next line":    {[]string{"\u0085" + web.SessionCookie + "=v"}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := &http.Request{Header: http.Header{"Cookie": c.lines}}

@@ -11,6 +11,7 @@ import (
 	"strings"
 	"time"
 	"unicode"
+	"unicode/utf8"
 
 	"countersign/internal/platform/clientip"
 )
@@ -62,7 +63,7 @@ func Loopback(host string) bool {
 
 func (c Config) checkSite(k *checker) {
 	name := c.Site.Name
-	k.want(name != "" && len(name) <= 64 && !strings.ContainsFunc(name, unicode.IsControl), "site.name", "want 1 to 64 characters without line breaks")
+	k.want(name != "" && utf8.RuneCountInString(name) <= 64 && !strings.ContainsFunc(name, unicode.IsControl), "site.name", "want 1 to 64 characters without line breaks")
 	u, err := url.Parse(c.Site.PublicURL)
 	if err != nil || u.Host == "" {
 		k.want(false, "site.public_url", "want an address such as https://id.example.org")

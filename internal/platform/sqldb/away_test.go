@@ -131,6 +131,29 @@ func TestAServerThatEndsTheConnectionIsUnavailable(t *testing.T) {
 	wantUnavailable(t, "ended by the operator", err)
 }
 
+// A node that freezes, or that the network swallows, gives its locks up soon enough for the others.
+func TestASilentClientLosesItsLocks(t *testing.T) {
+	t.Parallel()
+	dbURL := dbtest.NewURL(t, sqldb.Postgres)
+	frozen, other := dbtest.Open(t, dbURL, dbtest.NewClock()), dbtest.Open(t, dbURL, dbtest.NewClock())
+	ctx := t.Context()
+	if err := frozen.Write(ctx, func(tx *sqldb.Tx) error { return put(ctx, tx, "k", 1) }); err != nil {
+		t.Fatal(err)
+	}
+	change := func(db *sqldb.DB, then func()) error {
+		return db.Write(ctx, func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(ctx, "UPDATE throttle_bucket SET tat = tat + 1 WHERE key = $1", []byte("k"))
+			then()
+			return err
+		})
+	}
+	wantUnavailable(t, "the silent one", change(frozen, func() {
+		if err := change(other, func() {}); err != nil {
+			t.Errorf("the other: %v", err)
+		}
+	}))
+}
+
 func TestWhatTheCallerDidIsNotTheDatabasesFault(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
 		own := fault.New(fault.Conflict, "identifier_taken", nil)

@@ -85,7 +85,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) openSQLite(path string, readers int) (err error) {
+func (db *DB) openSQLite(path string, readers int) error {
 	db.engine = SQLite
 	if err := touch(path); err != nil {
 		return err
@@ -98,13 +98,9 @@ func (db *DB) openSQLite(path string, readers int) (err error) {
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
 	// One writer connection: more starve one another past busy_timeout.
-	if db.writer, err = sql.Open("sqlite", dsn("&_txlock=immediate")); err != nil {
-		return err
-	}
+	db.writer = newSQLite(dsn("&_txlock=immediate"))
 	db.writer.SetMaxOpenConns(1)
-	if db.reader, err = sql.Open("sqlite", dsn("&_pragma=query_only(1)")); err != nil {
-		return err
-	}
+	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
 	return nil
@@ -134,7 +130,7 @@ func (db *DB) openPostgres(dsn string, conns int) (err error) {
 	if config.ConnectTimeout == 0 { // unless the operator has said so: a server that vanished never answers
 		config.ConnectTimeout = 5 * time.Second
 	}
-	db.writer = stdlib.OpenDB(*config, stdlib.OptionShouldPing(dead))
+	db.writer = stdlib.OpenDB(*config, stdlib.OptionShouldPing(dead), stdlib.OptionAfterConnect(boundPauses))
 	db.writer.SetMaxOpenConns(conns)
 	db.writer.SetMaxIdleConns(conns)
 	db.writer.SetConnMaxIdleTime(5 * time.Minute)
@@ -152,6 +148,13 @@ func dead(ctx context.Context, p stdlib.ShouldPingParams) bool {
 	ctx, done := context.WithTimeout(ctx, time.Second)
 	defer done()
 	return p.Conn.PgConn().Ping(ctx) != nil // which has closed it
+}
+
+// boundPauses has the server end a transaction whose client says nothing more for five seconds,
+// because it froze or the network swallowed it. Its locks would stop everybody else meanwhile.
+func boundPauses(ctx context.Context, c *pgx.Conn) error {
+	_, err := c.Exec(ctx, "SET idle_in_transaction_session_timeout = 5000")
+	return err
 }
 
 // Engine returns which database this is.
@@ -299,18 +302,6 @@ func lostRace(err error) bool {
 	return false
 }
 
-// IsDuplicate reports whether err is a broken unique constraint. On PostgreSQL the
-// transaction is over after one: ON CONFLICT DO NOTHING is the way to go on.
-func IsDuplicate(err error) bool {
-	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		return e.Code == "23505"
-	}
-	if e, ok := errors.AsType[*sqlite.Error](err); ok {
-		return e.Code() == sqlitelib.SQLITE_CONSTRAINT_UNIQUE || e.Code() == sqlitelib.SQLITE_CONSTRAINT_PRIMARYKEY
-	}
-	return false
-}
-
 // unavailable classes the failures that mean "the database is away or full", so that the
 // caller is told to come back and not that something is broken.
 func unavailable(err error) error {
@@ -332,12 +323,12 @@ func away(err error) bool {
 		return false
 	}
 	if e, ok := errors.AsType[*pgconn.PgError](err); ok {
-		for _, class := range []string{"08", "53", "57"} { // connection, resources (disk full, too many connections), operator
+		for _, class := range []string{"08", "40", "53", "57"} { // connection, races lost to the end, resources (disk full, too many connections), operator
 			if strings.HasPrefix(e.Code, class) {
 				return true
 			}
 		}
-		return e.Code == "25006" // read-only: a standby, or a server that ran full
+		return e.Code == "25006" || e.Code == "25P03" // read-only: a standby, or a server that ran full; ended for its silence
 	}
 	if errors.Is(err, context.Canceled) {
 		return false // the caller went away, not the database

@@ -20,6 +20,7 @@ CREATE TABLE audit_event (
     detail     TEXT NOT NULL,  -- JSON, no contact data
     mac        BYTEA NOT NULL
 );
+-- no statement of ours: for operators who ask what happened to an account
 CREATE INDEX audit_event_account ON audit_event (account_id, at);
 
 -- outbox: letters accepted, not yet sent
@@ -100,10 +101,12 @@ CREATE TABLE device (
     ended_at      BIGINT,
     ended_why     TEXT
 );
-CREATE INDEX device_account ON device (account_id);
+-- live ones only: what an account had before must not make its next sign-in slower
+CREATE INDEX device_account ON device (account_id) WHERE ended_at IS NULL;
+CREATE INDEX device_expires ON device (expires_at);
 CREATE TABLE device_handle (
     digest     BYTEA PRIMARY KEY,
-    device_id  TEXT NOT NULL REFERENCES device (id),
+    device_id  TEXT NOT NULL REFERENCES device (id) ON DELETE CASCADE,
     created_at BIGINT NOT NULL,
     spent_at   BIGINT
 );
@@ -124,7 +127,7 @@ CREATE TABLE session (
     ended_at         BIGINT,
     ended_why        TEXT
 );
-CREATE INDEX session_account ON session (account_id);
+CREATE INDEX session_account ON session (account_id) WHERE ended_at IS NULL; -- live ones only, as above
 CREATE INDEX session_expires ON session (expires_at);
 -- session: what nodes tell one another (ended sessions); re-read over a short window
 CREATE TABLE session_change (
@@ -157,6 +160,7 @@ CREATE TABLE signin_flow (
     owner_key   BYTEA NOT NULL,         -- stands for the account: limits over all its names count by it
     step        TEXT NOT NULL,          -- password, device, second, done, over
     barred      BOOLEAN NOT NULL,       -- can never succeed: unknown, locked, closed, or wrong password
+    taken       INTEGER NOT NULL,       -- tries of the source's limit, which a success gives back
     nonce       TEXT NOT NULL,
     created_at  BIGINT NOT NULL,
     expires_at  BIGINT NOT NULL

@@ -85,6 +85,7 @@ type operation struct {
 	summary, about        string
 	status                int
 	signedIn              bool
+	bare                  bool // looks at neither body nor query
 	codes                 []string
 }
 

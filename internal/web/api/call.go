@@ -187,7 +187,7 @@ func failure(status int, errs []error) error {
 // Problem is every failure's body (RFC 9457), as it is described; web writes it.
 type Problem struct {
 	Type      string `json:"type" example:"urn:countersign:error:flow_ended" doc:"A name for the code."`
-	Title     string `json:"title" example:"The sign-in is over, or was begun in another browser" doc:"The code in words, for people who develop."`
+	Title     string `json:"title" example:"The sign-in is over, or was begun elsewhere" doc:"The code in words, for people who develop."`
 	Status    int    `json:"status" example:"410" doc:"The HTTP status."`
 	Code      string `json:"code" example:"flow_ended" doc:"What programs should look at. Its meaning never changes."`
 	RequestID string `json:"request_id" example:"9f86d081884c7d65" doc:"The name of this request in the server's log."`

@@ -45,9 +45,12 @@ func (op operation) describe() *huma.Operation {
 		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		codes = append([]string{"session_ended"}, codes...)
 	}
-	codes = append(slices.Clone(codes), "input_invalid", "internal", "database_unavailable")
+	codes = append(slices.Clone(codes), "internal", "database_unavailable")
+	if !op.bare {
+		codes = append(codes, "input_invalid", "body_malformed")
+	}
 	if op.method == http.MethodPost {
-		codes = append(codes, "body_malformed", "body_too_large", "content_type_unsupported")
+		codes = append(codes, "body_too_large", "body_timeout", "content_type_unsupported")
 	}
 	if op.method != http.MethodGet {
 		codes = append(codes, "cross_site")
@@ -64,7 +67,7 @@ func (op operation) describe() *huma.Operation {
 // documentSession describes the one call that huma does not serve.
 func documentSession(a huma.API) {
 	op := operation{
-		id: "check-session", method: http.MethodGet, path: "/session", tag: "Sessions", signedIn: true,
+		id: "check-session", method: http.MethodGet, path: "/session", tag: "Sessions", signedIn: true, bare: true,
 		summary: "Check the session", about: "Cheap enough to be asked at each request of an application: it is answered from memory.",
 	}.describe()
 	op.Responses = map[string]*huma.Response{"200": {Description: "OK", Content: map[string]*huma.MediaType{
@@ -101,6 +104,11 @@ func finishDescription(o *huma.OpenAPI) {
 				}
 				if len(mine) > 0 {
 					r.Description = strings.Join(mine, ", ")
+				}
+				if text == "429" || text == "503" {
+					r.Headers = map[string]*huma.Param{"Retry-After": {
+						Description: "Seconds to wait, rounded up to one of a few steps.", Schema: &huma.Schema{Type: huma.TypeInteger},
+					}}
 				}
 			}
 		}

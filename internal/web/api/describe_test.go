@@ -141,6 +141,18 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 	}
 }
 
+func TestEveryFieldIsDescribed(t *testing.T) {
+	doc, _ := described(t)
+	for name, schema := range doc["components"].(map[string]any)["schemas"].(map[string]any) {
+		properties, _ := schema.(map[string]any)["properties"].(map[string]any)
+		for field, p := range properties {
+			if p := p.(map[string]any); p["description"] == nil && p["$ref"] == nil {
+				t.Errorf("%s.%s says nothing", name, field)
+			}
+		}
+	}
+}
+
 func TestEveryCodeOfACallIsDescribed(t *testing.T) {
 	doc, _ := described(t)
 	text, _ := json.Marshal(doc)

@@ -46,13 +46,13 @@ type sessionsOutput struct {
 }
 
 type sessionRow struct {
-	ID              session.ID `json:"id"`
+	ID              session.ID `json:"id" doc:"Names the session to its owner. Not a secret."`
 	Name            string     `json:"name" example:"Firefox on Linux" doc:"What its owner may know it by."`
 	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
 	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
-	CreatedAt       time.Time  `json:"created_at"`
+	CreatedAt       time.Time  `json:"created_at" doc:"When it was opened."`
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
-	LastSeenAt      time.Time  `json:"last_seen_at"`
+	LastSeenAt      time.Time  `json:"last_seen_at" doc:"When it was last used, to within a minute."`
 	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
 }
 
@@ -63,11 +63,11 @@ type devicesOutput struct {
 }
 
 type deviceRow struct {
-	ID         device.ID `json:"id"`
+	ID         device.ID `json:"id" doc:"Names the device to its owner. Not a secret."`
 	Name       string    `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
 	Current    bool      `json:"current" doc:"Whether the session that asks was opened from it."`
-	CreatedAt  time.Time `json:"created_at"`
-	LastSeenAt time.Time `json:"last_seen_at"`
+	CreatedAt  time.Time `json:"created_at" doc:"Since when it is remembered."`
+	LastSeenAt time.Time `json:"last_seen_at" doc:"When it was last recognised."`
 	ExpiresAt  time.Time `json:"expires_at" doc:"Until when it is recognised."`
 }
 

@@ -88,7 +88,7 @@ type sendInput struct {
 type sendOutput struct {
 	Body struct {
 		Way       factor.Way `json:"way" enum:"sms,email" doc:"The way the code goes."`
-		ResendAt  time.Time  `json:"resend_at" doc:"When another code can be asked for."`
+		ResendAt  *time.Time `json:"resend_at,omitempty" doc:"When another code can be asked for. Missing after the last one this sign-in gets."`
 		ExpiresAt time.Time  `json:"expires_at" doc:"Until when the code can be used. An older code is worthless now."`
 	}
 }
@@ -187,7 +187,11 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
 	}
 	out := &sendOutput{}
-	out.Body.Way, out.Body.ResendAt, out.Body.ExpiresAt = sent.Way, instant(sent.ResendAt.Add(time.Second-1)), instant(sent.ExpiresAt)
+	out.Body.Way, out.Body.ExpiresAt = sent.Way, instant(sent.ExpiresAt)
+	if !sent.ResendAt.IsZero() {
+		next := instant(sent.ResendAt.Add(time.Second - 1)) // rounded up: nobody is told to come back too early
+		out.Body.ResendAt = &next
+	}
 	return out, nil
 }
 

@@ -128,7 +128,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	p, mux := testPages(t), http.NewServeMux()
 	client := func(r *http.Request) signin.Client { return signin.Client{UserAgent: r.UserAgent()} }
 	p.Mount(mux, quiet())
-	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Client: client}).Mount(mux)
+	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
@@ -348,6 +348,21 @@ func TestWhatASignInLeavesInTheBrowser(t *testing.T) {
 	res, _ = answer(door(t, d), with(post(flowAt+"/code", "code", "1"), web.DeviceCookie, "a.b.c.d"))
 	if kept := cookie(res, web.DeviceCookie); kept.Value != "new.a.b.c" {
 		t.Errorf("device cookie %v: want four, the oldest dropped", kept)
+	}
+}
+
+// what a sign-in replaces in the browser ends; where there was nothing, nothing does.
+func TestASignInEndsTheSessionItReplaces(t *testing.T) {
+	d := &desk{next: signin.Next{Step: signin.StepDone, Session: &session.Started{Token: secret.Of("css_x")}}}
+	for _, c := range []struct {
+		gone bool
+		want []string
+	}{{true, nil}, {false, []string{"end mine"}}} {
+		d.gone = c.gone
+		answer(door(t, d), with(post(flowAt+"/code", "code", "1"), web.SessionCookie, "css_before"))
+		if diff := cmp.Diff(c.want, d.done); diff != "" {
+			t.Error(diff)
+		}
 	}
 }
 

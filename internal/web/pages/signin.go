@@ -38,6 +38,7 @@ type SignIn struct {
 	Log      *slog.Logger
 	Flows    Flows
 	Sessions Sessions
+	Owner    Owner
 	Client   func(*http.Request) signin.Client
 }
 
@@ -128,9 +129,16 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 	return seeOther(w, r, flowPath(ref))
 }
 
-// welcome keeps the session that was won.
+// welcome keeps the session that was won, and ends the one that it takes the place of in the browser:
+// nobody could sign out of that any more.
 func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Next) error {
 	if next.Session != nil {
+		token := web.Cookie(r, web.SessionCookie)
+		if before, err := h.Sessions.Check(r.Context(), token); !token.Empty() && err == nil {
+			if _, err := h.Owner.EndSession(r.Context(), before, h.Client(r), before.ID); err != nil {
+				h.Log.LogAttrs(r.Context(), slog.LevelWarn, "a session replaced by a sign-in was not ended", slog.Any("error", err))
+			}
+		}
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 	}
 	return seeOther(w, r, "/")
@@ -265,9 +273,10 @@ func outOfStep(w http.ResponseWriter, r *http.Request, ref signin.Ref, err error
 	return err
 }
 
-// reference is the flow in the path together with the browser's own secret.
+// reference is the flow in the path together with the browser's own secret. A browser without one
+// gets a new one, which fits no flow: with none it would fit the flows of apps, which have none.
 func reference(r *http.Request) signin.Ref {
-	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: web.Cookie(r, web.BrowserCookie)}
+	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: browser(r)}
 }
 
 func toFlow(w http.ResponseWriter, r *http.Request) error {
