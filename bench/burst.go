@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net/http"
 	"sync"
 )
@@ -39,7 +40,7 @@ func (l *load) burst(ctx context.Context, j job) (out outcome, err error) {
 		switch wrong := t.word != secretWord; {
 		case t.err != nil:
 			out.Odd, err = out.Odd+1, t.err
-		case t.got.status == http.StatusServiceUnavailable && t.got.Code == "busy" && t.got.retryAfter != "":
+		case t.got.status == http.StatusServiceUnavailable && t.got.retryAfter != "": // no turn for the hash, or none to write
 			out.Told++
 			if !wrong {
 				back = append(back, t)
@@ -50,6 +51,7 @@ func (l *load) burst(ctx context.Context, j job) (out outcome, err error) {
 			out.Done++
 		default:
 			out.Odd++
+			out.Strange = append(out.Strange, fmt.Sprintf("%d %s%s, wrong password: %t", t.got.status, t.got.Code, t.got.Step, wrong))
 		}
 	}
 	back = back[:min(len(back), j.Again)]

@@ -57,8 +57,9 @@ func open(ctx context.Context, c config.Config, now func() time.Time) (*server.C
 }
 
 // batch is how many accounts one transaction writes: enough that on SQLite the pages of the
-// random indexes are written seldom, few enough to show progress.
-const batch = 10_000
+// random indexes are written seldom, few enough to show progress and to end within the time that a
+// transaction may take, on a slow disk too.
+const batch = 4_000
 
 // fill brings the database to n accounts.
 func fill(w *world, core *server.Core, n int) error {

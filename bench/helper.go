@@ -41,12 +41,13 @@ const (
 
 // outcome is how a job ended.
 type outcome struct {
-	Done    int     // how often it was done
-	Seconds float64 // in all
-	Told    int     // told to come back later, and when
-	Denied  int     // wrong passwords found wrong
-	Odd     int     // whatever should not happen
-	Again   int     // came back as told, and were signed in
+	Done    int      // how often it was done
+	Seconds float64  // in all
+	Told    int      // told to come back later, and when
+	Denied  int      // wrong passwords found wrong
+	Odd     int      // whatever should not happen
+	Again   int      // came back as told, and were signed in
+	Strange []string // what the odd ones were told
 	Addr    string
 	Error   string
 }

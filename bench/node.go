@@ -102,20 +102,8 @@ func processor(pid int) (time.Duration, error) {
 	if err != nil {
 		return 0, err
 	}
-	_, rest, _ := strings.Cut(string(text), ") ") // the name before may hold anything
-	field := strings.Fields(rest)
-	if len(field) < 13 {
-		return 0, errors.New("a stat file of an unknown form")
-	}
-	var ticks int64
-	for _, f := range field[11:13] { // user and system
-		n, err := strconv.ParseInt(f, 10, 64)
-		if err != nil {
-			return 0, err
-		}
-		ticks += n
-	}
-	return time.Duration(ticks) * 10 * time.Millisecond, nil // Linux counts in hundredths
+	p, err := parseProcess(string(text))
+	return time.Duration(p.ticks) * tick, err
 }
 
 func (b *bench) build() error {

@@ -5,6 +5,7 @@ import (
 	"io"
 	"net/http"
 	"runtime"
+	"slices"
 	"time"
 )
 
@@ -147,17 +148,20 @@ func (b *bench) crowd(p *place) error {
 	if b.Quick {
 		j.Again = 64
 	}
-	b.note("%d sign-ins at once", j.Clients)
+	b.note("%d sign-ins at once, %d accounts", j.Clients, p.accounts)
 	o, err := p.helper.do(j)
 	if err != nil {
 		return err
+	}
+	for _, line := range slices.Compact(slices.Sorted(slices.Values(o.Strange))) {
+		b.note("should not be: %s", line)
 	}
 	most, err := n.memory("VmHWM")
 	if err != nil {
 		return err
 	}
 	b.table.judged(o.Odd == 0, row{
-		what: fmt.Sprintf("%d sign-ins at once, %d with a wrong password: wrong or lost", j.Clients, j.Wrong),
+		what: fmt.Sprintf("%d sign-ins at once, %d with a wrong password, %d accounts: wrong or lost", j.Clients, j.Wrong, p.accounts),
 		ours: fmt.Sprint(o.Odd), target: "0",
 	})
 	b.table.add(row{

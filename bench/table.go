@@ -4,18 +4,24 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"slices"
 	"text/tabwriter"
 )
 
 var errMissed = errors.New("a target was missed")
 
+var errDisturbed = errors.New("others had too much of the processors: measure again on a quiet machine")
+
 // row is a line of the table.
-type row struct{ what, ours, ceiling, ratio, target, verdict string }
+type row struct {
+	what, ours, ceiling, ratio, target, verdict string
+
+	rate bool
+}
 
 // table gathers rows.
 type table struct {
-	rows   []row
-	missed bool
+	rows []row
 }
 
 func (t *table) add(r row) { t.rows = append(t.rows, r) }
@@ -24,9 +30,22 @@ func (t *table) add(r row) { t.rows = append(t.rows, r) }
 func (t *table) judged(met bool, r row) {
 	r.verdict = "met"
 	if !met {
-		r.verdict, t.missed = "missed", true
+		r.verdict = "missed"
 	}
 	t.add(r)
+}
+
+// disturbed takes the verdicts on rates back: neighbours cost the contenders differently.
+func (t *table) disturbed() {
+	for i := range t.rows {
+		if r := &t.rows[i]; r.rate && r.verdict != "" {
+			r.verdict = "disturbed"
+		}
+	}
+}
+
+func (t *table) missed() bool {
+	return slices.ContainsFunc(t.rows, func(r row) bool { return r.verdict == "missed" })
 }
 
 // rate adds a row of rates. A least of 0 is no target.
@@ -36,7 +55,7 @@ func (t *table) rate(what, unit string, c compared, least float64) {
 		digits = "%.1f%s"
 	}
 	r := row{
-		what: what, ours: fmt.Sprintf(digits, c.ours, unit), ceiling: fmt.Sprintf(digits, c.ceiling, unit),
+		rate: true, what: what, ours: fmt.Sprintf(digits, c.ours, unit), ceiling: fmt.Sprintf(digits, c.ceiling, unit),
 		ratio: fmt.Sprintf("%.0f %% (%.0f–%.0f)", 100*c.ratio, 100*c.least, 100*c.top),
 	}
 	if least == 0 {
@@ -69,8 +88,8 @@ func (t *table) write(w io.Writer) error {
 	line := func(r row) {
 		fmt.Fprintf(tw, "| %s\t| %s\t| %s\t| %s\t| %s\t| %s\t|\n", r.what, r.ours, r.ceiling, r.ratio, r.target, r.verdict)
 	}
-	line(row{"what", "ours", "ceiling", "ratio", "target", "verdict"})
-	line(row{"---", "---", "---", "---", "---", "---"})
+	line(row{what: "what", ours: "ours", ceiling: "ceiling", ratio: "ratio", target: "target", verdict: "verdict"})
+	line(row{what: "---", ours: "---", ceiling: "---", ratio: "---", target: "---", verdict: "---"})
 	for _, r := range t.rows {
 		line(r)
 	}

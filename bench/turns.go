@@ -22,6 +22,11 @@ type series struct {
 // direction: what slows the machine for a while slows them all alike.
 func (b *bench) turns(rounds int, d time.Duration, all []contender) ([]series, error) {
 	out := make([]series, len(all))
+	began := b.now()
+	others, err := strangers()
+	if err != nil {
+		return nil, err
+	}
 	for round := range rounds {
 		for k := range all {
 			i := k
@@ -46,7 +51,10 @@ func (b *bench) turns(rounds int, d time.Duration, all []contender) ([]series, e
 			b.note("round %d of %d: %-34s %9.1f/s", round+1, rounds, c.name, got.rate())
 		}
 	}
-	return out, nil
+	after, err := strangers()
+	b.disturbed += after - others
+	b.measured += b.now().Sub(began)
+	return out, err
 }
 
 // compared is ours over the ceiling, turn for turn.

@@ -1,21 +1,27 @@
 package main
 
-// What the commands that need no further words show after their flags.
+// What commands with no more to say show after their flags: one sentence, and how they are typed.
 
 // Help is shown after the flags.
 func (printCmd) Help() string {
-	return `  countersign config print --config /etc/countersign.toml
+	return `What is printed can be used as a file of settings, once its secrets are filled in.
+
+  countersign config print --config /etc/countersign.toml
   countersign config print --markdown`
 }
 
 // Help is shown after the flags.
 func (checkCmd) Help() string {
-	return `  countersign config check --config /etc/countersign.toml`
+	return `Needs no database, and exits with 2 if something is wrong.
+
+  countersign config check --config /etc/countersign.toml`
 }
 
 // Help is shown after the flags.
 func (lockCmd) Help() string {
-	return `  countersign account lock ada@example.org`
+	return `Whoever tries to sign in then is told what a wrong password is told.
+
+  countersign account lock ada@example.org`
 }
 
 // Help is shown after the flags.
@@ -27,21 +33,29 @@ func (unlockCmd) Help() string {
 
 // Help is shown after the flags.
 func (closeCmd) Help() string {
-	return `  countersign account close ada@example.org --yes`
+	return `Ends its sessions. Nobody can open it again.
+
+  countersign account close ada@example.org --yes`
 }
 
 // Help is shown after the flags.
 func (reviveCmd) Help() string {
-	return `  countersign letters revive 0196f0c1-…`
+	return `It is sent within a second if a server runs.
+
+  countersign letters revive 0196f0c1-…`
 }
 
 // Help is shown after the flags.
 func (errorsCmd) Help() string {
-	return `  countersign errors
+	return `What each means, and what to do.
+
+  countersign errors
   countersign errors --markdown`
 }
 
 // Help is shown after the flags.
 func (versionCmd) Help() string {
-	return `  countersign version`
+	return `Name it when you report a fault.
+
+  countersign version`
 }

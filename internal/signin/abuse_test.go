@@ -43,14 +43,13 @@ func TestASignInGivesBackNoMoreThanItTook(t *testing.T) {
 					p.Handles = b.handles
 				}
 				n, err := m.Password(t.Context(), ref, m.Client, p)
-				if err != nil {
-					t.Fatal(err)
+				if err != nil || n.Refused {
+					t.Fatalf("%+v, %v", n, err)
 				}
 				if !hide {
 					continue
 				}
-				n, err = m.Device(t.Context(), ref, m.Client, device.Proof{})
-				if err != nil || n.Step != signin.StepSecond {
+				if n, err = m.Device(t.Context(), ref, m.Client, device.Proof{}); err != nil || n.Step != signin.StepSecond {
 					t.Fatalf("%+v, %v", n, err)
 				}
 				if n, err = m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: b.code(ref, factor.Email)}); err != nil || n.Step != signin.StepDone {

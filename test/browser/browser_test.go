@@ -35,8 +35,9 @@ const patience = 30 * time.Second
 type person struct {
 	*tab
 
-	profile string
 	process context.Context
+	profile cdp.BrowserContextID // empty: the one the process started with
+	folder  string
 	quit    func()
 }
 
@@ -50,57 +51,88 @@ type tab struct {
 	complaints []string
 }
 
-// visit starts a browser on a new profile, for the site whose public URL is given.
-func visit(t testing.TB, site string) *person {
-	t.Helper()
-	p := &person{profile: t.TempDir()}
-	p.start(t, site)
-	t.Cleanup(func() { p.quit() })
-	return p
-}
-
-func chromium(t testing.TB) string {
-	t.Helper()
-	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
-		if path, err := exec.LookPath(name); err == nil {
-			return path
-		}
+// TestMain closes the browser that the tests share.
+func TestMain(m *testing.M) {
+	status := m.Run()
+	if quit != nil {
+		quit()
 	}
-	missing(t, "Chromium")
-	return ""
+	os.Exit(status)
 }
 
-// missing skips the test, but fails it in CI: there, a skip would hide all of these tests.
-func missing(t testing.TB, what string) {
-	t.Helper()
-	if os.Getenv("CI") == "true" {
-		t.Fatalf("no %s: run scripts/install-test-tools", what)
-	}
-	t.Skipf("no %s: scripts/install-test-tools installs it", what)
-}
+// One process serves all tests: a profile off the record costs a hundredth of a process.
+var (
+	shared = sync.OnceValues(func() (context.Context, error) {
+		ctx, stop, err := launch("", nil)
+		quit = stop
+		return ctx, err
+	})
+	quit func()
+)
 
-func (p *person) start(t testing.TB, site string) {
-	t.Helper()
+// launch starts a browser on a profile in a folder, a passing one if that is empty.
+func launch(folder string, listen func(any)) (ctx context.Context, quit func(), err error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], //nolint:gocritic // a copy: the array is the library's
-		chromedp.ExecPath(chromium(t)), chromedp.UserDataDir(p.profile), chromedp.WindowSize(1000, 800),
-		chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true), chromedp.Flag("disable-component-update", true),
-		chromedp.Flag("accept-lang", "en-GB,en"))
-	// Not the test's context: it ends before the clean-up, and Chromium would be killed while it writes its profile.
+		chromedp.ExecPath(chromium()), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
+		chromedp.Flag("disable-component-update", true), chromedp.Flag("accept-lang", "en-GB,en"), chromedp.Flag("hide-scrollbars", false))
+	if folder != "" {
+		options = append(options, chromedp.UserDataDir(folder))
+	}
+	// Not a test's context: it ends before the clean-up, and Chromium would be killed while it writes its profile.
 	allocator, forget := chromedp.NewExecAllocator(context.Background(), options...)
-	p.tab = &tab{t: t, site: site}
-	ctx, cancel := chromedp.NewContext(allocator, chromedp.WithListener(p.listen))
-	p.process, p.ctx = ctx, ctx
-	p.quit = sync.OnceFunc(func() {
+	var more []chromedp.ContextOption
+	if listen != nil {
+		more = append(more, chromedp.WithListener(listen))
+	}
+	ctx, cancel := chromedp.NewContext(allocator, more...)
+	quit = sync.OnceFunc(func() {
 		closing, late := context.WithTimeout(ctx, patience)
 		defer late()
-		_ = chromedp.Cancel(closing) // a browser that crashed has failed the test already
+		_ = chromedp.Cancel(closing) // a browser that crashed has failed a test already
 		cancel()
 		forget()
 	})
 	if err := chromedp.Do(ctx); err != nil {
+		quit()
+		return nil, nil, err
+	}
+	return ctx, quit, nil
+}
+
+// visit opens a new profile, for the site whose public URL is given. It is forgotten with the test.
+func visit(t testing.TB, site string) *person {
+	t.Helper()
+	need(t)
+	process, err := shared()
+	if err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
-	p.check()
+	p := &person{process: process}
+	p.tab = openTab(t, site, process, chromedp.WithNewBrowserContext())
+	p.profile = chromedp.FromContext(p.ctx).BrowserContextID
+	return p
+}
+
+// settle opens a browser of its own with a profile on disk, which stays when the browser is closed.
+func settle(t testing.TB, site string) *person {
+	t.Helper()
+	need(t)
+	p := &person{folder: t.TempDir()}
+	p.start(t, site)
+	return p
+}
+
+func (p *person) start(t testing.TB, site string) {
+	t.Helper()
+	b := &tab{t: t, site: site}
+	ctx, quit, err := launch(p.folder, b.listen)
+	if err != nil {
+		t.Fatalf("start Chromium: %v", err)
+	}
+	t.Cleanup(quit)
+	b.ctx = ctx
+	p.tab, p.process, p.quit = b, ctx, quit
+	b.begin()
 }
 
 // restart closes the browser, as people do at night, and opens it again with the same profile.
@@ -108,21 +140,67 @@ func (p *person) restart() {
 	p.t.Helper()
 	p.quit()
 	p.start(p.t, p.site)
-	p.t.Cleanup(p.quit)
 }
 
 // anotherTab opens a second tab on the same profile.
 func (p *person) anotherTab() *tab {
 	p.t.Helper()
-	b := &tab{t: p.t, site: p.site}
-	ctx, cancel := chromedp.NewContext(p.process, chromedp.WithListener(b.listen))
-	b.ctx = ctx
-	p.t.Cleanup(cancel)
-	if err := chromedp.Do(ctx); err != nil {
-		p.t.Fatalf("open a tab: %v", err)
+	if p.profile == "" {
+		return openTab(p.t, p.site, p.process)
 	}
-	b.check()
+	return openTab(p.t, p.site, p.process, chromedp.WithExistingBrowserContext(p.profile))
+}
+
+func openTab(t testing.TB, site string, process context.Context, options ...chromedp.ContextOption) *tab {
+	t.Helper()
+	b := &tab{t: t, site: site}
+	ctx, cancel := chromedp.NewContext(process, append(options, chromedp.WithListener(b.listen))...)
+	b.ctx = ctx
+	t.Cleanup(cancel)
+	if err := chromedp.Do(ctx); err != nil {
+		t.Fatalf("open a tab: %v", err)
+	}
+	b.begin()
 	return b
+}
+
+// begin makes the tab one that somebody sits before, and has it fail the test at the end if it complained.
+func (b *tab) begin() {
+	b.t.Helper()
+	call(b, emulation.SetFocusEmulationEnabled, emulation.SetFocusEmulationEnabledParams{Enabled: true})
+	b.screen(1000, 800)
+	b.check()
+}
+
+// screen gives the tab a size.
+func (b *tab) screen(width, height int64) {
+	b.t.Helper()
+	call(b, emulation.SetDeviceMetricsOverride, emulation.SetDeviceMetricsOverrideParams{Width: width, Height: height, DeviceScaleFactor: 1})
+}
+
+func chromium() string {
+	for _, name := range []string{"chromium", "chromium-browser", "google-chrome"} {
+		if path, err := exec.LookPath(name); err == nil {
+			return path
+		}
+	}
+	return ""
+}
+
+// need skips the test without a browser, but fails it in CI: there, a skip would hide all of these tests.
+func need(t testing.TB) {
+	t.Helper()
+	if chromium() == "" {
+		missing(t, "Chromium")
+	}
+}
+
+func missing(t testing.TB, what string) {
+	t.Helper()
+	if os.Getenv("CI") == "true" {
+		t.Fatalf("no %s: run scripts/install-test-tools", what)
+	}
+	t.Skipf("no %s: scripts/install-test-tools installs it", what)
 }
 
 // check fails the test when it ends if the tab had reason to complain.
@@ -285,7 +363,10 @@ func (b *tab) open(path string) {
 	b.do("open "+path, chromedp.Navigate(b.site+path))
 }
 
-func (b *tab) reload() { b.t.Helper(); b.turnPage("reload", func() { b.do("reload", chromedp.Reload()) }) }
+func (b *tab) reload() {
+	b.t.Helper()
+	b.turnPage("reload", func() { b.do("reload", chromedp.Reload()) })
+}
 
 // back presses the browser's back button.
 func (b *tab) back() {
@@ -383,7 +464,7 @@ func (p *person) paste(label, text string) {
 	defer cancel()
 	for _, name := range []string{"clipboard-write", "clipboard-read"} {
 		_, err := chromedp.CallBrowser(ctx, browser.SetPermission, browser.SetPermissionParams{
-			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted, Origin: p.site,
+			Permission: &browser.PermissionDescriptor{Name: name}, Setting: browser.PermissionSettingGranted, Origin: p.site, BrowserContextID: p.profile,
 		})
 		if err != nil {
 			p.t.Fatalf("allow the clipboard: %v", err)
@@ -403,7 +484,7 @@ func (p *person) cookies() []*network.Cookie {
 	p.t.Helper()
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	got, err := chromedp.CallBrowser(ctx, storage.GetCookies, storage.GetCookiesParams{})
+	got, err := chromedp.CallBrowser(ctx, storage.GetCookies, storage.GetCookiesParams{BrowserContextID: p.profile})
 	if err != nil {
 		p.t.Fatalf("read the cookies: %v", err)
 	}
@@ -421,7 +502,7 @@ func (p *person) steal(cookies []*network.Cookie) {
 	}
 	ctx, cancel := context.WithTimeout(p.ctx, patience)
 	defer cancel()
-	if _, err := chromedp.CallBrowser(ctx, storage.SetCookies, storage.SetCookiesParams{Cookies: all}); err != nil {
+	if _, err := chromedp.CallBrowser(ctx, storage.SetCookies, storage.SetCookiesParams{Cookies: all, BrowserContextID: p.profile}); err != nil {
 		p.t.Fatalf("plant the cookies: %v", err)
 	}
 	if got := p.cookies(); len(got) != len(cookies) {

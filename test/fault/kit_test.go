@@ -172,11 +172,19 @@ func (s *site) launch() *process {
 func (s *site) start() *process {
 	s.t.Helper()
 	p := s.launch()
+	p.await()
+	return p
+}
+
+// await waits until the server answers.
+func (p *process) await() {
+	s := p.site
+	s.t.Helper()
 	client := &http.Client{Timeout: time.Second}
 	for end := time.Now().Add(20 * time.Second); time.Now().Before(end); time.Sleep(4 * time.Millisecond) {
 		if res, err := client.Get("http://" + s.listen + "/healthz"); err == nil {
 			_ = res.Body.Close()
-			return p
+			return
 		}
 		select {
 		case <-p.done:
@@ -185,7 +193,6 @@ func (s *site) start() *process {
 		}
 	}
 	s.t.Fatalf("the server does not answer\n%s", p.log)
-	return nil
 }
 
 // kill ends the process as a power cut would, as far as it is concerned.
@@ -247,7 +254,7 @@ func (s *site) app() *app {
 }
 
 // inside are texts that no answer may contain: our own insides, and contact data.
-var inside = regexp.MustCompile(`goroutine \d|\.go:\d|panic:|SQLITE_|sqlstate|pgx|@example\.org|\+49151`)
+var inside = regexp.MustCompile(`goroutine \d|\.go:\d|panic:|SQLITE_|SQLSTATE|failed to connect|@example\.org|\+49151`)
 
 // try calls the API; the error is the connection's.
 func (a *app) try(ctx context.Context, method, path, body string) (answer, error) {
@@ -362,6 +369,8 @@ type recorder struct {
 	twice int               // letters that came again
 
 	hang  atomic.Pointer[chan struct{}] // e-mail does not answer until it is closed
+	down  atomic.Bool                   // e-mail answers that it is out of order
+	asked atomic.Int64                  // letters that an ill e-mail provider was offered
 	delay atomic.Int64                  // longest random wait before an answer
 }
 
@@ -382,8 +391,12 @@ func (r *recorder) stall() {
 	r.hang.Store(&c)
 }
 
+// refuse makes the e-mail provider fail.
+func (r *recorder) refuse() { r.down.Store(true) }
+
 // release mends the e-mail provider.
 func (r *recorder) release() {
+	r.down.Store(false)
 	if c := r.hang.Swap(nil); c != nil {
 		close(*c)
 	}
@@ -395,7 +408,13 @@ func (r *recorder) ServeHTTP(w http.ResponseWriter, req *http.Request) {
 	if err != nil {
 		return // the sender was killed meanwhile
 	}
+	if r.down.Load() && req.URL.Path == "/email" {
+		r.asked.Add(1)
+		w.WriteHeader(http.StatusServiceUnavailable)
+		return
+	}
 	if c := r.hang.Load(); c != nil && req.URL.Path == "/email" {
+		r.asked.Add(1)
 		select {
 		case <-*c:
 		case <-req.Context().Done():
@@ -484,7 +503,12 @@ func (r *recorder) awaitCode(ctx context.Context, to string, since int) (string,
 // waitCode waits for a code.
 func (r *recorder) waitCode(t testing.TB, to string, since int) string {
 	t.Helper()
-	ctx, cancel := context.WithTimeout(t.Context(), 10*time.Second)
+	return r.within(t, 20*time.Second, to, since)
+}
+
+func (r *recorder) within(t testing.TB, d time.Duration, to string, since int) string {
+	t.Helper()
+	ctx, cancel := context.WithTimeout(t.Context(), d)
 	defer cancel()
 	c, err := r.awaitCode(ctx, to, since)
 	if err != nil {

@@ -103,6 +103,20 @@ func TestTwoNodesAreOneServer(t *testing.T) {
 	})
 }
 
+// Two processes started at the same moment on a database that nobody has ever used both come up, and are one server.
+func TestTwoNodesStartAtOnceOnAnEmptyDatabase(t *testing.T) {
+	one := newSite(t, dbtest.EmptyURL(t, sqldb.Postgres), quick...)
+	two := one.twin()
+	first, second := one.launch(), two.launch()
+	first.await()
+	second.await()
+	p := one.seed(1)[0]
+	begun := one.app().want(201, "POST", "/signin", jsonOf("identifier", p.email))
+	two.app().want(200, "POST", "/signin/password", jsonOf("flow", begun.Flow, "password", password))
+	first.stop()
+	second.stop()
+}
+
 // P6: a thousand guesses at once, through two nodes, from a source that has no limits: five are evaluated.
 func TestOfAThousandGuessesFiveAreEvaluated(t *testing.T) {
 	for _, engine := range dbtest.Engines() {
@@ -137,7 +151,8 @@ func TestOfAThousandGuessesFiveAreEvaluated(t *testing.T) {
 				})
 			}
 			wg.Wait()
-			if seen["401 code_refused<nil>"] != 5 || seen["429 too_many_attempts<nil>"] != guesses-5 {
+			// On a slow machine some wait ten seconds for the database and are told to come back: they were not evaluated.
+			if seen["401 code_refused<nil>"] != 5 || seen["429 too_many_attempts<nil>"]+seen["503 database_unavailable<nil>"] != guesses-5 {
 				t.Errorf("want 5 evaluated and %d not: %v", guesses-5, seen)
 			}
 			var events int

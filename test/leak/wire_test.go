@@ -31,6 +31,7 @@ type visitor struct {
 	cookies map[string]string
 	flow    string // the handle of its flow, once it has one
 	path    string // where its last redirect led
+	heard   []byte // every answer, if it is not nil
 }
 
 func newVisitor(t testing.TB, n *servertest.Node, from string) *visitor {
@@ -78,6 +79,9 @@ func (v *visitor) exchange(r *http.Request) answer {
 	raw, err := io.ReadAll(conn)
 	if err != nil {
 		v.t.Fatal(err)
+	}
+	if v.heard != nil {
+		v.heard = append(v.heard, raw...)
 	}
 	res, err := http.ReadResponse(bufio.NewReader(bytes.NewReader(raw)), r)
 	if err != nil {

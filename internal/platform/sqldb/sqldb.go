@@ -150,10 +150,10 @@ func dead(ctx context.Context, p stdlib.ShouldPingParams) bool {
 	return p.Conn.PgConn().Ping(ctx) != nil // which has closed it
 }
 
-// boundPauses has the server end a transaction whose client says nothing more for five seconds,
+// boundPauses has the server end a transaction whose client says nothing more for ten seconds,
 // because it froze or the network swallowed it. Its locks would stop everybody else meanwhile.
 func boundPauses(ctx context.Context, c *pgx.Conn) error {
-	_, err := c.Exec(ctx, "SET idle_in_transaction_session_timeout = 5000")
+	_, err := c.Exec(ctx, "SET idle_in_transaction_session_timeout = 10000")
 	return err
 }
 

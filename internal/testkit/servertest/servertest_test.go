@@ -36,7 +36,8 @@ func TestEveryNodeHasAGuard(t *testing.T) {
 			w.WriteHeader(http.StatusSeeOther)
 		},
 		"masked in a failure": func(w http.ResponseWriter) {
-			http.Error(w, "we wrote to q•••••r@m•••", http.StatusTeapot)
+			w.WriteHeader(http.StatusGone)
+			_, _ = io.WriteString(w, "We wrote to q•••••r@m•••")
 		},
 		"in two writes": func(w http.ResponseWriter) {
 			_, _ = io.WriteString(w, "quillfeather@mail")

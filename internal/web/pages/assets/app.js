@@ -177,10 +177,12 @@ function watch() {
   }, 2000);
 }
 
-// localTime shows the reader's own time in place of UTC.
+// localTime shows the reader's own time in place of UTC, and the year only if it is not this one.
 function localTime(time) {
-  const words = new Intl.DateTimeFormat(document.documentElement.lang, { dateStyle: "medium", timeStyle: "short" });
-  time.textContent = words.format(new Date(time.dateTime));
+  const at = new Date(time.dateTime);
+  const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
+  const words = new Intl.DateTimeFormat(document.documentElement.lang, { year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+  time.textContent = words.format(at);
 }
 
 function enhance(root) {

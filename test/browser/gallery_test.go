@@ -1,0 +1,267 @@
+package browser_test
+
+import (
+	"encoding/json"
+	"flag"
+	"fmt"
+	"log/slog"
+	"net/http"
+	"net/http/httptest"
+	"net/url"
+	"os"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/chromedp/cdproto/emulation"
+	"github.com/chromedp/cdproto/page"
+
+	"countersign/internal/web"
+	"countersign/internal/web/pages"
+)
+
+// gallery serves every page in every state, with the headers of the real thing, at /LANG/NAME.
+func gallery(t testing.TB) (site string, names []string) {
+	t.Helper()
+	need(t)
+	server := httptest.NewUnstartedServer(nil)
+	base := &url.URL{Scheme: "http", Host: server.Listener.Addr().String()}
+	now := func() time.Time { return time.Date(2026, time.November, 23, 14, 30, 0, 0, time.UTC) }
+	p, err := pages.New(pages.Options{Site: "Larkspur", Origin: base.String(), Now: now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	log, mux := slog.New(slog.DiscardHandler), http.NewServeMux()
+	p.Mount(mux, log)
+	for _, shot := range p.Gallery() {
+		names = append(names, shot.Name)
+		mux.HandleFunc("GET /{lang}/"+shot.Name, func(w http.ResponseWriter, r *http.Request) {
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			if err := shot.Write(w, r.PathValue("lang")); err != nil {
+				t.Errorf("%s: %v", shot.Name, err)
+			}
+		})
+	}
+	// A form that sends itself stays on its page, to be looked at.
+	mux.HandleFunc("POST /signin/example/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("POST "+web.ReportPath, func(http.ResponseWriter, *http.Request) { t.Error("a page broke the content security policy") })
+	server.Config.Handler = &web.Front{Log: log, Mux: mux, PublicURL: base, Page: p.Failure, Now: now}
+	server.Start()
+	t.Cleanup(server.Close)
+	return server.URL, names
+}
+
+// look is how somebody's screen is set up.
+type look struct {
+	width  int64
+	scheme string // light or dark
+	forced bool   // forced colours
+}
+
+func (l look) String() string {
+	name := fmt.Sprintf("%d-%s", l.width, l.scheme)
+	if l.forced {
+		name += "-forced"
+	}
+	return name
+}
+
+// as sets the screen up. Motion is off: what moves cannot be measured.
+func (b *tab) as(l look) {
+	b.t.Helper()
+	b.screen(l.width, 800)
+	forced := map[bool]string{true: "active", false: "none"}[l.forced]
+	call(b, emulation.SetEmulatedMedia, emulation.SetEmulatedMediaParams{Features: []*emulation.MediaFeature{
+		{Name: "prefers-color-scheme", Value: l.scheme}, {Name: "forced-colors", Value: forced}, {Name: "prefers-reduced-motion", Value: "reduce"},
+	}})
+}
+
+// axe is the source of axe-core.
+func axe(t testing.TB) string {
+	t.Helper()
+	source, err := os.ReadFile("node_modules/axe-core/axe.min.js")
+	if err != nil {
+		missing(t, "axe-core")
+	}
+	return string(source)
+}
+
+// Every page in every state, in every language, light and dark, on a phone and on a desk: WCAG 2.2 AA and
+// axe's own advice; nothing overflows or is cut off, with large text neither; a finger hits every button.
+func TestEveryPageIsAccessible(t *testing.T) {
+	t.Parallel()
+	source := axe(t)
+	site, names := gallery(t)
+	for _, lang := range pages.Languages() {
+		t.Run(lang, func(t *testing.T) {
+			t.Parallel()
+			b := visit(t, site).tab
+			for _, name := range names {
+				b.open("/" + lang + "/" + name)
+				b.perform(source)
+				for l, rules := range map[look]string{
+					{width: 1280, scheme: "light"}: allRules, {width: 360, scheme: "dark"}: allRules,
+					{width: 1280, scheme: "dark"}: lookRules, {width: 360, scheme: "light"}: lookRules,
+				} {
+					b.as(l)
+					for _, v := range ask[[]string](b, fmt.Sprintf(examine, rules)) {
+						t.Errorf("%s/%s at %s: %s", lang, name, l, v)
+					}
+				}
+				b.measure(lang + "/" + name)
+			}
+		})
+	}
+}
+
+// perform runs a script that is not an expression.
+func (b *tab) perform(script string) {
+	b.t.Helper()
+	raw, _ := json.Marshal(script) //nolint:errchkjson // a string
+	ask[any](b, `(0, eval)(`+string(raw)+`) && undefined`)
+}
+
+const (
+	allRules  = `["wcag2a", "wcag2aa", "wcag21a", "wcag21aa", "wcag22aa", "best-practice"]`
+	lookRules = `["color-contrast", "target-size", "link-in-text-block"]` // those that depend on the screen
+)
+
+// examine hides what is painted behind the words first: axe gives up on contrast before a pseudo-element.
+const examine = `(() => {
+	const plain = new CSSStyleSheet();
+	plain.replaceSync("body::before, .glass::before { content: none !important }");
+	document.adoptedStyleSheets = [plain];
+})() || axe.run(document, {
+	resultTypes: ["violations", "incomplete"],
+	runOnly: %s,
+}).then((found) => [...found.violations, ...found.incomplete.filter((v) => v.id === "color-contrast")].flatMap((v) =>
+	v.nodes.map((n) => v.id + ": " + n.html.slice(0, 120) + " " + n.any.concat(n.all, n.none).map((c) => c.message).join("; "))))`
+
+// measure looks for what does not fit, on the narrowest screen and with text at twice its size.
+func (b *tab) measure(name string) {
+	b.t.Helper()
+	for _, m := range []struct {
+		what  string
+		width int64
+		style string
+	}{
+		{"320 pixels wide", 320, ""},
+		{"text at 200 %", 640, "font-size: 200%"},
+		{"wide text spacing", 360, "line-height: 1.5; letter-spacing: .12em; word-spacing: .16em"},
+	} {
+		b.as(look{m.width, "light", false})
+		ask[any](b, `document.documentElement.setAttribute("data-x", "") || (document.documentElement.style.cssText = `+quote(m.style)+`)`)
+		for _, v := range ask[[]string](b, misfits) {
+			b.t.Errorf("%s, %s: %s", name, m.what, v)
+		}
+	}
+	ask[any](b, `document.documentElement.style.cssText = ""`)
+}
+
+const misfits = `(() => {
+	const found = [], root = document.documentElement;
+	if (root.scrollWidth > innerWidth) found.push("scrolls sideways: " + root.scrollWidth);
+	for (const e of document.querySelectorAll("body *")) {
+		if (!shown(e) || e.closest(".unseen, .skip, select")) continue;
+		const style = getComputedStyle(e), box = e.getBoundingClientRect(), words = e.outerHTML.slice(0, 80);
+		const cuts = style.overflowX !== "visible" && style.overflowX !== "auto";
+		if (cuts && !e.matches("input") && e.scrollWidth > e.clientWidth + 1) found.push("cut off: " + words);
+		if (box.right > innerWidth + 1 || box.left < -1) found.push("off the screen: " + words);
+		if (e.matches("button, summary, input:not([type=hidden]), a") && style.display !== "inline") {
+			const hit = e.matches("input") && e.closest("label") ? e.closest("label").getBoundingClientRect() : box;
+			if (hit.width < 24 || hit.height < 24) found.push("too small to hit: " + words);
+		}
+	}
+	return found;
+})()`
+
+// Whoever asked for less motion gets none; forced colours leave the buttons and the focus to be seen.
+func TestPagesHeedWhatTheSystemAsksFor(t *testing.T) {
+	t.Parallel()
+	site, _ := gallery(t)
+	b := visit(t, site).tab
+	b.open("/en/device")
+	if n := ask[int](b, `document.getAnimations().length`); n == 0 {
+		t.Error("nothing moves: this test sees nothing")
+	}
+	b.as(look{1000, "light", false})
+	if n := ask[int](b, `document.getAnimations().length`); n != 0 {
+		t.Errorf("%d animations run", n)
+	}
+	b.as(look{1000, "dark", true})
+	for path, marks := range map[string][]string{
+		"/en/device": {".mark", ".turning"}, "/en/code-refused": {".mark", ".problem", "button.main"}, "/en/home": {".mark", "summary", ".badge"},
+	} {
+		b.open(path)
+		for _, mark := range marks {
+			if !ask[bool](b, `(() => {
+				const style = getComputedStyle(document.querySelector(`+quote(mark)+`)), paper = getComputedStyle(document.body).backgroundColor;
+				return style.backgroundColor !== paper && style.maskImage !== "none" || parseFloat(style.borderInlineStartWidth) >= 1 && style.borderInlineStartColor !== paper;
+			})()`) {
+				t.Errorf("%s: %s cannot be seen in forced colours", path, mark)
+			}
+		}
+	}
+}
+
+var (
+	screenshots = flag.String("screenshots", "", "write the screenshots of the documentation to this folder")
+	every       = flag.String("gallery", "", "write every page, wide and narrow, light and dark, to this folder")
+)
+
+// TestScreenshots makes the pictures of the documentation:
+//
+//	go test ./test/browser -run TestScreenshots -screenshots docs/images
+//
+// The folders are relative to the root of the repository.
+func TestScreenshots(t *testing.T) {
+	if *screenshots == "" && *every == "" {
+		t.Skip("no -screenshots and no -gallery")
+	}
+	site, names := gallery(t)
+	b := visit(t, site).tab
+	if *screenshots != "" {
+		for path, l := range map[string]look{
+			"code-sms": {720, "light", false}, "home": {720, "light", false}, "inbox": {880, "light", false},
+		} {
+			b.shoot(*screenshots, strings.TrimSuffix(path, "-sms"), "/en/"+path, l)
+		}
+	}
+	if *every != "" {
+		slices.Sort(names)
+		for _, name := range names {
+			for _, l := range []look{{1280, "light", false}, {1280, "dark", false}, {360, "light", false}, {360, "dark", false}} {
+				b.shoot(*every, name+"-"+l.String(), "/en/"+name, l)
+			}
+		}
+	}
+}
+
+// shoot writes a picture of a whole page.
+func (b *tab) shoot(folder, name, path string, l look) {
+	b.t.Helper()
+	b.as(l)
+	b.open(path)
+	ask[any](b, `document.activeElement.blur()`)
+	b.capture(folder, name, l.width)
+}
+
+// capture writes a picture of what the tab shows, from top to bottom.
+func (b *tab) capture(folder, name string, width int64) {
+	b.t.Helper()
+	height := ask[float64](b, `document.querySelector("footer").getBoundingClientRect().bottom + scrollY`)
+	got := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{
+		CaptureBeyondViewport: new(true), Clip: &page.Viewport{Width: float64(width), Height: height, Scale: 1},
+	})
+	if !filepath.IsAbs(folder) {
+		folder = filepath.Join("..", "..", folder)
+	}
+	if err := os.MkdirAll(folder, 0o755); err != nil {
+		b.t.Fatal(err)
+	}
+	if err := os.WriteFile(filepath.Join(folder, name+".png"), got.Data, 0o644); err != nil {
+		b.t.Fatal(err)
+	}
+}

@@ -1,0 +1,217 @@
+package leak_test
+
+import (
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"reflect"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign/internal/platform/secret"
+	"countersign/internal/testkit/servertest"
+	"countersign/internal/web"
+)
+
+// table is every route, and all that a stranger gets there: one with no cookie, no token and no
+// flow, who sends an empty form or object. A new route belongs here before anything else.
+//
+//   - a page's answer is its status, and where it leads;
+//   - an app's answer is its status and code.
+var table = map[string]string{
+	"GET /healthz":      "200 text",
+	"POST /reports/csp": "204",
+
+	"GET /assets/{hash}/{name}": "404 page",
+
+	// Nobody is signed in, so everything of an owner leads to the sign-in.
+	"GET /{$}":                  "303 /signin",
+	"POST /devices/{id}/forget": "303 /signin",
+	"POST /devices/forget-all":  "303 /signin",
+	"POST /sessions/{id}/end":   "303 /signin",
+	"POST /sessions/end-others": "303 /signin",
+	"POST /sessions/end-all":    "303 /signin",
+	"POST /signout":             "303 /signin",
+
+	// The way in. A flow is somebody's, or none: the stranger's is invented.
+	"GET /signin":                "200 page",
+	"POST /signin":               "422 page",
+	"GET /signin/{flow}":         "410 page",
+	"POST /signin/{flow}/device": "410 page",
+	"POST /signin/{flow}/send":   "410 page",
+	"POST /signin/{flow}/code":   "410 page",
+	"GET /signin/{flow}/device":  "303 /signin/FLOW",
+	"GET /signin/{flow}/send":    "303 /signin/FLOW",
+	"GET /signin/{flow}/code":    "303 /signin/FLOW",
+
+	"GET /api/v1/openapi.json":      "200 application/openapi+json",
+	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
+	"POST /api/v1/signin":           "422 input_invalid",
+	"POST /api/v1/signin/password":  "422 input_invalid",
+	"POST /api/v1/signin/code/send": "422 input_invalid",
+	"POST /api/v1/signin/code":      "422 input_invalid",
+	"GET /api/v1/session":           "401 session_ended",
+	"DELETE /api/v1/session":        "401 session_ended",
+	"GET /api/v1/sessions":          "401 session_ended",
+	"DELETE /api/v1/sessions/{id}":  "401 session_ended",
+	"POST /api/v1/sessions/end":     "401 session_ended",
+	"GET /api/v1/devices":           "401 session_ended",
+	"DELETE /api/v1/devices":        "401 session_ended",
+	"DELETE /api/v1/devices/{id}":   "401 session_ended",
+}
+
+// private is every route of the listener that is not for the world.
+var private = []string{"GET /healthz", "GET /metrics", "GET /readyz"}
+
+// backDoors are words in the paths of everything that lets people in without what they know (P8).
+var backDoors = regexp.MustCompile(`(?i)reset|recover|forgot|lost|restore|rescue|magic|passwordless|change-?password|register|sign-?up|impersonat|admin|debug|pprof`)
+
+// routes lists the patterns of a mux. It has no list of its own, so this looks inside; should a
+// new Go keep them elsewhere, the test fails and does not pass by finding nothing.
+func routes(t *testing.T, mux *http.ServeMux) (all []string) {
+	t.Helper()
+	index := reflect.ValueOf(mux).Elem().FieldByName("index")
+	if !index.IsValid() {
+		t.Fatal("http.ServeMux keeps its patterns elsewhere now: find them, and mend this test")
+	}
+	add := func(patterns reflect.Value) {
+		for i := range patterns.Len() {
+			all = append(all, patterns.Index(i).Elem().FieldByName("str").String())
+		}
+	}
+	for each := index.FieldByName("segments").MapRange(); each.Next(); {
+		add(each.Value())
+	}
+	add(index.FieldByName("multis"))
+	slices.Sort(all)
+	return slices.Compact(all)
+}
+
+// P1, P8, C-AZ: every route there is, asked by a stranger, answers what the table says and nothing more.
+func TestEveryRouteIsInTheTable(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true})
+	n.Account(ada, adaPhone)
+	front, ok := n.Handler().(*web.Front)
+	if !ok {
+		t.Fatalf("the handler is a %T", n.Handler())
+	}
+	all := routes(t, front.Mux)
+	for _, route := range all {
+		want, listed := table[route]
+		if !listed {
+			t.Errorf("%s is not in the table: say there what a stranger gets", route)
+			continue
+		}
+		if backDoors.MatchString(route) {
+			t.Errorf("%s looks like a way in without what people know", route)
+		}
+		v := newVisitor(t, n, "198.51.100.101")
+		flow := secret.NewToken("csf").Reveal()
+		got := v.stranger(route, flow)
+		if short := strings.ReplaceAll(got.short(), flow, "FLOW"); short != want {
+			t.Errorf("%s answers a stranger %q, want %q", route, short, want)
+		}
+		for _, cookie := range (&http.Response{Header: got.head}).Cookies() {
+			if cookie.MaxAge >= 0 && cookie.Value != "" {
+				t.Errorf("%s gives a stranger the cookie %s", route, cookie.Name)
+			}
+		}
+	}
+	for route := range table {
+		if !slices.Contains(all, route) {
+			t.Errorf("%s is in the table and not on the server", route)
+		}
+	}
+	watch, ok := n.Watch().(*http.ServeMux)
+	if !ok {
+		t.Fatalf("the private handler is a %T", n.Watch())
+	}
+	if got := routes(t, watch); !slices.Equal(got, private) {
+		t.Errorf("the private listener has %v, want %v", got, private)
+	}
+}
+
+// stranger asks a route as somebody who has nothing.
+func (v *visitor) stranger(route, flow string) answer {
+	v.t.Helper()
+	method, path, _ := strings.Cut(route, " ")
+	path = strings.NewReplacer("{flow}", flow, "{$}", "", "{hash}", "0", "{name}", "none.css", "{id}", "none").Replace(path)
+	if strings.ContainsAny(path, "{}") {
+		v.t.Fatalf("%s has a part that this test cannot fill in", route)
+	}
+	switch {
+	case method != http.MethodPost:
+		return v.exchange(v.request(method, path, "", ""))
+	case strings.HasPrefix(path, "/api/"):
+		return v.exchange(v.request(method, path, "application/json", "{}"))
+	default:
+		return v.form(path)
+	}
+}
+
+// short is what the table says of an answer.
+func (a answer) short() string {
+	kind, _, _ := strings.Cut(a.head.Get("Content-Type"), ";")
+	switch {
+	case a.head.Get("Location") != "":
+		return fmt.Sprint(a.status, " ", a.head.Get("Location"))
+	case a.fields["code"] != nil:
+		return fmt.Sprint(a.status, " ", a.code())
+	case kind == "text/html":
+		return fmt.Sprint(a.status, " page")
+	case kind == "text/plain":
+		return fmt.Sprint(a.status, " text")
+	case kind == "" && a.body == "":
+		return fmt.Sprint(a.status)
+	}
+	return fmt.Sprint(a.status, " ", kind)
+}
+
+// The description and the server have the same calls, so nothing is served that is not described.
+func TestTheDescriptionHasEveryCall(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true})
+	var described struct {
+		Paths map[string]map[string]json.RawMessage
+	}
+	if err := json.Unmarshal([]byte(newVisitor(t, n, "198.51.100.101").get("/api/v1/openapi.json").body), &described); err != nil {
+		t.Fatal(err)
+	}
+	var calls []string
+	for path, methods := range described.Paths {
+		for method := range methods {
+			calls = append(calls, strings.ToUpper(method)+" "+path)
+		}
+	}
+	var served []string
+	for route := range table {
+		if strings.Contains(route, " /api/") && !strings.Contains(route, "/openapi.") {
+			served = append(served, route)
+		}
+	}
+	slices.Sort(calls)
+	slices.Sort(served)
+	if !slices.Equal(calls, served) {
+		t.Errorf("described %v\nserved    %v", calls, served)
+	}
+}
+
+// Everything that is not a route is nothing, whoever may have had it once: the names of ways back
+// in that other servers have (P8).
+func TestThereIsNoOtherWayIn(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true})
+	v := newVisitor(t, n, "198.51.100.101")
+	for _, path := range []string{
+		"/reset", "/password/reset", "/forgot", "/forgot-password", "/recover", "/recovery", "/account/recovery", "/register", "/signup", "/magic",
+		"/admin", "/demo", "/demo/inbox", "/metrics", "/readyz", "/debug/pprof/", "/debug/vars", "/.git/config", "/.env", "/docs", "/schemas/Problem.json",
+		"/api/v1", "/api/v1/", "/api/v1/accounts", "/api/v1/users", "/api/v1/recovery", "/api/v1/password/reset", "/api/v1/signin/forgot", "/api/v0/signin", "/api/v1/docs",
+	} {
+		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
+			got := v.exchange(v.request(method, path, "application/json", `{"identifier":"`+ada+`"}`))
+			if got.status != http.StatusNotFound {
+				t.Errorf("%s %s: %d", method, path, got.status)
+			}
+		}
+	}
+}
