@@ -40,7 +40,8 @@ type Request struct {
 	FlowEnds           time.Time // the code never outlives its flow
 }
 
-// Issue writes a new code for the flow, unless the last was sent too short a time ago.
+// Issue writes a new code for the flow, unless the last was sent too short a time ago. The
+// second need not wait if it goes another way: the phone may be at home.
 func (s *Service) Issue(ctx context.Context, tx *sqldb.Tx, r Request) (Issued, error) {
 	code := secret.NewDigits(s.Digits)
 	expires := tx.Now().Add(s.TTL)

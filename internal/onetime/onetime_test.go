@@ -27,10 +27,15 @@ func each(t *testing.T, f func(t *testing.T, d desk, clock *dbtest.Clock)) {
 	})
 }
 
-func (d desk) issue(flow string, ends time.Time) (i onetime.Issued) {
+func (d desk) issue(flow string, ends time.Time) onetime.Issued {
+	d.t.Helper()
+	return d.issueBy(flow, "sms", ends)
+}
+
+func (d desk) issueBy(flow, way string, ends time.Time) (i onetime.Issued) {
 	d.t.Helper()
 	err := d.db.Write(d.t.Context(), func(tx *sqldb.Tx) (err error) {
-		i, err = d.Issue(d.t.Context(), tx, onetime.Request{Flow: flow, Account: "ada", Way: "sms", FlowEnds: ends})
+		i, err = d.Issue(d.t.Context(), tx, onetime.Request{Flow: flow, Account: "ada", Way: way, FlowEnds: ends})
 		return err
 	})
 	if err != nil {
@@ -79,6 +84,25 @@ func TestWaitsGrowAndEnd(t *testing.T) {
 		}
 		if i := d.issue("another", late); i.TooSoon {
 			t.Fatal("another flow shares the waits")
+		}
+	})
+}
+
+// Whose phone is at home need not wait to have an e-mail. It is no way around the waits: it works once.
+func TestTheOtherWayNeedsNoWaitOnce(t *testing.T) {
+	each(t, func(t *testing.T, d desk, _ *dbtest.Clock) {
+		late := d.db.Now().Add(24 * time.Hour)
+		first := d.issue("flow", late)
+		if i := d.issueBy("flow", "email", late); i.TooSoon || !i.ResendAt.Equal(d.db.Now().Add(time.Minute)) {
+			t.Fatalf("the other way: %+v", i)
+		}
+		if d.spend("flow", first.Code) {
+			t.Error("the first code was spent after the second was sent")
+		}
+		for _, way := range []string{"sms", "email"} {
+			if i := d.issueBy("flow", way, late); !i.TooSoon || !d.codeless(i) {
+				t.Fatalf("back and forth, by %s: %+v", way, i)
+			}
 		}
 	})
 }

@@ -20,7 +20,7 @@ func put(ctx context.Context, tx *sqldb.Tx, r Request, digest []byte, expires ti
 		ON CONFLICT (flow_id) DO UPDATE SET
 			way = $3, digest = $4, sends = onetime_code.sends + 1, sent_at = $5, expires_at = $6
 		WHERE onetime_code.spent_at IS NULL AND onetime_code.sends <= $7
-		  AND onetime_code.sent_at <= $5 - `+waitSQL()+`
+		  AND (onetime_code.sent_at <= $5 - `+waitSQL()+` OR (onetime_code.sends = 1 AND onetime_code.way <> $3))
 		RETURNING sends`,
 		r.Flow, r.Account, r.Way, digest, tx.Now().UnixMilli(), expires.UnixMilli(), len(waits)).Scan(&sends)
 	if errors.Is(err, sql.ErrNoRows) {

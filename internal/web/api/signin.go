@@ -88,7 +88,7 @@ type sendInput struct {
 type sendOutput struct {
 	Body struct {
 		Way       factor.Way `json:"way" enum:"sms,email" doc:"The way the code goes."`
-		ResendAt  *time.Time `json:"resend_at,omitempty" doc:"When another code can be asked for. Missing after the last one this sign-in gets."`
+		ResendAt  *time.Time `json:"resend_at,omitempty" doc:"When another code can be asked for; the second by another way needs no wait. Missing after the last one this sign-in gets."`
 		ExpiresAt time.Time  `json:"expires_at" doc:"Until when the code can be used. An older code is worthless now."`
 	}
 }
