@@ -84,6 +84,7 @@ type Service struct {
 	DB       *sqldb.DB
 	Ring     *keyring.Ring
 	Language string // of decoys and of accounts created without one; empty means "en"
+	Decoys   int    // 0 means DefaultDecoys; all nodes on a database have as many
 }
 
 // Create makes an account. It returns fault.Conflict "identifier_taken" if another account

@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -32,10 +33,13 @@ func newRing(t testing.TB) *keyring.Ring {
 	return ring
 }
 
+// few decoys are enough here; only the time that looking at them takes needs many.
+const few = 16
+
 func newService(t testing.TB, db *sqldb.DB) *account.Service {
 	t.Helper()
-	s := &account.Service{DB: db, Ring: newRing(t)}
-	if err := s.EnsureDecoys(t.Context()); err != nil {
+	s := &account.Service{DB: db, Ring: newRing(t), Decoys: few}
+	if _, err := s.EnsureDecoys(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	return s
@@ -164,8 +168,7 @@ func TestFindStandsInForNobody(t *testing.T) {
 
 // Another ring gives other decoys: nobody without the key can tell who shares one.
 func TestDecoysAreKeyed(t *testing.T) {
-	db := dbtest.SQLite(t)
-	a, b := newService(t, db), newService(t, db)
+	a, b := newService(t, dbtest.SQLite(t)), newService(t, dbtest.SQLite(t))
 	if first, second := find(t, a, "ghost@example.org"), find(t, b, "ghost@example.org"); first.ID == second.ID {
 		t.Error("two rings chose one decoy")
 	}
@@ -192,7 +195,7 @@ func TestFindWorksAlikeForHitAndMiss(t *testing.T) {
 		t.Errorf("plan: %v\n%s", err, plan)
 	}
 	// The decoy is fetched and needed on a hit as well: without it a hit fails like a miss.
-	bare := &account.Service{DB: dbtest.SQLite(t), Ring: newRing(t)}
+	bare := &account.Service{DB: dbtest.SQLite(t), Ring: newRing(t), Decoys: few}
 	create(t, bare, "ada@example.org")
 	for _, name := range []string{"ada@example.org", "ghost@example.org"} {
 		err := bare.DB.Read(t.Context(), func(tx *sqldb.Tx) error {
@@ -212,8 +215,15 @@ func TestEnsureDecoysAgainAndByManyNodes(t *testing.T) {
 			var wg sync.WaitGroup
 			errs := make([]error, 4)
 			for n := range errs {
-				s := &account.Service{DB: dbtest.Open(t, url, clock), Ring: ring}
-				wg.Go(func() { errs[n] = errors.Join(s.EnsureDecoys(t.Context()), s.EnsureDecoys(t.Context())) })
+				s := &account.Service{DB: dbtest.Open(t, url, clock), Ring: ring, Decoys: few}
+				wg.Go(func() {
+					once, err := s.EnsureDecoys(t.Context())
+					again, errAgain := s.EnsureDecoys(t.Context())
+					if len(once) != few+1 || once[few] != account.Last || !slices.Equal(once, again) {
+						t.Errorf("the ids are %v, then %v", once, again)
+					}
+					errs[n] = errors.Join(err, errAgain)
+				})
 			}
 			wg.Wait()
 			if err := errors.Join(errs...); err != nil {

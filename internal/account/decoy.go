@@ -15,9 +15,17 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-// decoys is how many accounts stand in for all who do not exist. Several of each shape spread
-// the load of a flood of unknown names over rows.
-const decoys = 16
+// DefaultDecoys is how many accounts stand in for all who do not exist. With a handful, their rows
+// would lie in every cache of the machine, and looking at an account's would take longer (15 µs of
+// 800 with 16). They take a megabyte.
+const DefaultDecoys = 2048
+
+func (s *Service) decoys() int {
+	if s.Decoys == 0 {
+		return DefaultDecoys
+	}
+	return s.Decoys
+}
 
 // shape is what a decoy can be reached by. There is one for everything a real account may be
 // offered: a shape that no decoy has would be known for an account's.
@@ -70,8 +78,9 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 // It draws twice, and the second time holds if the first is uncommon for the kind of identifier.
 func (s *Service) choose(ident Identifier) int {
 	mac := s.Ring.MAC("account/decoy-choice", []byte(string(ident.Kind())+"\x00"+ident.Normal()))
-	first := int(binary.BigEndian.Uint64(mac) % decoys)
-	second := int(binary.BigEndian.Uint64(mac[8:]) % decoys)
+	n := uint64(s.decoys())                             //nolint:gosec // a small positive number
+	first := int(binary.BigEndian.Uint64(mac) % n)      //nolint:gosec // smaller than n
+	second := int(binary.BigEndian.Uint64(mac[8:]) % n) //nolint:gosec // smaller than n
 	if shapeOf(first).common(ident.Kind()) {
 		return first
 	}
@@ -88,7 +97,7 @@ type decoyAccount struct {
 // nobody without the key can name its address.
 func (s *Service) decoy(n int) (decoyAccount, error) {
 	mac := s.decoyMAC(n)
-	d := decoyAccount{id: ID(derivedID(mac[:16])), shape: shapeOf(n)}
+	d := decoyAccount{id: decoyID(mac), shape: shapeOf(n)}
 	var err error
 	if d.email, err = decoyEmail(mac); err != nil {
 		return decoyAccount{}, fmt.Errorf("derive decoy %d: %w", n, err)
@@ -102,6 +111,8 @@ func (s *Service) decoy(n int) (decoyAccount, error) {
 	return d, nil
 }
 
+func decoyID(mac []byte) ID { return ID(derivedID(mac[:16])) }
+
 func (s *Service) decoyMAC(n int) []byte { return s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n))) }
 
 // decoyEmail is what a decoy is found by. Find derives nothing else of it, because a telephone
@@ -111,37 +122,61 @@ func decoyEmail(mac []byte) (Identifier, error) {
 	return Parse(name + "@decoy.invalid") // RFC 2606: .invalid is never delegated
 }
 
-// EnsureDecoys writes the decoy accounts that are missing. Any number of nodes may do so at
-// once, and as often as they like. It must have run before the first Find.
-func (s *Service) EnsureDecoys(ctx context.Context) error {
-	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		for n := range decoys {
-			d, err := s.decoy(n)
-			if err != nil {
-				return err
-			}
-			if err := s.putDecoy(ctx, tx, d); err != nil {
-				return fmt.Errorf("write decoy %d: %w", n, err)
-			}
-		}
-		return s.putLast(ctx, tx)
+// EnsureDecoys writes the decoy accounts that are missing and returns the ids of all, Last among
+// them. Any number of nodes may do so at once, and as often as they like. It must have run before
+// the first Find.
+func (s *Service) EnsureDecoys(ctx context.Context) ([]ID, error) {
+	const batch = 64 // keeps each transaction short
+	all := make([]ID, 0, s.decoys()+1)
+	for n := range s.decoys() {
+		all = append(all, decoyID(s.decoyMAC(n)))
+	}
+	all = append(all, Last)
+	there := false
+	err := s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		_, there, err = get(ctx, tx, Last) // it is written last
+		return err
 	})
+	if err != nil || there {
+		return all, err
+	}
+	for from := 0; from < s.decoys(); from += batch {
+		err := s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+			for n := from; n < min(from+batch, s.decoys()); n++ {
+				d, err := s.decoy(n)
+				if err != nil {
+					return err
+				}
+				if err := s.putDecoy(ctx, tx, d); err != nil {
+					return fmt.Errorf("write decoy %d: %w", n, err)
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return nil, err
+		}
+	}
+	return all, s.DB.Write(ctx, func(tx *sqldb.Tx) error { return s.putLast(ctx, tx) })
 }
 
-// putLast writes the last row of the index by which people are found, so that every name has a
-// next one there. It is a decoy's that stands in for nobody.
+// Last is the account that comes after all others wherever accounts are sorted by id, so that every
+// id has a next one. It is a decoy that stands in for nobody (RFC 9562 section 5.10: the Max UUID).
+const Last ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
+
+// putLast writes Last, and the last row of the index by which people are found, so that every name
+// has a next one there, too.
 func (s *Service) putLast(ctx context.Context, tx *sqldb.Tx) error {
 	mac := s.Ring.MAC("account/decoy-last", nil)
 	ident, err := Parse("last@decoy.invalid")
 	if err != nil {
 		return err
 	}
-	id := ID(derivedID(mac[:16]))
-	fresh, err := putAccount(ctx, tx, Account{ID: id, State: Decoy, Language: s.language()})
+	fresh, err := putAccount(ctx, tx, Account{ID: Last, State: Decoy, Language: s.language()})
 	if err != nil || !fresh {
 		return err
 	}
-	row := s.row(derivedID(mac[16:32]), id, NewIdentifier{Identifier: ident, SignsIn: true})
+	row := s.row(derivedID(mac[:16]), Last, NewIdentifier{Identifier: ident, SignsIn: true})
 	row.lookup = bytes.Repeat([]byte{0xff}, len(row.lookup)) // which no digest will be
 	_, err = putIdentifier(ctx, tx, row)
 	return err

@@ -12,6 +12,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"slices"
 	"time"
 
 	"golang.org/x/crypto/argon2"
@@ -82,21 +83,53 @@ func New(o Options) (*Service, error) {
 	}
 	return &Service{
 		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
-		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o),
+		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Ring, o.Params),
 	}, nil
 }
 
 // newDummy returns what those without a password are checked against: well-formed, of the
 // current cost and key. Its tag is random and was never a password's.
-func newDummy(o Options) Hash {
-	_, keyID := o.Ring.Pepper(nil)
-	return Hash{PHC: o.Params.encode(random(saltLen), random(tagLen)), KeyID: keyID}
+func newDummy(ring *keyring.Ring, params Params) Hash {
+	_, keyID := ring.Pepper(nil)
+	return Hash{PHC: params.encode(random(saltLen), random(tagLen)), KeyID: keyID}
 }
 
 // Hash is what is stored of a password.
 type Hash struct {
 	PHC   string // $argon2id$v=19$m=…,t=…,p=…$salt$tag
 	KeyID string // of the pepper
+}
+
+// EnsureDummies writes a password that nothing opens for each of the accounts that has none, so that
+// looking for the password of a decoy reads a row as well, and one that is as seldom looked at as
+// anybody's. The last of the accounts is written last; if it has one, all have.
+func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) error {
+	if len(accounts) == 0 {
+		return nil
+	}
+	var last Hash
+	err := s.db.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		last, err = get(ctx, tx, accounts[len(accounts)-1])
+		return err
+	})
+	if err != nil || last.PHC != "" {
+		return err
+	}
+	const batch = 64 // keeps each transaction short
+	for some := range slices.Chunk(accounts, batch) {
+		err := s.db.Write(ctx, func(tx *sqldb.Tx) error {
+			for _, id := range some {
+				if err := putDummy(ctx, tx, id, newDummy(s.ring, s.params)); err != nil {
+					return err
+				}
+			}
+			return nil
+		})
+		if err != nil {
+			return fmt.Errorf("write dummy passwords: %w", err)
+		}
+	}
+	return nil
 }
 
 // Stored is an account's password, or the dummy that stands in for none. From outside the
@@ -118,8 +151,8 @@ type Verdict struct {
 	Unusable bool
 }
 
-// Load reads an account's password. For an account without one, a decoy included, it makes
-// the same query and returns the dummy.
+// Load reads an account's password. For an account without one it makes the same query, reads
+// another's row and returns the dummy.
 func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored, error) {
 	h, err := get(ctx, tx, id)
 	if err != nil {

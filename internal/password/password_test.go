@@ -52,8 +52,8 @@ func ringOf(t testing.TB, roots []keyring.Root) *keyring.Ring {
 // people makes two accounts; the second never gets a password.
 func people(t testing.TB, db *sqldb.DB) (ada, none, decoy account.ID) {
 	t.Helper()
-	accounts := &account.Service{DB: db, Ring: newRing(t, 1)}
-	if err := accounts.EnsureDecoys(t.Context()); err != nil {
+	accounts := &account.Service{DB: db, Ring: newRing(t, 1), Decoys: 16}
+	if _, err := accounts.EnsureDecoys(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	err := db.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
@@ -269,6 +269,37 @@ func TestDummyIsOfTheSameFormAndCost(t *testing.T) {
 	if err := s.Rehash(t.Context(), load(t, db, s, decoy), good); err == nil {
 		t.Error("a dummy was rehashed into a password")
 	}
+}
+
+// P2: decoys have a password that nothing opens, and whoever has none has a next one to read.
+func TestDecoysHavePasswordsThatNothingOpens(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		s := newService(t, func(o *password.Options) { o.DB = db })
+		_, none, decoy := people(t, db)
+		for range 2 { // at each start
+			if err := s.EnsureDummies(t.Context(), []account.ID{decoy, account.Last}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		rows := func(where string, id account.ID) (n int) {
+			t.Helper()
+			err := db.Read(t.Context(), func(tx *sqldb.Tx) error {
+				return tx.QueryRow(t.Context(), `SELECT count(*) FROM password WHERE account_id `+where, string(id)).Scan(&n)
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return n
+		}
+		if all, after := rows("<> $1", none), rows("> $1", none); all != 2 || after < 1 {
+			t.Errorf("%d rows, %d of them after whoever has none; want 2, at least 1", all, after)
+		}
+		for _, id := range []account.ID{decoy, account.Last, none} {
+			if v, err := s.Verify(t.Context(), load(t, db, s, id), good); err != nil || v != (password.Verdict{}) {
+				t.Errorf("%s: %+v, %v", id, v, err)
+			}
+		}
+	})
 }
 
 // P2: once the cost is raised, an old hash must not answer sooner than a dummy. What it does

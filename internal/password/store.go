@@ -2,18 +2,33 @@ package password
 
 import (
 	"context"
+	"database/sql"
+	"errors"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/sqldb"
 )
 
-// get returns the zero Hash for an account without a password. The aggregates return one
-// row for everybody.
-func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (h Hash, err error) {
-	err = tx.QueryRow(ctx, `
-		SELECT COALESCE(MAX(hash), ''), COALESCE(MAX(key_id), '') FROM password WHERE account_id = $1`,
-		string(id)).Scan(&h.PHC, &h.KeyID)
+// get returns the zero Hash for an account without a password. It reads a row for everybody, the
+// next one if there is none: a row less takes some 8 µs less, which told who had an account.
+func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (Hash, error) {
+	var h Hash
+	var owner account.ID
+	err := tx.QueryRow(ctx, `
+		SELECT account_id, hash, key_id FROM password WHERE account_id >= $1 ORDER BY account_id LIMIT 1`,
+		string(id)).Scan(&owner, &h.PHC, &h.KeyID)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != id {
+		return Hash{}, nil
+	}
 	return h, err
+}
+
+// putDummy writes a hash unless there is one.
+func putDummy(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO password (account_id, hash, key_id, set_at) VALUES ($1, $2, $3, $4) ON CONFLICT (account_id) DO NOTHING`,
+		string(id), h.PHC, h.KeyID, tx.Now().UnixMilli())
+	return err
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {

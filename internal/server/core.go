@@ -46,6 +46,9 @@ type Deps struct {
 	Watchdog time.Duration
 	// TokenCost hashes passwords at next to no cost. It is for tests, and no setting leads to it.
 	TokenCost bool
+	// Decoys is how many accounts stand in for those who do not exist; 0 means account.DefaultDecoys,
+	// and fewer are for tests, which make many databases.
+	Decoys int
 	// Demo mounts the demonstration's pages; nil everywhere else.
 	Demo *Demo
 }
@@ -77,8 +80,12 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := core.Accounts.EnsureDecoys(ctx); err != nil {
+	decoys, err := core.Accounts.EnsureDecoys(ctx)
+	if err != nil {
 		return nil, fmt.Errorf("write decoy accounts: %w", err)
+	}
+	if err := core.Passwords.EnsureDummies(ctx, decoys); err != nil {
+		return nil, err
 	}
 	return core, nil
 }
@@ -164,7 +171,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
-	accounts := &account.Service{DB: db, Ring: ring}
+	accounts := &account.Service{DB: db, Ring: ring, Decoys: d.Decoys}
 	parts := signin.Parts{
 		DB: db, Ring: ring, Accounts: accounts, Passwords: passwords,
 		Audit:    &audit.Log{Ring: ring},

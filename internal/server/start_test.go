@@ -17,6 +17,7 @@ import (
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/server/schema"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 )
 
@@ -31,7 +32,7 @@ func settings(t *testing.T, database string) config.Config {
 }
 
 func deps() server.Deps {
-	return server.Deps{Log: slog.New(slog.DiscardHandler), Now: time.Now, TokenCost: true}
+	return server.Deps{Log: slog.New(slog.DiscardHandler), Now: time.Now, TokenCost: true, Decoys: testkit.FewDecoys}
 }
 
 // start starts and stops a node.

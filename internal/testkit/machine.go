@@ -32,6 +32,9 @@ import (
 // Password is the password of every account that Machine.Account makes.
 const Password = "orbit lantern meadow 42"
 
+// FewDecoys is how many decoys there are in tests of anything but the time they take.
+const FewDecoys = 16
+
 // Origin is the site's scheme and host in tests.
 const Origin = "https://id.example.com"
 
@@ -68,8 +71,12 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	if err != nil {
 		t.Fatal(err)
 	}
-	accounts := &account.Service{DB: db, Ring: ring}
-	if err := accounts.EnsureDecoys(t.Context()); err != nil {
+	accounts := &account.Service{DB: db, Ring: ring, Decoys: FewDecoys}
+	decoys, err := accounts.EnsureDecoys(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := passwords.EnsureDummies(t.Context(), decoys); err != nil {
 		t.Fatal(err)
 	}
 	p := signin.Parts{

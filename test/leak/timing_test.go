@@ -114,7 +114,7 @@ type clocked struct {
 func newClocked(t *testing.T, m mode) *clocked {
 	t.Helper()
 	n := servertest.Start(t, servertest.Options{
-		Database: dbtest.NewURL(t, m.engine), Idle: true, RealCost: m.realCost,
+		Database: dbtest.NewURL(t, m.engine), Idle: true, RealCost: m.realCost, Decoys: account.DefaultDecoys,
 		Config: func(c *config.Config) {
 			c.SignIn.HidePasswordResult = m.hidden
 			c.Log.Level = "error"

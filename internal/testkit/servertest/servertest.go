@@ -37,6 +37,7 @@ type Options struct {
 	Wrap     func(http.Handler) http.Handler // around the handler, inside the guard
 	Idle     bool                            // no background work: nothing is sent, polled or pruned
 	RealCost bool                            // hash passwords at the configured cost, not at a token one
+	Decoys   int                             // testkit.FewDecoys by default
 }
 
 // Node is a running node.
@@ -58,6 +59,9 @@ func Start(t testing.TB, o Options) *Node {
 	}
 	if o.Keys == "" {
 		o.Keys = keyring.Generate()
+	}
+	if o.Decoys == 0 {
+		o.Decoys = testkit.FewDecoys
 	}
 	if o.Clock == nil {
 		o.Clock = dbtest.NewClock()
@@ -100,7 +104,7 @@ func (n *Node) open(o Options) *server.Server {
 	if err := c.Validate(); err != nil {
 		n.t.Fatal(err)
 	}
-	s, err := server.New(n.t.Context(), c, server.Deps{Log: slog.New(slog.NewJSONHandler(n.Log, nil)), Now: o.Clock.Now, TokenCost: !o.RealCost})
+	s, err := server.New(n.t.Context(), c, server.Deps{Log: slog.New(slog.NewJSONHandler(n.Log, nil)), Now: o.Clock.Now, TokenCost: !o.RealCost, Decoys: o.Decoys})
 	if err != nil {
 		n.t.Fatal(err)
 	}
