@@ -78,6 +78,7 @@ func fill(w *world, core *server.Core, n int) error {
 		return err
 	}
 	began, first := w.now(), have
+	told := began
 	for have < n {
 		size := min(batch-have%batch, n-have)
 		if err := core.DB.Write(w.ctx, func(tx *sqldb.Tx) error { return f.write(w.ctx, tx, have, size) }); err != nil {
@@ -86,6 +87,10 @@ func fill(w *world, core *server.Core, n int) error {
 		have += size
 		took := w.now().Sub(began)
 		rate := float64(have-first) / took.Seconds()
+		if w.now().Sub(told) < 5*time.Second {
+			continue
+		}
+		told = w.now()
 		w.note("filled %d of %d accounts, %.0f/s, %s left", have, n, rate, time.Duration(float64(n-have)/rate*float64(time.Second)).Round(time.Second))
 	}
 	w.note("filled %d accounts in %s", n-first, w.now().Sub(began).Round(time.Second))

@@ -145,6 +145,9 @@ func (b *bench) populate(p *place) (people []person, err error) {
 	if err := fill(b.world, core, p.accounts); err != nil {
 		return nil, err
 	}
+	if err := core.DB.Write(b.ctx, func(tx *sqldb.Tx) error { return forget(b.ctx, tx) }); err != nil {
+		return nil, err
+	}
 	n := min(b.people, p.accounts)
 	for i := range n {
 		who, err := enrol(b.ctx, core, nameOf(int(int64(i)*int64(p.accounts)/int64(n))))

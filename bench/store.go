@@ -18,6 +18,16 @@ func widen(ctx context.Context, tx *sqldb.Tx, e sqldb.Engine) error {
 	return err
 }
 
+// forget clears the limits that an earlier run has used up.
+func forget(ctx context.Context, tx *sqldb.Tx) error {
+	for _, table := range []string{"throttle_bucket", "throttle_failure"} {
+		if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // tables are what the filler writes, in an order that foreign keys allow.
 func tables() []bulk {
 	return []bulk{

@@ -15,6 +15,7 @@ import (
 	"slices"
 	"time"
 
+	pool "github.com/minio/argon2"
 	"golang.org/x/crypto/argon2"
 	"golang.org/x/text/unicode/norm"
 
@@ -52,6 +53,7 @@ type Service struct {
 	queue  *admission
 	now    func() time.Time
 	dummy  Hash
+	pooled func(password, salt, secret, data []byte, size uint32) []byte // argon2id of params
 }
 
 // New makes a Service. It hashes nothing and is quick.
@@ -84,6 +86,7 @@ func New(o Options) (*Service, error) {
 	return &Service{
 		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
 		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Ring, o.Params),
+		pooled: pool.NewIDKey(o.Params.Time, o.Params.MemoryKiB, o.Params.Lanes),
 	}, nil
 }
 
@@ -194,7 +197,7 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 		h, _ = s.read(s.dummy)
 	}
 	peppered, _ := s.ring.PepperWith(h.keyID, normal(plain))
-	equal := subtle.ConstantTimeCompare(h.params.tag(peppered, h.salt, len(h.tag)), h.tag) == 1
+	equal := subtle.ConstantTimeCompare(s.tag(h.params, peppered, h.salt, len(h.tag)), h.tag) == 1
 	s.pad(h.params, h.salt)
 	return Verdict{
 		OK:       equal && usable && !stored.dummy,
@@ -232,7 +235,7 @@ func (s *Service) Hash(ctx context.Context, plain string) (Hash, error) {
 	defer s.leave(s.now())
 	peppered, keyID := s.ring.Pepper(normal(plain))
 	salt := random(saltLen)
-	return Hash{PHC: s.params.encode(salt, s.params.tag(peppered, salt, tagLen)), KeyID: keyID}, nil
+	return Hash{PHC: s.params.encode(salt, s.tag(s.params, peppered, salt, tagLen)), KeyID: keyID}, nil
 }
 
 func (s *Service) leave(began time.Time) { s.queue.leave(s.now().Sub(began)) }
@@ -289,6 +292,15 @@ func (s *Service) Admission() Admission { return s.queue.gauge() }
 // normal returns the form that is hashed: NFC, because keyboards differ in how they compose
 // letters, and nothing else: no trimming, no folding, no cutting.
 func normal(plain string) []byte { return norm.NFC.Bytes([]byte(plain)) }
+
+// tag is argon2id. At the current cost it works in memory that it worked in before, which spares the
+// system 19 MiB of fresh pages, and the collector their remains, at each sign-in.
+func (s *Service) tag(p Params, peppered, salt []byte, size int) []byte {
+	if p == s.params {
+		return s.pooled(peppered, salt, nil, nil, uint32(size)) //nolint:gosec // tag sizes are small
+	}
+	return p.tag(peppered, salt, size)
+}
 
 func (p Params) tag(peppered, salt []byte, size int) []byte {
 	return argon2.IDKey(peppered, salt, p.Time, p.MemoryKiB, p.Lanes, uint32(size)) //nolint:gosec // tag sizes are small

@@ -44,6 +44,7 @@ type DB struct {
 	writer, reader *sql.DB
 	now            func() time.Time
 	patience       time.Duration
+	log            *group // SQLite's; nil where commits are durable by themselves
 }
 
 // Options opens a database. URL and Now are required.
@@ -92,11 +93,12 @@ func (db *DB) openSQLite(path string, readers int) error {
 	}
 	dsn := func(extra string) string {
 		v := url.Values{"_pragma": {
-			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(FULL)", "foreign_keys(1)",
+			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)",
 			"cache_size(-8000)", "journal_size_limit(67108864)",
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
+	db.log = &group{sync: func() error { return syncLog(path) }}
 	// One writer connection: more starve one another past busy_timeout.
 	db.writer = newSQLite(dsn("&_txlock=immediate"))
 	db.writer.SetMaxOpenConns(1)
@@ -244,7 +246,8 @@ func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any
 
 // Read runs fn in a read-only transaction.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	return db.try(ctx, db.reader, db.engine == Postgres, fn)
+	_, err := db.try(ctx, db.reader, db.engine == Postgres, fn)
+	return err
 }
 
 // Write runs fn in a transaction that may change rows, and runs it again after a lost
@@ -253,8 +256,11 @@ func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	const tries = 10 // a race is lost to somebody's progress; ten in a row is an overload
 	for i := 1; ; i++ {
-		err := db.try(ctx, db.writer, false, fn)
-		if err == nil || i == tries || !lostRace(err) {
+		tx, err := db.try(ctx, db.writer, false, fn)
+		if err == nil {
+			return db.settle(tx)
+		}
+		if i == tries || !lostRace(err) {
 			return err
 		}
 		select {
@@ -265,7 +271,21 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 	}
 }
 
-func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) error {
+// settle waits until the commit would survive a power cut, and only then lets anybody hear of it.
+func (db *DB) settle(tx *Tx) error {
+	var err error
+	if db.log != nil {
+		if err = db.log.wait(); err != nil {
+			err = fault.Later(fault.Unavailable, "database_unavailable", 5*time.Second, err)
+		}
+	}
+	for _, f := range tx.after { // whatever the disk says, it has been committed
+		f()
+	}
+	return err
+}
+
+func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) (*Tx, error) {
 	bounded := ctx
 	if db.patience > 0 {
 		var done context.CancelFunc
@@ -274,20 +294,14 @@ func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx)
 	}
 	t, err := pool.BeginTx(bounded, &sql.TxOptions{ReadOnly: readOnly})
 	if err != nil {
-		return unavailable(err)
+		return nil, unavailable(err)
 	}
 	tx := &Tx{tx: t, now: db.now(), engine: db.engine, caller: ctx, bounded: bounded}
 	defer func() { _ = t.Rollback() }() // a no-op after Commit
 	if err := fn(tx); err != nil {
-		return unavailable(err)
+		return nil, unavailable(err)
 	}
-	if err := t.Commit(); err != nil {
-		return unavailable(err)
-	}
-	for _, f := range tx.after {
-		f()
-	}
-	return nil
+	return tx, unavailable(t.Commit())
 }
 
 // lostRace reports whether another transaction got in between and a new try may succeed.
