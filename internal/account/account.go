@@ -12,6 +12,7 @@ import (
 	"fmt"
 	"log/slog"
 	"time"
+	"unique"
 
 	"github.com/google/uuid"
 
@@ -51,6 +52,11 @@ type Address struct {
 	SignsIn  bool // the account is found by it
 	Notices  bool // security notices and codes go to it
 	Recovers bool // it may be used to get back in
+}
+
+// Identifier returns the address as it was parsed when it was stored: the rules for new ones may be stricter by now.
+func (a Address) Identifier() Identifier {
+	return Identifier{kind: a.Kind, normal: unique.Make(a.Normal)}
 }
 
 const hiddenAddress = "[address]"

@@ -85,6 +85,7 @@ func rules() map[string]rule {
 		"structs are small":                structSize,
 		"packages show little":             exportedNames,
 		"the README is short":              readmeSize,
+		"links lead somewhere":             links,
 	}
 }
 
@@ -149,7 +150,7 @@ type sample struct {
 }
 
 func samples() []sample {
-	return slices.Concat(importSamples(), sqlSamples(), sizeSamples())
+	return slices.Concat(importSamples(), sqlSamples(), sizeSamples(), linkSamples())
 }
 
 // A rule that finds nothing in the tree may have stopped looking: each must find its bad sample.

@@ -314,11 +314,7 @@ func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) 
 		return err
 	}
 	for _, a := range addresses {
-		ident, err := account.Parse(a.Normal)
-		if err != nil {
-			return err
-		}
-		f.NameKey = s.nameKey(ident)
+		f.NameKey = s.nameKey(a.Identifier())
 		for _, c := range []counts{s.passwordCounts(f), s.codeCounts(f)} {
 			if err := s.clear(ctx, tx, c); err != nil {
 				return err

@@ -187,6 +187,9 @@ func TestRefusedBeforeAnyHandler(t *testing.T) {
 			if r.StatusCode != c.status || !strings.Contains(body, `"code":"`+c.code+`"`) {
 				t.Fatalf("got %d %s, want %d %s", r.StatusCode, body, c.status, c.code)
 			}
+			if c.status == http.StatusMethodNotAllowed && r.Header.Get("Allow") == "" {
+				t.Error("does not say which methods it takes (RFC 9110 section 15.5.6)")
+			}
 			for _, canary := range []string{"evil", "canary", "goroutine", "name=x"} {
 				if strings.Contains(body, canary) {
 					t.Errorf("%q is in the answer %s", canary, body)

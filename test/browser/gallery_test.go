@@ -224,7 +224,7 @@ func TestScreenshots(t *testing.T) {
 	b := visit(t, site).tab
 	if *screenshots != "" {
 		for path, l := range map[string]look{
-			"code-sms": {720, "light", false}, "home": {720, "light", false}, "inbox": {880, "light", false},
+			"code-sms": {720, "light", false}, "home": {720, "light", false},
 		} {
 			b.shoot(*screenshots, strings.TrimSuffix(path, "-sms"), "/en/"+path, l)
 		}

@@ -154,8 +154,13 @@ func TestPostsFromOtherSites(t *testing.T) {
 	b := newClient(t, n)
 	path, code := b.atCode(ada)
 	sites := [][]string{
-		{"Sec-Fetch-Site", "cross-site"}, {"Sec-Fetch-Site", "same-site"}, {"Origin", "https://evil.example"}, {"Origin", "null"}, {"Origin", "http://127.0.0.1:1"},
-		{"Origin", n.URL + ".evil.example"}, {"Sec-Fetch-Site", "cross-site", "Origin", n.URL},
+		{"Sec-Fetch-Site", "cross-site"},
+		{"Sec-Fetch-Site", "same-site"},
+		{"Origin", "https://evil.example"},
+		{"Origin", "null"},
+		{"Origin", "http://127.0.0.1:1"},
+		{"Origin", n.URL + ".evil.example"},
+		{"Sec-Fetch-Site", "cross-site", "Origin", n.URL},
 	}
 	for _, site := range sites {
 		b.raw("/signin", "username=eve&password=x", site...).want(t, "sign-in", 403, "Not from there")
