@@ -360,7 +360,15 @@ func call[P, R any](b *tab, command cdp.Command[P, R], params P) R {
 // open goes to a path of the site.
 func (b *tab) open(path string) {
 	b.t.Helper()
-	b.do("open "+path, chromedp.Navigate(b.site+path))
+	ctx, cancel := context.WithTimeout(b.ctx, patience)
+	defer cancel()
+	err := chromedp.Do(ctx, chromedp.Navigate(b.site+path))
+	if err != nil && strings.Contains(err.Error(), "net::ERR_ABORTED") { // a form that sends itself was under way
+		err = chromedp.Do(ctx, chromedp.Navigate(b.site+path))
+	}
+	if err != nil {
+		b.t.Fatalf("open %s: %v", path, err)
+	}
 }
 
 func (b *tab) reload() {

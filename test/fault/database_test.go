@@ -263,7 +263,7 @@ func load(t *testing.T, s *site, people []person) (stop func()) {
 // A full disk costs nothing that was acknowledged, and once there is room all goes on by itself.
 func TestAFullDisk(t *testing.T) {
 	dir := t.TempDir()
-	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=6m"); err != nil {
+	if err := syscall.Mount("tmpfs", dir, "tmpfs", 0, "size=32m"); err != nil {
 		t.Skipf("no small disk can be mounted here (%v): TestAFullFile stands in for it", err)
 	}
 	t.Cleanup(func() { _ = syscall.Unmount(dir, syscall.MNT_DETACH) })

@@ -196,7 +196,8 @@ func run(t *testing.T, n *servertest.Node, all []*subject, script []step, group 
 	t.Helper()
 	columns := tables(t, n.Core().DB)
 	// A stranger of no interest goes first: what only the first request of all does is done then.
-	first := &subject{label: "first", name: "firstofall@elsewhere.example", password: wrong, ways: "first", visitor: newVisitor(t, n, "10.199.199.101")}
+	first := &subject{label: "first", name: "firstofall@elsewhere.example", password: wrong, visitor: newVisitor(t, n, "10.199.199.101")}
+	first.ways = waysOf(t, n, first.name)
 	for _, st := range script {
 		n.Clock.Advance(st.wait)
 		if st.work {
