@@ -1,5 +1,5 @@
 // Package account knows who exists: accounts, their addresses, their standing. It owns the
-// tables account and account_identifier.
+// tables account, account_identifier, account_address_change and account_claim.
 //
 // Contact data is sealed and found by a blind index, so a stolen database has none (P4).
 // Whoever does not exist is stood in for by a decoy account, so that the steps after the
@@ -52,6 +52,7 @@ type Address struct {
 	SignsIn  bool // the account is found by it
 	Notices  bool // security notices and codes go to it
 	Recovers bool // it may be used to get back in
+	AddedAt  time.Time
 }
 
 // Identifier returns the address as it was parsed when it was stored: the rules for new ones may be stricter by now.
@@ -115,12 +116,8 @@ func (s *Service) Create(ctx context.Context, tx *sqldb.Tx, n New) (ID, error) {
 		if err != nil {
 			return "", err
 		}
-		fresh, err := putIdentifier(ctx, tx, s.row(rowID, ID(id), ident))
-		if err != nil {
+		if err := s.insert(ctx, tx, s.row(rowID, ID(id), ident)); err != nil {
 			return "", fmt.Errorf("write identifier: %w", err)
-		}
-		if !fresh {
-			return "", fault.New(fault.Conflict, "identifier_taken", nil)
 		}
 	}
 	return ID(id), nil
@@ -131,20 +128,33 @@ func (n New) check() error {
 	seen := map[Identifier]bool{}
 	for _, ident := range n.Identifiers {
 		signsIn = signsIn || ident.SignsIn
-		switch {
-		case ident.Kind() == "":
-			return errors.New("an identifier is missing")
-		case seen[ident.Identifier]:
+		if seen[ident.Identifier] {
 			return errors.New("an identifier is given twice")
-		case ident.Kind() == Username && (ident.Verified || ident.Notices || ident.Recovers):
-			return errors.New("nothing can be sent to a username")
-		case !ident.Verified && ident.Recovers:
-			return errors.New("only a verified address may recover the account")
+		}
+		if err := ident.check(); err != nil {
+			return err
 		}
 		seen[ident.Identifier] = true
 	}
 	if !signsIn {
 		return errors.New("no identifier signs in")
+	}
+	return nil
+}
+
+func (n NewIdentifier) check() error {
+	if n.Kind() == "" {
+		return errors.New("an identifier is missing")
+	}
+	return checkUses(Address{Kind: n.Kind(), Verified: n.Verified, Notices: n.Notices, Recovers: n.Recovers})
+}
+
+func checkUses(a Address) error {
+	switch {
+	case a.Kind == Username && (a.Verified || a.Notices || a.Recovers):
+		return errors.New("nothing can be sent to a username")
+	case !a.Verified && a.Recovers:
+		return errors.New("only a verified address may recover the account")
 	}
 	return nil
 }

@@ -29,14 +29,17 @@ func putAccount(ctx context.Context, tx *sqldb.Tx, a Account) (fresh bool, err e
 // putIdentifier writes an identifier unless another account signs in with it; fresh reports
 // which. Of two transactions racing for one, the unique index lets one win on either engine.
 func putIdentifier(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bool, err error) {
-	now := tx.Now().UnixMilli()
+	created := tx.Now()
+	if !r.AddedAt.IsZero() { // it comes back
+		created = r.AddedAt
+	}
 	n, err := tx.Exec(ctx, `
 		INSERT INTO account_identifier
 			(id, account_id, kind, lookup, sealed, signs_in, notices, recovers, verified_at, created_at)
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
 		ON CONFLICT (lookup) WHERE signs_in DO NOTHING`,
 		r.ID, string(r.account), string(r.Kind), r.lookup, r.sealed, r.SignsIn, r.Notices, r.Recovers,
-		sql.Null[int64]{V: now, Valid: r.Verified}, now)
+		sql.Null[int64]{V: created.UnixMilli(), Valid: r.Verified}, created.UnixMilli())
 	return n == 1, err
 }
 
@@ -89,11 +92,13 @@ func get(ctx context.Context, tx *sqldb.Tx, id ID) (a Account, ok bool, err erro
 
 func identifiers(ctx context.Context, tx *sqldb.Tx, owner ID) (rows []identifierRow, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, kind, sealed, signs_in, notices, recovers, verified_at IS NOT NULL
+		SELECT id, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
 		FROM account_identifier WHERE account_id = $1 ORDER BY created_at, kind, id`,
 		func(scan func(...any) error) error {
-			var r identifierRow
-			err := scan(&r.ID, &r.Kind, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified)
+			r := identifierRow{account: owner}
+			var created int64
+			err := scan(&r.ID, &r.Kind, &r.lookup, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
+			r.AddedAt = time.UnixMilli(created)
 			rows = append(rows, r)
 			return err
 		}, string(owner))
@@ -121,4 +126,153 @@ func count(ctx context.Context, tx *sqldb.Tx) (map[State]int64, error) {
 			return err
 		})
 	return out, err
+}
+
+// what happened to an identifier.
+type what string
+
+const (
+	added       what = "added"
+	removed     what = "removed"
+	usesChanged what = "uses"
+)
+
+// change is one change of an identifier; row is what was before, or with added what is new.
+type change struct {
+	id        string
+	what      what
+	row       identifierRow
+	heldUntil time.Time
+}
+
+func putChange(ctx context.Context, tx *sqldb.Tx, c change) error {
+	id, err := newID()
+	if err != nil {
+		return err
+	}
+	var held int64
+	if !c.heldUntil.IsZero() {
+		held = c.heldUntil.UnixMilli()
+	}
+	_, err = tx.Exec(ctx, `
+		INSERT INTO account_address_change (id, account_id, identifier_id, what, at, kind, lookup, sealed,
+			signs_in, notices, recovers, verified_at, created_at, held_until)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		id, c.row.account, c.row.ID, c.what, tx.Now().UnixMilli(), c.row.Kind, c.row.lookup, c.row.sealed,
+		c.row.SignsIn, c.row.Notices, c.row.Recovers, sql.Null[int64]{V: c.row.AddedAt.UnixMilli(), Valid: c.row.Verified}, c.row.AddedAt.UnixMilli(), held)
+	return err
+}
+
+func deleteChange(ctx context.Context, tx *sqldb.Tx, id string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM account_address_change WHERE id = $1`, id)
+	return err
+}
+
+// changesSince returns an account's changes, the newest first.
+func changesSince(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (all []change, err error) {
+	err = tx.Each(ctx, `
+		SELECT id, identifier_id, what, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
+		FROM account_address_change WHERE account_id = $1 AND at >= $2 ORDER BY at DESC, id DESC`,
+		func(scan func(...any) error) error {
+			c := change{row: identifierRow{account: id}}
+			var created int64
+			err := scan(&c.id, &c.row.ID, &c.what, &c.row.Kind, &c.row.lookup, &c.row.sealed, &c.row.SignsIn, &c.row.Notices, &c.row.Recovers, &c.row.Verified, &created)
+			c.row.AddedAt = time.UnixMilli(created)
+			all = append(all, c)
+			return err
+		}, id, since.UnixMilli())
+	return all, err
+}
+
+// heldByOther reports whether somebody else signed in with it until lately.
+func heldByOther(ctx context.Context, tx *sqldb.Tx, lookup []byte, owner ID) (held bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT 1 FROM account_address_change
+			WHERE lookup = $1 AND held_until > $2 AND held_until > 0 AND signs_in AND account_id <> $3)`,
+		lookup, tx.Now().UnixMilli(), owner).Scan(&held)
+	return held, err
+}
+
+func deleteIdentifier(ctx context.Context, tx *sqldb.Tx, owner ID, id string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM account_identifier WHERE id = $1 AND account_id = $2`, id, owner)
+	return err
+}
+
+func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error) {
+	var frozen int64
+	var eraseAt sql.NullInt64
+	err = tx.QueryRow(ctx, `SELECT frozen_until, erase_at FROM account WHERE id = $1`, id).Scan(&frozen, &eraseAt)
+	st.FrozenUntil = time.UnixMilli(frozen)
+	if eraseAt.Valid {
+		st.EraseAt = time.UnixMilli(eraseAt.Int64)
+	}
+	return st, err
+}
+
+func freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE account SET frozen_until = $1 WHERE id = $2 AND frozen_until < $1`, until.UnixMilli(), id)
+	return err
+}
+
+func setLanguage(ctx context.Context, tx *sqldb.Tx, id ID, language string) error {
+	_, err := tx.Exec(ctx, `UPDATE account SET language = $1, changed_at = $2 WHERE id = $3`, language, tx.Now().UnixMilli(), id)
+	return err
+}
+
+func setErase(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE account SET erase_at = $1, changed_at = $2 WHERE id = $3`,
+		sql.Null[int64]{V: at.UnixMilli(), Valid: !at.IsZero()}, tx.Now().UnixMilli(), id)
+	return err
+}
+
+func dueForErasure(ctx context.Context, tx *sqldb.Tx, n int) (ids []ID, err error) {
+	err = tx.Each(ctx, `SELECT id FROM account WHERE erase_at IS NOT NULL AND erase_at <= $1 ORDER BY erase_at LIMIT $2`,
+		func(scan func(...any) error) error {
+			var id ID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		}, tx.Now().UnixMilli(), n)
+	return ids, err
+}
+
+func erase(ctx context.Context, tx *sqldb.Tx, id ID) error {
+	for _, table := range []string{"account_identifier", "account_address_change", "account_claim"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	_, err := tx.Exec(ctx, `UPDATE account SET state = $1, erase_at = NULL, changed_at = $2 WHERE id = $3`, Closed, tx.Now().UnixMilli(), id)
+	return err
+}
+
+func pruneChanges(ctx context.Context, tx *sqldb.Tx, before time.Time) (int64, error) {
+	const batch = 500 // bounds how long SQLite's one writer is held
+	return tx.Exec(ctx, `DELETE FROM account_address_change WHERE id IN
+		(SELECT id FROM account_address_change WHERE at < $1 LIMIT $2)`, before.UnixMilli(), batch)
+}
+
+func putClaim(ctx context.Context, tx *sqldb.Tx, id ID, name string, sealed []byte) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO account_claim (account_id, name, sealed) VALUES ($1, $2, $3)
+		ON CONFLICT (account_id, name) DO UPDATE SET sealed = excluded.sealed`, id, name, sealed)
+	return err
+}
+
+func claims(ctx context.Context, tx *sqldb.Tx, id ID) (sealed map[string][]byte, err error) {
+	sealed = map[string][]byte{}
+	err = tx.Each(ctx, `SELECT name, sealed FROM account_claim WHERE account_id = $1`,
+		func(scan func(...any) error) error {
+			var name string
+			var b []byte
+			err := scan(&name, &b)
+			sealed[name] = b
+			return err
+		}, id)
+	return sealed, err
+}
+
+func deleteClaim(ctx context.Context, tx *sqldb.Tx, id ID, name string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM account_claim WHERE account_id = $1 AND name = $2`, id, name)
+	return err
 }

@@ -14,7 +14,7 @@ func order() []string {
 		"outbox", "throttle",
 		"account",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
-		"factor", "session",
+		"factor", "session", "notice",
 		"risk",
 		"signin", "recovery", "profile", "breach",
 		"oidc", "radius",

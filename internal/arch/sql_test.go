@@ -17,20 +17,23 @@ import (
 // comments must say the same.
 func owners() map[string]string {
 	return map[string]string{
-		"keyring_check":      "keyring",
-		"audit_event":        "audit",
-		"outbox_letter":      "outbox",
-		"throttle_bucket":    "throttle",
-		"throttle_failure":   "throttle",
-		"account":            "account",
-		"account_identifier": "account",
-		"password":           "password",
-		"device":             "device",
-		"device_handle":      "device",
-		"session":            "session",
-		"session_change":     "session",
-		"onetime_code":       "onetime",
-		"signin_flow":        "signin",
+		"keyring_check":          "keyring",
+		"audit_event":            "audit",
+		"outbox_letter":          "outbox",
+		"throttle_bucket":        "throttle",
+		"throttle_failure":       "throttle",
+		"account":                "account",
+		"account_identifier":     "account",
+		"account_address_change": "account",
+		"account_claim":          "account",
+		"notice_link":            "notice",
+		"password":               "password",
+		"device":                 "device",
+		"device_handle":          "device",
+		"session":                "session",
+		"session_change":         "session",
+		"onetime_code":           "onetime",
+		"signin_flow":            "signin",
 	}
 }
 

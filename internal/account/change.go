@@ -1,0 +1,321 @@
+package account
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"countersign/internal/keyring"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/sqldb"
+)
+
+const (
+	// Hold is how long a removed address is told of what happens and may undo it, and how long an added
+	// one may not: whoever took over a session cannot make the old owner silent, nor their own address an owner.
+	Hold = 72 * time.Hour
+	// MaxAddresses is how many identifiers an account may have. People have fewer, and each is read at every sign-in.
+	MaxAddresses = 10
+
+	keepChanges = 31 * 24 * time.Hour // a day longer than a link in a notice works
+)
+
+// Uses are what an identifier is for.
+type Uses struct{ SignsIn, Notices, Recovers bool }
+
+// Standing is what an account may not do for a while.
+type Standing struct {
+	FrozenUntil time.Time // no change of addresses, contacts or recovery code before; zero: not frozen
+	EraseAt     time.Time // zero: its holder has not asked to erase it
+}
+
+// Standing returns the account's.
+func (s *Service) Standing(ctx context.Context, tx *sqldb.Tx, id ID) (Standing, error) {
+	st, err := standing(ctx, tx, id)
+	if err != nil {
+		return Standing{}, fmt.Errorf("read standing of %s: %w", id, err)
+	}
+	if !st.FrozenUntil.After(tx.Now()) {
+		st.FrozenUntil = time.Time{}
+	}
+	return st, nil
+}
+
+// Freeze refuses changes of addresses, contacts and recovery code until then. It never shortens a freeze.
+func (s *Service) Freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
+	return freeze(ctx, tx, id, until)
+}
+
+// Add gives an account one more identifier, which the caller has seen proved if it is Verified.
+// fault.Conflict: "identifier_taken" if another account signs in with it or did until lately,
+// "address_known" if it is this account's already, "too_many_addresses".
+func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier) error {
+	if err := n.check(); err != nil {
+		return fault.New(fault.Invalid, "identifier_uses_invalid", err)
+	}
+	rows, err := identifiers(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if len(rows) >= MaxAddresses {
+		return fault.New(fault.Conflict, "too_many_addresses", nil)
+	}
+	lookup := s.lookup(n.Identifier)
+	for _, r := range rows {
+		if slices.Equal(r.lookup, lookup) {
+			return fault.New(fault.Conflict, "address_known", nil)
+		}
+	}
+	rowID, err := newID()
+	if err != nil {
+		return err
+	}
+	row := s.row(rowID, id, n)
+	row.AddedAt = tx.Now()
+	if err := s.insert(ctx, tx, row); err != nil {
+		return err
+	}
+	return putChange(ctx, tx, change{what: added, row: row})
+}
+
+// insert writes an identifier that nobody else signs in with, or did until lately.
+func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
+	other, err := heldByOther(ctx, tx, row.lookup, row.account)
+	if err != nil {
+		return err
+	}
+	fresh := !other || !row.SignsIn
+	if fresh {
+		fresh, err = putIdentifier(ctx, tx, row)
+	}
+	if err == nil && !fresh {
+		err = fault.New(fault.Conflict, "identifier_taken", nil)
+	}
+	return err
+}
+
+// Taken reports whether an identifier cannot be signed in with by a new account: somebody does, or
+// did until lately. It is for those who have proved that the address is theirs, or who will never be told.
+func (s *Service) Taken(ctx context.Context, tx *sqldb.Tx, ident Identifier) (bool, error) {
+	found, err := byLookup(ctx, tx, s.lookup(ident), nil)
+	if err != nil {
+		return false, err
+	}
+	held, err := heldByOther(ctx, tx, s.lookup(ident), "")
+	return held || found.asked.ID != "", err
+}
+
+// Remove takes an identifier from an account. It is held for the account for a while: see Hold.
+// fault.NotFound "not_found"; fault.Conflict "last_notice_address" or "last_signin_address" for one
+// that the account cannot do without.
+func (s *Service) Remove(ctx context.Context, tx *sqldb.Tx, id ID, address string) error {
+	rows, i, err := s.findAddress(ctx, tx, id, address)
+	if err != nil {
+		return err
+	}
+	row := rows[i]
+	if err := enough(slices.Delete(slices.Clone(rows), i, i+1)); err != nil {
+		return err
+	}
+	if err := deleteIdentifier(ctx, tx, id, address); err != nil {
+		return err
+	}
+	return putChange(ctx, tx, change{what: removed, row: row, heldUntil: tx.Now().Add(Hold)})
+}
+
+// SetUses says what an identifier is for. Errors are those of Remove and Add.
+func (s *Service) SetUses(ctx context.Context, tx *sqldb.Tx, id ID, address string, u Uses) error {
+	rows, i, err := s.findAddress(ctx, tx, id, address)
+	if err != nil {
+		return err
+	}
+	before := rows[i]
+	if before.uses() == u {
+		return nil
+	}
+	after := before
+	after.SignsIn, after.Notices, after.Recovers = u.SignsIn, u.Notices, u.Recovers
+	if err := checkUses(after.Address); err != nil {
+		return fault.New(fault.Invalid, "identifier_uses_invalid", err)
+	}
+	rows[i] = after
+	if err := enough(rows); err != nil {
+		return err
+	}
+	if err := s.replace(ctx, tx, after); err != nil {
+		return err
+	}
+	return putChange(ctx, tx, change{what: usesChanged, row: before})
+}
+
+func (a Address) uses() Uses { return Uses{a.SignsIn, a.Notices, a.Recovers} }
+
+// replace writes an identifier anew, which leaves it to the index who wins a race for a name.
+func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
+	if err := deleteIdentifier(ctx, tx, row.account, row.ID); err != nil {
+		return err
+	}
+	return s.insert(ctx, tx, row)
+}
+
+func (s *Service) findAddress(ctx context.Context, tx *sqldb.Tx, id ID, address string) ([]identifierRow, int, error) {
+	rows, err := identifiers(ctx, tx, id)
+	if err != nil {
+		return nil, 0, err
+	}
+	i := slices.IndexFunc(rows, func(r identifierRow) bool { return r.ID == address })
+	if i < 0 {
+		return nil, 0, fault.New(fault.NotFound, "not_found", errors.New("the account has no such address"))
+	}
+	return rows, i, nil
+}
+
+// enough refuses to leave an account that nobody can sign in to, or that nothing can be told.
+func enough(rows []identifierRow) error {
+	has := func(f func(identifierRow) bool) bool { return slices.ContainsFunc(rows, f) }
+	switch {
+	case !has(func(r identifierRow) bool { return r.SignsIn }):
+		return fault.New(fault.Conflict, "last_signin_address", nil)
+	case !has(func(r identifierRow) bool { return r.Notices && r.Verified }):
+		return fault.New(fault.Conflict, "last_notice_address", nil)
+	}
+	return nil
+}
+
+// Undo takes back every change of addresses made since, the newest first, and returns how many.
+// What somebody else has taken since comes back without the right to sign in.
+func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (int, error) {
+	all, err := changesSince(ctx, tx, id, since)
+	if err != nil {
+		return 0, err
+	}
+	for _, c := range all {
+		if err := s.undo(ctx, tx, c); err != nil {
+			return 0, fmt.Errorf("undo a change of %s: %w", id, err)
+		}
+	}
+	return len(all), nil
+}
+
+func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
+	if err := deleteChange(ctx, tx, c.id); err != nil {
+		return err
+	}
+	if c.what == added {
+		return deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
+	}
+	err := s.replace(ctx, tx, c.row)
+	if fault.Of(err).Code == "identifier_taken" {
+		c.row.SignsIn = false
+		err = s.replace(ctx, tx, c.row)
+	}
+	return err
+}
+
+// Reach is an address that is told of what happens.
+type Reach struct {
+	Address
+
+	// Undoes says that what is sent there may take changes of addresses back: it is not a new address.
+	Undoes bool
+}
+
+// Reaches returns where notices go: every verified address that is for notices, and what was one
+// until lately.
+func (s *Service) Reaches(ctx context.Context, tx *sqldb.Tx, id ID) ([]Reach, error) {
+	who, err := s.Get(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	rows, err := identifiers(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	former, err := changesSince(ctx, tx, id, tx.Now().Add(time.Millisecond-Hold)) // held_until is then in the future
+	if err != nil {
+		return nil, err
+	}
+	for _, c := range former {
+		if c.what != added {
+			rows = append(rows, c.row)
+		}
+	}
+	var out []Reach
+	for _, r := range rows {
+		known := slices.ContainsFunc(out, func(o Reach) bool { return o.ID == r.ID })
+		if !r.Verified || !r.Notices || known {
+			continue
+		}
+		plain, err := s.Ring.Open(r.sealed, place(r.ID))
+		if err != nil {
+			return nil, fmt.Errorf("open identifier %s of %s: %w", r.ID, id, err)
+		}
+		r.Normal = string(plain)
+		original := r.AddedAt.Sub(who.CreatedAt) < time.Minute // written with the account
+		out = append(out, Reach{r.Address, original || tx.Now().Sub(r.AddedAt) >= Hold})
+	}
+	return out, nil
+}
+
+// SetClaims keeps what an operator asks people for, by name; an empty value forgets it.
+func (s *Service) SetClaims(ctx context.Context, tx *sqldb.Tx, id ID, values map[string]string) error {
+	for name, value := range values {
+		if value == "" {
+			if err := deleteClaim(ctx, tx, id, name); err != nil {
+				return err
+			}
+			continue
+		}
+		if err := putClaim(ctx, tx, id, name, s.Ring.Seal([]byte(value), claimPlace(id, name))); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Claims returns what SetClaims kept.
+func (s *Service) Claims(ctx context.Context, tx *sqldb.Tx, id ID) (map[string]string, error) {
+	sealed, err := claims(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	values := make(map[string]string, len(sealed))
+	for name, b := range sealed {
+		plain, err := s.Ring.Open(b, claimPlace(id, name))
+		if err != nil {
+			return nil, fmt.Errorf("open claim %s of %s: %w", name, id, err)
+		}
+		values[name] = string(plain)
+	}
+	return values, nil
+}
+
+func claimPlace(id ID, name string) keyring.Place {
+	return keyring.Place{Table: "account_claim", Row: string(id) + "/" + name, Column: "sealed"}
+}
+
+// SetLanguage sets the language of letters to the account (BCP 47).
+func (s *Service) SetLanguage(ctx context.Context, tx *sqldb.Tx, id ID, language string) error {
+	return setLanguage(ctx, tx, id, language)
+}
+
+// EraseAt has the account erased at a time, or with the zero time not after all.
+func (s *Service) EraseAt(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time) error {
+	return setErase(ctx, tx, id, at)
+}
+
+// DueForErasure returns up to n accounts whose time has come.
+func (s *Service) DueForErasure(ctx context.Context, tx *sqldb.Tx, n int) ([]ID, error) {
+	return dueForErasure(ctx, tx, n)
+}
+
+// Erase forgets every address and claim of an account and closes it. What other packages keep of it
+// they erase themselves. Its names are free for others from then on.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id ID) error { return erase(ctx, tx, id) }
+
+// Prune deletes a bounded number of changes that nothing can undo any more and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
+	return pruneChanges(ctx, tx, tx.Now().Add(-keepChanges))
+}
