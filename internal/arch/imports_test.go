@@ -14,7 +14,7 @@ func order() []string {
 		"outbox", "throttle",
 		"account",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
-		"factor", "session", "notice",
+		"factor", "session",
 		"risk",
 		"signin", "recovery", "profile", "breach",
 		"oidc", "radius",

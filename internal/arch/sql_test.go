@@ -26,7 +26,6 @@ func owners() map[string]string {
 		"account_identifier":     "account",
 		"account_address_change": "account",
 		"account_claim":          "account",
-		"notice_link":            "notice",
 		"password":               "password",
 		"device":                 "device",
 		"device_handle":          "device",

@@ -1,5 +1,5 @@
 -- +goose Up
--- What belongs to an account's holder: changes, notices, registration, recovery.
+-- What an account's holder may change.
 
 -- account
 ALTER TABLE account ADD COLUMN frozen_until BIGINT NOT NULL DEFAULT 0; -- no change of addresses, contacts or recovery code before
@@ -33,15 +33,3 @@ CREATE TABLE account_claim (
     sealed     BYTEA NOT NULL,
     PRIMARY KEY (account_id, name)
 );
-
--- notice: the "this wasn't me" links in letters
-CREATE TABLE notice_link (
-    digest     BYTEA PRIMARY KEY,
-    account_id TEXT NOT NULL,
-    kind       TEXT NOT NULL,              -- of the letter
-    at         BIGINT NOT NULL,            -- when it happened
-    undoes     BOOLEAN NOT NULL,           -- may take back changes of addresses made since
-    expires_at BIGINT NOT NULL,
-    spent_at   BIGINT
-);
-CREATE INDEX notice_link_expires ON notice_link (expires_at);
