@@ -3,12 +3,16 @@ package message
 import (
 	"fmt"
 	"strings"
+	"unicode/utf16"
 )
 
 // One SMS holds 160 septets of GSM 03.38 (R-SMS-07); one character outside that alphabet and
-// it holds 70 characters, so the letter would be cut, cost double, or lose its last line.
+// it holds 70 characters. A language of another alphabet gets two of those if it must, of 67 each,
+// since each of two says which it is; no other letter may be cut, cost double, or lose its last line.
 const (
 	oneSMS   = 160
+	oneUCS2  = 70
+	twoUCS2  = 2 * 67
 	gsmBasic = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?" +
 		"¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 	gsmExtended = "^{}\\[~]|€" // each costs two septets
@@ -35,11 +39,15 @@ func septets(s string) (n int, ok bool) {
 func (w words) sms(l Letter, host string) (string, error) {
 	values := map[string]string{"site": l.Params["site"], "code": l.Params["code"], "minutes": l.Params["minutes"]}
 	bound := "\n\n@" + host + " #" + l.Params["code"]
-	for _, key := range []string{"sms." + string(l.Kind), "sms." + string(l.Kind) + ".short"} {
-		text := w.say(key, values) + bound
-		if n, ok := septets(text); ok && n <= oneSMS {
+	long, short := w.say("sms."+string(l.Kind), values)+bound, w.say("sms."+string(l.Kind)+".short", values)+bound
+	_, gsm := septets(short)
+	for _, text := range []string{long, short} {
+		if n, ok := septets(text); ok && n <= oneSMS || !gsm && len(utf16.Encode([]rune(text))) <= oneUCS2 {
 			return text, nil
 		}
+	}
+	if !gsm && len(utf16.Encode([]rune(short))) <= twoUCS2 {
+		return short, nil
 	}
 	return "", fmt.Errorf("letter %s does not fit into one SMS", l.Kind)
 }

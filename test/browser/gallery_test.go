@@ -209,6 +209,7 @@ func TestPagesHeedWhatTheSystemAsksFor(t *testing.T) {
 var (
 	screenshots = flag.String("screenshots", "", "write the screenshots of the documentation to this folder")
 	every       = flag.String("gallery", "", "write every page, wide and narrow, light and dark, to this folder")
+	spoken      = flag.String("language", "en", "the language of -gallery")
 )
 
 // TestScreenshots makes the pictures of the documentation:
@@ -233,7 +234,7 @@ func TestScreenshots(t *testing.T) {
 		slices.Sort(names)
 		for _, name := range names {
 			for _, l := range []look{{1280, "light", false}, {1280, "dark", false}, {360, "light", false}, {360, "dark", false}} {
-				b.shoot(*every, name+"-"+l.String(), "/en/"+name, l)
+				b.shoot(*every, name+"-"+l.String(), "/"+*spoken+"/"+name, l)
 			}
 		}
 	}

@@ -92,7 +92,7 @@ func (p *Pages) show(w http.ResponseWriter, status int, v view) error {
 
 // frame begins a page in one of our languages.
 func (p *Pages) frame(lang, title string) frame {
-	f := frame{words: p.words[lang], Lang: lang, Dir: "ltr", Site: p.options.Site, Assets: p.assets.base, Shape: "narrow"}
+	f := frame{words: p.words[lang], Lang: lang, Dir: p.words[lang]["language.dir"], Site: p.options.Site, Assets: p.assets.base, Shape: "narrow"}
 	f.Title = f.say(title)
 	if f.Site != "" {
 		f.Title += " – " + f.Site

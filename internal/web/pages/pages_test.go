@@ -46,7 +46,7 @@ func TestEveryPageIsWholeInEveryLanguage(t *testing.T) {
 	key := regexp.MustCompile(`>\s*[a-z]+(_[a-z]+)+\s*<`)
 	for name, page := range shots(t, testPages(t)) {
 		lang := name[strings.LastIndex(name, "/")+1:]
-		for _, want := range []string{`<html lang="` + lang + `" dir="ltr">`, "<title>", `<main id="main"`, "<h1>", "</html>"} {
+		for _, want := range []string{`<html lang="` + lang + `" dir="` + map[bool]string{true: "rtl", false: "ltr"}[lang == "ar"] + `">`, "<title>", `<main id="main"`, "<h1>", "</html>"} {
 			if strings.Count(page, want) != 1 {
 				t.Errorf("%s: want %s exactly once", name, want)
 			}
@@ -81,7 +81,9 @@ func TestNoLanguageLacksWords(t *testing.T) {
 			}
 		}
 		for key := range all[lang] {
-			if _, ok := all[fallback][key]; !ok {
+			unit, _, form := strings.Cut(key, "_")
+			counted := form && slices.Contains([]string{"second", "minute", "hour"}, unit)
+			if _, ok := all[fallback][key]; !ok && !counted {
 				t.Errorf("%s has %s, which %s has not", lang, key, fallback)
 			}
 		}
@@ -235,8 +237,8 @@ func TestTheRiskOfTextMessagesIsSaid(t *testing.T) {
 func TestLanguageByHeader(t *testing.T) {
 	p := testPages(t)
 	for header, want := range map[string]string{
-		"": "en", "de": "de", "de-AT,de;q=0.9,en;q=0.8": "de", "en-GB,de;q=0.5": "en", "fr,de;q=0.3": "de",
-		"fr": "en", "de;q=0": "en", "en;q=0.2, DE;q=0.7": "de", "de;q=nonsense": "de", "*": "en", ";;,,-": "en",
+		"": "en", "de": "de", "de-AT,de;q=0.9,en;q=0.8": "de", "en-GB,de;q=0.5": "en", "it,de;q=0.3": "de", "fr-CA,de;q=0.3": "fr", "ar-EG": "ar",
+		"it": "en", "de;q=0": "en", "en;q=0.2, DE;q=0.7": "de", "de;q=nonsense": "de", "*": "en", ";;,,-": "en",
 		strings.Repeat("x,", 5000) + "de": "en",
 	} {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)
@@ -285,5 +287,28 @@ func TestAssetsAreKeptForeverUnderTheirHashOnly(t *testing.T) {
 	}
 	if lines := strings.Count(string(p.assets.files["app.js"]), "\n"); lines > 220 {
 		t.Errorf("the script has grown to %d lines", lines)
+	}
+}
+
+// Arabic counts in four ways (CLDR).
+func TestSpansAreCountedTheLanguagesWay(t *testing.T) {
+	p := testPages(t)
+	for _, c := range []struct {
+		lang string
+		span time.Duration
+		want string
+	}{
+		{"en", 24 * time.Second, "24 seconds"},
+		{"fr", time.Hour * 3, "3 heures"},
+		{"es", time.Second, "1 segundo"},
+		{"ar", time.Second, "ثانية واحدة"},
+		{"ar", 2 * time.Minute, "دقيقتين"},
+		{"ar", 5 * time.Minute, "5 دقائق"},
+		{"ar", 30 * time.Second, "30 ثانية"},
+		{"ar", 103 * time.Minute, "ساعتين"},
+	} {
+		if got := p.words[c.lang].span(c.span); got != c.want {
+			t.Errorf("%s in %s: %q, want %q", c.span, c.lang, got, c.want)
+		}
 	}
 }

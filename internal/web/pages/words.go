@@ -19,7 +19,7 @@ var wordFiles embed.FS
 const fallback = "en"
 
 // Languages are those the pages have, the fallback first.
-func Languages() []string { return []string{fallback, "de"} }
+func Languages() []string { return []string{fallback, "de", "fr", "es", "ar"} }
 
 // words is the catalogue of one language.
 type words map[string]string
@@ -75,8 +75,13 @@ func (w words) span(d time.Duration) string {
 	case n > 90:
 		unit, n = "minute", int(math.Ceil(d.Minutes()))
 	}
-	if n <= 1 {
+	switch {
+	case n <= 1:
 		return w.say(unit + "_one")
+	case n == 2 && w[unit+"_two"] != "": // Arabic has more forms (CLDR)
+		return w.say(unit + "_two")
+	case n%100 >= 3 && n%100 <= 10 && w[unit+"_few"] != "":
+		return w.say(unit+"_few", "n", n)
 	}
 	return w.say(unit+"_many", "n", n)
 }
