@@ -363,7 +363,8 @@ func (b *tab) open(path string) {
 	ctx, cancel := context.WithTimeout(b.ctx, patience)
 	defer cancel()
 	err := chromedp.Do(ctx, chromedp.Navigate(b.site+path))
-	if err != nil && strings.Contains(err.Error(), "net::ERR_ABORTED") { // a form that sends itself was under way
+	for try := 0; try < 10 && err != nil && strings.Contains(err.Error(), "net::ERR_ABORTED"); try++ {
+		time.Sleep(100 * time.Millisecond) // a form that sends itself is under way
 		err = chromedp.Do(ctx, chromedp.Navigate(b.site+path))
 	}
 	if err != nil {

@@ -40,8 +40,8 @@ type Demo struct {
 
 // Mount registers the routes; nobody else knows these paths.
 func (h *Demo) Mount(mux *http.ServeMux) {
-	mux.Handle("GET /demo", web.Handle(h.Log, h.getDemo))
-	mux.Handle("GET /demo/inbox", web.Handle(h.Log, h.getInbox))
+	mux.Handle("GET /demo", web.Handle(h.Log, h.Pages.keepLanguage(h.getDemo)))
+	mux.Handle("GET /demo/inbox", web.Handle(h.Log, h.Pages.keepLanguage(h.getInbox)))
 }
 
 func (h *Demo) getDemo(w http.ResponseWriter, r *http.Request) error {

@@ -500,3 +500,28 @@ func TestTheDemoInbox(t *testing.T) {
 		t.Error("a new message does not change the version")
 	}
 }
+
+// A person's choice outweighs what the browser says, and lasts.
+func TestTheChosenLanguageIsKept(t *testing.T) {
+	h := door(t, &desk{})
+	r := get("/signin?lang=fr")
+	r.Header.Set("Accept-Language", "de")
+	res, body := answer(h, r)
+	c := cookie(res, web.LangCookie)
+	if c.Value != "fr" || c.MaxAge < 300*24*3600 || !strings.Contains(body, `<html lang="fr"`) {
+		t.Fatalf("chosen: %v, %.60s", c, body)
+	}
+	r = get("/signin")
+	r.Header.Set("Accept-Language", "de")
+	r.AddCookie(c)
+	if res, body := answer(h, r); cookie(res, web.LangCookie).Name != "" || !strings.Contains(body, `<html lang="fr"`) || !strings.Contains(body, `lang="fr" hreflang="fr" translate="no" aria-current="true"`) {
+		t.Errorf("on the next page: %.60s", body)
+	}
+	for _, odd := range []string{"tlh", "", "FR", "../../etc/passwd", "fr,de"} {
+		r := get("/signin?lang=" + url.QueryEscape(odd))
+		r.AddCookie(&http.Cookie{Name: web.LangCookie, Value: odd})
+		if res, body := answer(h, r); cookie(res, web.LangCookie).Name != "" || !strings.Contains(body, `<html lang="en"`) {
+			t.Errorf("%q was taken for a language", odd)
+		}
+	}
+}

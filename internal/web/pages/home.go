@@ -51,7 +51,7 @@ func (h *Home) Mount(mux *http.ServeMux) {
 		"POST /sessions/end-all":    h.postEndAll,
 		"POST /signout":             h.postSignOut,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.signedIn(handler)))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.signedIn(handler))))
 	}
 }
 

@@ -59,7 +59,7 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 		"GET /signin/{flow}/send":   toFlow,
 		"GET /signin/{flow}/code":   toFlow,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, handler))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(handler)))
 	}
 }
 
@@ -305,7 +305,7 @@ func digits(code string) string {
 
 // seeOther leads to one of our own pages after a post.
 func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
-	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // to begins with "/signin" or is "/": a flow is escaped into one path segment
+	http.Redirect(w, r, to, http.StatusSeeOther) // to begins with "/signin" or is "/": a flow is escaped into one path segment
 	return nil
 }
 

@@ -10,6 +10,9 @@ import (
 	"strconv"
 	"strings"
 	"time"
+
+	"countersign/internal/platform/secret"
+	"countersign/internal/web"
 )
 
 //go:embed words/*.json
@@ -19,7 +22,38 @@ var wordFiles embed.FS
 const fallback = "en"
 
 // Languages are those the pages have, the fallback first.
-func Languages() []string { return []string{fallback, "de", "fr", "es", "ar"} }
+func Languages() []string {
+	var codes []string
+	for _, t := range tongues {
+		codes = append(codes, t.Code)
+	}
+	return codes
+}
+
+// tongue is a language by the name that those who speak it know it by.
+type tongue struct{ Code, Name string }
+
+var tongues = []tongue{{fallback, "English"}, {"de", "Deutsch"}, {"fr", "Français"}, {"es", "Español"}, {"ar", "العربية"}} //nolint:gochecknoglobals // a constant table
+
+// Tongues are the languages that a page offers.
+func (f frame) Tongues() []tongue { return tongues }
+
+// chosen is the language that the query or the cookie names, if we have it.
+func (p *Pages) chosen(name string) (lang string, ok bool) {
+	_, ok = p.words[name]
+	return name, ok
+}
+
+// keepLanguage remembers, for a year, the language that a link at the foot of each page names.
+func (p *Pages) keepLanguage(handle func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	const year = 365 * 24 * time.Hour
+	return func(w http.ResponseWriter, r *http.Request) error {
+		if lang, ok := p.chosen(r.URL.Query().Get("lang")); ok {
+			web.SetCookie(w, web.LangCookie, secret.Of(lang), year)
+		}
+		return handle(w, r)
+	}
+}
 
 // words is the catalogue of one language.
 type words map[string]string
@@ -96,8 +130,15 @@ func (w words) instant(t time.Time) instant {
 	}
 }
 
-// language picks one of our languages by the Accept-Language header: the highest weight wins, the first of equals.
+// language is what the person has chosen, else one of ours by the Accept-Language header: the highest
+// weight wins, the first of equals.
 func (p *Pages) language(r *http.Request) string {
+	if lang, ok := p.chosen(r.URL.Query().Get("lang")); ok {
+		return lang
+	}
+	if lang, ok := p.chosen(web.Cookie(r, web.LangCookie).Reveal()); ok {
+		return lang
+	}
 	best, weight := fallback, 0.0
 	header := r.Header.Get("Accept-Language")
 	for part := range strings.SplitSeq(header[:min(len(header), 512)], ",") {
