@@ -65,6 +65,8 @@ type cli struct {
 	Doctor  doctorCmd  `cmd:"" help:"Examine settings, keys, database, clock and cost; change nothing."`
 	Account accountCmd `cmd:"" help:"Create, show, lock, unlock and close accounts."`
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
+	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
+	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 	Conf    configCmd  `cmd:"" name:"config" help:"Print and check settings."`
 	Errors  errorsCmd  `cmd:"" help:"List the error codes."`
