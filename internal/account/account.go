@@ -117,7 +117,7 @@ func (s *Service) Create(ctx context.Context, tx *sqldb.Tx, n New) (ID, error) {
 			return "", err
 		}
 		if err := s.insert(ctx, tx, s.row(rowID, ID(id), ident)); err != nil {
-			return "", fmt.Errorf("write identifier: %w", err)
+			return "", err
 		}
 	}
 	return ID(id), nil

@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"runtime"
 	"slices"
+	"sync"
 	"time"
 
 	pool "github.com/minio/argon2"
@@ -53,7 +54,7 @@ type Service struct {
 	queue  *admission
 	now    func() time.Time
 	dummy  Hash
-	pooled func(password, salt, secret, data []byte, size uint32) []byte // argon2id of params
+	pooled sync.Map // Params to argon2id at that cost; as many as there ever were in the configuration
 }
 
 // New makes a Service. It hashes nothing and is quick.
@@ -86,7 +87,6 @@ func New(o Options) (*Service, error) {
 	return &Service{
 		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
 		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Ring, o.Params),
-		pooled: pool.NewIDKey(o.Params.Time, o.Params.MemoryKiB, o.Params.Lanes),
 	}, nil
 }
 
@@ -105,7 +105,8 @@ type Hash struct {
 
 // EnsureDummies writes a password that nothing opens for each of the accounts that has none, so that
 // looking for the password of a decoy reads a row as well, and one that is as seldom looked at as
-// anybody's. The last of the accounts is written last; if it has one, all have.
+// anybody's. Those of another cost or pepper are written anew, or decoys alone would keep the old one.
+// The last of the accounts is written last; if it has a current one, all have.
 func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) error {
 	if len(accounts) == 0 {
 		return nil
@@ -115,8 +116,11 @@ func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) erro
 		last, err = get(ctx, tx, accounts[len(accounts)-1])
 		return err
 	})
-	if err != nil || last.PHC != "" {
+	if err != nil {
 		return err
+	}
+	if p, _, _, err := decode(last.PHC); err == nil && p == s.params && last.KeyID == s.dummy.KeyID {
+		return nil
 	}
 	const batch = 64 // keeps each transaction short
 	for some := range slices.Chunk(accounts, batch) {
@@ -223,7 +227,7 @@ func (s *Service) read(h Hash) (out readHash, usable bool) {
 // the cost is raised, quick answers would be those of people who have an account.
 func (s *Service) pad(was Params, salt []byte) {
 	if p, needed := s.params.missing(was); needed {
-		p.tag(nil, salt, tagLen)
+		s.tag(p, nil, salt, tagLen)
 	}
 }
 
@@ -293,14 +297,19 @@ func (s *Service) Admission() Admission { return s.queue.gauge() }
 // letters, and nothing else: no trimming, no folding, no cutting.
 func normal(plain string) []byte { return norm.NFC.Bytes([]byte(plain)) }
 
-// tag is argon2id. At the current cost it works in memory that it worked in before, which spares the
-// system 19 MiB of fresh pages, and the collector their remains, at each sign-in.
+// tag is argon2id in memory that it worked in before, which spares the system 19 MiB of fresh pages,
+// and the collector their remains, at each sign-in. That goes for older costs too: a hash that had to
+// ask for memory would take longer, and tell.
 func (s *Service) tag(p Params, peppered, salt []byte, size int) []byte {
-	if p == s.params {
-		return s.pooled(peppered, salt, nil, nil, uint32(size)) //nolint:gosec // tag sizes are small
+	hash, ok := s.pooled.Load(p)
+	if !ok {
+		hash, _ = s.pooled.LoadOrStore(p, pool.NewIDKey(p.Time, p.MemoryKiB, p.Lanes))
 	}
-	return p.tag(peppered, salt, size)
+	return hash.(argon2id)(peppered, salt, nil, nil, uint32(size)) //nolint:gosec,forcetypeassert // small; nothing else is stored
 }
+
+// argon2id is the type of pool.NewIDKey's result.
+type argon2id = func(password, salt, secret, data []byte, size uint32) []byte
 
 func (p Params) tag(peppered, salt []byte, size int) []byte {
 	return argon2.IDKey(peppered, salt, p.Time, p.MemoryKiB, p.Lanes, uint32(size)) //nolint:gosec // tag sizes are small

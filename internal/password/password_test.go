@@ -294,8 +294,16 @@ func TestDecoysHavePasswordsThatNothingOpens(t *testing.T) {
 		if all, after := rows("<> $1", none), rows("> $1", none); all != 2 || after < 1 {
 			t.Errorf("%d rows, %d of them after whoever has none; want 2, at least 1", all, after)
 		}
+		// After the cost has changed, decoys must not be told by the old one.
+		dearer := newService(t, func(o *password.Options) { o.DB = db; o.Params.Time = 3 })
+		if err := dearer.EnsureDummies(t.Context(), []account.ID{decoy, account.Last}); err != nil {
+			t.Fatal(err)
+		}
+		if diff := cmp.Diff(password.ShapeOf(dearer, load(t, db, dearer, none)), password.ShapeOf(dearer, load(t, db, dearer, decoy))); diff != "" {
+			t.Error("decoys keep the old cost:", diff)
+		}
 		for _, id := range []account.ID{decoy, account.Last, none} {
-			if v, err := s.Verify(t.Context(), load(t, db, s, id), good); err != nil || v != (password.Verdict{}) {
+			if v, err := dearer.Verify(t.Context(), load(t, db, dearer, id), good); err != nil || v != (password.Verdict{}) {
 				t.Errorf("%s: %+v, %v", id, v, err)
 			}
 		}

@@ -23,10 +23,11 @@ func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (Hash, error) {
 	return h, err
 }
 
-// putDummy writes a hash unless there is one.
+// putDummy writes a hash in the place of the one there is.
 func putDummy(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO password (account_id, hash, key_id, set_at) VALUES ($1, $2, $3, $4) ON CONFLICT (account_id) DO NOTHING`,
+		INSERT INTO password (account_id, hash, key_id, set_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, key_id = excluded.key_id`,
 		string(id), h.PHC, h.KeyID, tx.Now().UnixMilli())
 	return err
 }

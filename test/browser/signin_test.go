@@ -222,7 +222,7 @@ func TestWrongPasswordKeepsTheNameAndSaysWhatToDo(t *testing.T) {
 		p.signIn(ada, "not the password")
 	}
 	p.see("Too many attempts")
-	p.see("Try again in")
+	p.see("Wait at least")
 	n.Clock.Advance(31 * time.Second)
 	p.open("/signin")
 	p.signIn(ada, servertest.Password)
@@ -248,7 +248,7 @@ func TestWrongCodesRunOut(t *testing.T) {
 	p.write(code, right)
 	p.press("Continue")
 	p.see("Too many attempts")
-	p.see("Try again in")
+	p.see("Wait at least")
 }
 
 func TestNewCodeReplacesTheOldOneAndHasToBeWaitedFor(t *testing.T) {

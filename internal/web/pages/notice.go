@@ -30,7 +30,7 @@ var notices = map[int]notice{
 	http.StatusUnprocessableEntity:   {words: "form", action: "/", act: "to_start"},
 	http.StatusUnsupportedMediaType:  {words: "form", action: "/", act: "to_start"},
 	http.StatusRequestEntityTooLarge: {words: "large", action: "/", act: "to_start"},
-	http.StatusTooManyRequests:       {words: "toomany"},
+	http.StatusTooManyRequests:       {words: "toomany", action: "/", act: "to_start"},
 	http.StatusServiceUnavailable:    {words: "busy"},
 }
 
@@ -53,7 +53,11 @@ func (p *Pages) failure(lang string, a web.Answer) noticeView {
 		v.ActionLabel = f.say(n.act)
 	}
 	if a.RetryAfter > 0 {
-		v.Wait = f.say("toomany_wait", "wait", f.span(max(a.RetryAfter, time.Second)))
+		key := "busy_wait"
+		if a.Status == http.StatusTooManyRequests {
+			key = "toomany_wait" // which limit spoke is not said, so how long it really is cannot be
+		}
+		v.Wait = f.say(key, "wait", f.span(max(a.RetryAfter, time.Second)))
 	}
 	if n.number {
 		v.RequestID = a.RequestID
