@@ -153,7 +153,7 @@ func TestTheCodeIsInTheBodyOnly(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if strings.Contains(r.Subject, "482913") || !strings.Contains(r.Text, "\n    482913\n") || !strings.Contains(r.HTML, `<p class="code">482913</p>`) {
+	if strings.Contains(r.Subject, "482913") || !strings.Contains(r.Text, "\n    482913\n") || !strings.Contains(r.HTML, `<p class="code" dir="ltr">482913</p>`) {
 		t.Errorf("subject %q\n%s\n%s", r.Subject, r.Text, r.HTML)
 	}
 	title := r.HTML[strings.Index(r.HTML, "<title>"):strings.Index(r.HTML, "</title>")]
@@ -294,4 +294,19 @@ func FuzzRender(f *testing.F) {
 			}
 		}
 	})
+}
+
+// A letter that is read from right to left says so where webmail keeps it, and in every line of its plain text.
+func TestALetterIsReadFromTheRight(t *testing.T) {
+	l := letters()[0]
+	l.Language = "ar"
+	r, err := catalog(t, "id.example.org").Render(l)
+	if err != nil || !strings.Contains(r.HTML, `<main lang="ar" dir="rtl">`) || !strings.Contains(r.HTML, `<p class="code" dir="ltr">482913</p>`) {
+		t.Errorf("%v: %s", err, r.HTML)
+	}
+	for line := range strings.SplitSeq(r.Text, "\n") {
+		if line != "" && line != "-- " && line != "    482913" && !strings.HasPrefix(line, "\u200f") {
+			t.Errorf("a line without direction: %q", line)
+		}
+	}
 }

@@ -3,6 +3,7 @@ package message
 import (
 	"fmt"
 	"strings"
+	"unicode"
 )
 
 // Rendered is a letter in words. An SMS has only Text.
@@ -83,7 +84,22 @@ func (p page) text() string {
 		}
 	}
 	b.WriteString("-- \n" + wrap(p.Footer, 74) + "\n")
+	if p.Dir == "rtl" {
+		return rightToLeft(b.String())
+	}
 	return b.String()
+}
+
+// rightToLeft begins every line of words with a mark that cannot be seen: a reader of plain text
+// takes each line for a paragraph, and one that begins with a host's name for left to right.
+func rightToLeft(text string) string {
+	lines := strings.Split(text, "\n")
+	for i, line := range lines {
+		if strings.ContainsFunc(line, unicode.IsLetter) {
+			lines[i] = "\u200f" + line
+		}
+	}
+	return strings.Join(lines, "\n")
 }
 
 // wrap breaks s between words into lines of at most width characters.

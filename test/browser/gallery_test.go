@@ -253,8 +253,9 @@ func (b *tab) shoot(folder, name, path string, l look) {
 func (b *tab) capture(folder, name string, width int64) {
 	b.t.Helper()
 	height := ask[float64](b, `document.querySelector("footer").getBoundingClientRect().bottom + scrollY`)
+	// Beyond the viewport only what is taller: a page that is read from the right would be moved aside.
 	got := call(b, page.CaptureScreenshot, page.CaptureScreenshotParams{
-		CaptureBeyondViewport: new(true), Clip: &page.Viewport{Width: float64(width), Height: height, Scale: 1},
+		CaptureBeyondViewport: new(height > 800), Clip: &page.Viewport{Width: float64(width), Height: height, Scale: 1},
 	})
 	if !filepath.IsAbs(folder) {
 		folder = filepath.Join("..", "..", folder)

@@ -249,6 +249,12 @@ func TestLanguageByHeader(t *testing.T) {
 	}
 }
 
+func TestDigitsOfOtherKeyboardsAreDigits(t *testing.T) {
+	if got := digits("٤٨٢ ۹۱۳"); got != "482913" {
+		t.Errorf("%q", got)
+	}
+}
+
 func TestWaitsAreRoundedUp(t *testing.T) {
 	words := testPages(t).words["en"]
 	for d, want := range map[time.Duration]string{

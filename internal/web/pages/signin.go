@@ -294,10 +294,17 @@ func browser(r *http.Request) secret.Token {
 }
 
 // digits drops the spaces and hyphens that come along when a code is pasted.
+//
+// Arabic and Persian keyboards write digits of their own, which are the same numbers.
 func digits(code string) string {
 	return strings.Map(func(c rune) rune {
 		if c == '-' || c == '\u2011' || c == '\u2013' || c <= ' ' || c == '\u00a0' || c == '\u2009' || c == '\u202f' {
 			return -1
+		}
+		for _, zero := range []rune{'\u0660', '\u06f0'} {
+			if c >= zero && c <= zero+9 {
+				return '0' + c - zero
+			}
 		}
 		return c
 	}, code)

@@ -181,7 +181,7 @@ function watch() {
 function localTime(time) {
   const at = new Date(time.dateTime);
   const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
-  const words = new Intl.DateTimeFormat(document.documentElement.lang, { year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
+  const words = new Intl.DateTimeFormat(document.documentElement.lang + "-u-nu-latn", { year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
   time.textContent = words.format(at);
 }
 
