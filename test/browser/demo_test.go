@@ -1,3 +1,5 @@
+//go:build demo
+
 package browser_test
 
 import (
@@ -10,11 +12,8 @@ var demo = flag.String("demo", "", "try the running demo at this URL")
 // The demo as its first page tells it. It is for whoever wants to see it happen:
 //
 //	countersign demo &
-//	go test ./test/browser -run TestDemo -demo http://localhost:8080 -gallery /tmp/demo
+//	go test -tags demo ./test/browser -run TestDemo -demo http://localhost:8080 -gallery /tmp/demo
 func TestDemo(t *testing.T) {
-	if *demo == "" {
-		t.Skip("no -demo")
-	}
 	p := visit(t, *demo)
 	phone := p.anotherTab()
 	shot := func(b *tab, name string) {
