@@ -4,6 +4,7 @@ import (
 	"embed"
 	"encoding/json"
 	"fmt"
+	"io/fs"
 	"math"
 	"net/http"
 	"path"
@@ -15,7 +16,7 @@ import (
 	"countersign/internal/web"
 )
 
-//go:embed words/*.json
+//go:embed words/*/*.json
 var wordFiles embed.FS
 
 // fallback is the language of whoever asks for none that we have.
@@ -58,24 +59,34 @@ func (p *Pages) keepLanguage(handle func(http.ResponseWriter, *http.Request) err
 // words is the catalogue of one language.
 type words map[string]string
 
+// readWords reads words/LANGUAGE/AREA.json. A key stands in one area only.
 func readWords() (map[string]words, error) {
-	files, err := wordFiles.ReadDir("words")
-	if err != nil {
-		return nil, err
-	}
 	all := map[string]words{}
-	for _, f := range files {
-		raw, err := wordFiles.ReadFile("words/" + f.Name())
+	err := fs.WalkDir(wordFiles, "words", func(name string, d fs.DirEntry, err error) error {
+		if err != nil || d.IsDir() {
+			return err
+		}
+		raw, err := wordFiles.ReadFile(name)
 		if err != nil {
-			return nil, err
+			return err
 		}
-		var w words
-		if err := json.Unmarshal(raw, &w); err != nil {
-			return nil, fmt.Errorf("read words %s: %w", f.Name(), err)
+		var area words
+		if err := json.Unmarshal(raw, &area); err != nil {
+			return fmt.Errorf("read %s: %w", name, err)
 		}
-		all[strings.TrimSuffix(f.Name(), path.Ext(f.Name()))] = w
-	}
-	return all, nil
+		lang := path.Base(path.Dir(name))
+		if all[lang] == nil {
+			all[lang] = words{}
+		}
+		for key, text := range area {
+			if _, twice := all[lang][key]; twice {
+				return fmt.Errorf("read %s: %q stands in another file too", name, key)
+			}
+			all[lang][key] = text
+		}
+		return nil
+	})
+	return all, err
 }
 
 // T returns the words for key with {name} replaced by the value that follows the name. Templates
