@@ -14,9 +14,9 @@ func order() []string {
 		"outbox", "throttle",
 		"account",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
-		"factor", "session",
+		"factor", "session", "notice",
 		"risk",
-		"signin", "recovery", "profile", "breach",
+		"signin", "registration", "recovery", "protect", "profile", "breach",
 		"oidc", "radius",
 	}
 }

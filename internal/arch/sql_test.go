@@ -32,6 +32,7 @@ func owners() map[string]string {
 		"session":                "session",
 		"session_change":         "session",
 		"onetime_code":           "onetime",
+		"notice_link":            "notice",
 		"signin_flow":            "signin",
 	}
 }

@@ -123,7 +123,7 @@ func complete(measure, text map[string]string) error {
 		}
 	}
 	for _, key := range slices.Sorted(maps.Keys(text)) {
-		if _, ok := measure[key]; !ok && !strings.HasPrefix(key, "minutes.") {
+		if _, ok := measure[key]; !ok && !strings.HasPrefix(key, "minutes.") && !strings.HasPrefix(key, "hours.") {
 			return fmt.Errorf("%q is not a key of ours", key)
 		}
 	}
@@ -163,18 +163,22 @@ func (w words) say(key string, values map[string]string) string {
 	return strings.NewReplacer(pairs...).Replace(w.text[key])
 }
 
-// minutes says a duration with the language's plural form.
+// minutes says a duration with the language's plural form, in hours if it is some whole ones.
 func (w words) minutes(n string) string {
 	count, _ := strconv.Atoi(n) // validated
-	key := "minutes.other"
+	unit := "minutes."
+	if count >= 120 && count%60 == 0 {
+		unit, count = "hours.", count/60
+	}
+	key := unit + "other"
 	for form, name := range map[plural.Form]string{
 		plural.Zero: "zero", plural.One: "one", plural.Two: "two", plural.Few: "few", plural.Many: "many",
 	} {
-		if _, has := w.text["minutes."+name]; has && plural.Cardinal.MatchPlural(w.tag, count, 0, 0, 0, 0) == form {
-			key = "minutes." + name
+		if _, has := w.text[unit+name]; has && plural.Cardinal.MatchPlural(w.tag, count, 0, 0, 0, 0) == form {
+			key = unit + name
 		}
 	}
-	return w.say(key, map[string]string{"n": n})
+	return w.say(key, map[string]string{"n": strconv.Itoa(count)})
 }
 
 // when says a time the language's way, in the zone it was given in.

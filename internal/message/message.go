@@ -9,6 +9,8 @@ package message
 import (
 	"errors"
 	"fmt"
+	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -16,21 +18,65 @@ import (
 	"unicode/utf8"
 )
 
-// Kind is what a letter is about. Each kind needs certain Params, all of them required.
+// Kind is what a letter is about. Each kind needs certain Params: see forms.
 type Kind string
 
-// The kinds of letters.
+// The letters that carry a one-time code of 6 to 10 digits, by e-mail or SMS.
 const (
-	// SigninCode carries a one-time code, by e-mail or SMS. Params: code (6 to 10
-	// digits), minutes (how long it is valid, a number), site (our name).
-	SigninCode Kind = "signin_code"
-	// NewDevice tells of a sign-in from a device not seen before, by e-mail.
-	// Params: when (RFC 3339), device (its name), site.
-	NewDevice Kind = "new_device"
-	// DeviceEnded tells that a remembered device came back with an old handle, so it is
-	// remembered no longer, by e-mail. Params: when (RFC 3339), device (its name), site.
-	DeviceEnded Kind = "device_ended"
+	SigninCode   Kind = "signin_code"   // for the second step of a sign-in
+	AddressCode  Kind = "address_code"  // proves an address that somebody wants to use
+	RecoveryCode Kind = "recovery_code" // for getting back into an account
+	ContactCode  Kind = "contact_code"  // goes to whom the holder trusts, to be read out to them
 )
+
+// The letters that tell somebody who need not have an account.
+const (
+	RegistrationAttempt Kind = "registration_attempt" // somebody tried to open an account with a taken address
+	ContactAdded        Kind = "contact_added"        // a holder has named the reader as one they trust
+)
+
+// The notices: what happened to an account, told at every address of it that takes notices, with a
+// link by which the holder says that it was not them.
+const (
+	NewDevice        Kind = "new_device"         // a sign-in from a device that was not recognised
+	DeviceEnded      Kind = "device_ended"       // a remembered device came back with an old handle
+	SecondFailed     Kind = "second_failed"      // the right password, and no right second proof
+	PasswordChanged  Kind = "password_changed"   // by its holder
+	AddressAdded     Kind = "address_added"      // an address or number
+	AddressRemoved   Kind = "address_removed"    // or not used any more for signing in, notices or recovery
+	ContactsChanged  Kind = "contacts_changed"   // recovery contacts
+	SavedCodeChanged Kind = "saved_code_changed" // the saved recovery code was made, made anew or removed
+	RecoveryWaiting  Kind = "recovery_waiting"   // a recovery that will open the account at "ends"
+	RecoveryStopped  Kind = "recovery_stopped"   // was stopped by the holder
+	RecoveryDone     Kind = "recovery_done"      // a new password was set by recovery
+	Protected        Kind = "protected"          // somebody said that it was not them
+	EraseAsked       Kind = "erase_asked"        // the account will be erased at "ends"
+	EraseStopped     Kind = "erase_stopped"      // it will not, after all
+)
+
+// form is what a kind of letter needs. place, when given to a letter that has when and device, is
+// where they were, roughly; it may be missing.
+func (k Kind) form() (need []string, ok bool) {
+	switch k {
+	case SigninCode, AddressCode, RecoveryCode:
+		return []string{"code", "minutes", "site"}, true
+	case ContactCode:
+		return []string{"code", "minutes", "holder", "site"}, true
+	case RegistrationAttempt:
+		return []string{"when", "device", "site"}, true
+	case ContactAdded:
+		return []string{"holder", "site"}, true
+	case RecoveryWaiting, EraseAsked:
+		return []string{"when", "device", "link", "ends", "site"}, true
+	case NewDevice, DeviceEnded, SecondFailed, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
+		SavedCodeChanged, RecoveryStopped, RecoveryDone, Protected, EraseStopped:
+		return []string{"when", "device", "link", "site"}, true
+	}
+	return nil, false
+}
+
+// bound reports whether the code is typed on our own site, so that its SMS ends with our origin.
+func (k Kind) bound() bool { return k == SigninCode || k == AddressCode || k == RecoveryCode }
 
 // Channel is the way a letter travels.
 type Channel string
@@ -56,46 +102,35 @@ func (l Letter) String() string { return string(l.Kind) + " by " + string(l.Chan
 // GoString is String.
 func (l Letter) GoString() string { return l.String() }
 
-// Validate reports whether the letter can be rendered: a known kind on a channel it exists
-// for, every param there and well-formed, and no control character anywhere. It does not
-// look at whether To is deliverable. The error names params, never their values.
+// Validate reports whether the letter can be rendered: a known kind and channel, every param
+// there and well-formed, and no control character anywhere. It does not look at whether To is
+// deliverable. The error names params, never their values.
 func (l Letter) Validate() error {
-	need, err := l.Kind.params(l.Channel)
-	if err != nil {
-		return err
+	need, ok := l.Kind.form()
+	if !ok || l.Channel != Email && l.Channel != SMS {
+		return fmt.Errorf("there is no letter %q by %q", l.Kind, l.Channel)
 	}
 	if hasControl(l.To) || hasControl(l.Language) {
 		return fmt.Errorf("letter %s: control character in the address or language", l.Kind)
 	}
 	for _, name := range need {
-		v, ok := l.Params[name]
-		if !ok || v == "" {
+		if l.Params[name] == "" {
 			return fmt.Errorf("letter %s: param %q is missing", l.Kind, name)
+		}
+	}
+	for name, v := range l.Params {
+		if !slices.Contains(need, name) && (name != "place" || !slices.Contains(need, "device")) {
+			return fmt.Errorf("letter %s: has params it does not know", l.Kind)
 		}
 		if err := checkParam(name, v); err != nil {
 			return fmt.Errorf("letter %s: param %q: %w", l.Kind, name, err)
 		}
 	}
-	if len(l.Params) != len(need) {
-		return fmt.Errorf("letter %s: has params it does not know", l.Kind)
-	}
 	return nil
 }
 
-// params lists what a kind needs on a channel.
-func (k Kind) params(ch Channel) ([]string, error) {
-	switch {
-	case k == SigninCode && (ch == Email || ch == SMS):
-		return []string{"code", "minutes", "site"}, nil
-	case (k == NewDevice || k == DeviceEnded) && ch == Email:
-		return []string{"when", "device", "site"}, nil
-	default:
-		return nil, fmt.Errorf("there is no letter %q by %q", k, ch)
-	}
-}
-
 func checkParam(name, v string) error {
-	if name == "device" { // a stranger chose it: it is made harmless (plainName), not refused
+	if name == "device" || name == "holder" { // a stranger chose it: it is made harmless (plainName), not refused
 		return nil
 	}
 	if hasControl(v) {
@@ -107,20 +142,26 @@ func checkParam(name, v string) error {
 			return errors.New("want 6 to 10 digits")
 		}
 	case "minutes":
-		if n, err := strconv.Atoi(v); err != nil || n < 1 || n > 999 {
-			return errors.New("want a number from 1 to 999")
+		if n, err := strconv.Atoi(v); err != nil || n < 1 || n > maxMinutes {
+			return errors.New("want a number from 1 to 2880")
 		}
-	case "when":
+	case "when", "ends":
 		if _, err := time.Parse(time.RFC3339, v); err != nil {
 			return errors.New("want RFC 3339")
 		}
-	case "site":
+	case "link":
+		if u, err := url.Parse(v); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(v) > 200 {
+			return errors.New("want an address of at most 200 characters")
+		}
+	case "site", "place":
 		if utf8.RuneCountInString(v) > 64 {
 			return errors.New("longer than 64 characters")
 		}
 	}
 	return nil
 }
+
+const maxMinutes = 48 * 60 // the longest code: one that a recovery contact reads out
 
 const maxCode = 10
 

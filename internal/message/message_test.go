@@ -18,16 +18,42 @@ func catalog(t *testing.T, host string) *Catalog {
 	return c
 }
 
-// letters is one valid letter of each kind and channel.
-func letters() []Letter {
-	code := map[string]string{"code": "482913", "minutes": "10", "site": "Fotoalbum"}
-	event := map[string]string{"when": "2026-11-23T18:49:00Z", "device": "Firefox on Linux", "site": "Fotoalbum"}
-	return []Letter{
-		{Kind: SigninCode, Channel: Email, To: "ada@example.org", Params: code},
-		{Kind: SigninCode, Channel: SMS, To: "+4915112345678", Params: code},
-		{Kind: NewDevice, Channel: Email, To: "ada@example.org", Params: event},
-		{Kind: DeviceEnded, Channel: Email, To: "ada@example.org", Params: event},
+// letters is one valid letter of each kind and channel; the first two carry a sign-in code.
+func letters() (all []Letter) {
+	values := map[string]string{
+		"code": "482913", "minutes": "10", "holder": "Ada", "when": "2026-11-23T18:49:00Z", "ends": "2026-11-24T18:49:00Z",
+		"device": "Firefox on Linux", "link": "https://id.example.org/notme#csn_1", "site": "Fotoalbum",
 	}
+	for _, k := range []Kind{
+		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed,
+		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, RecoveryWaiting, RecoveryStopped,
+		RecoveryDone, Protected, EraseAsked, EraseStopped,
+	} {
+		need, _ := k.form()
+		for ch, to := range map[Channel]string{Email: "ada@example.org", SMS: "+4915112345678"} {
+			params := map[string]string{}
+			for _, name := range need {
+				params[name] = values[name]
+			}
+			all = append(all, Letter{Kind: k, Channel: ch, To: to, Params: params})
+		}
+	}
+	slices.SortStableFunc(all, func(a, b Letter) int { return strings.Compare(string(a.Channel), string(b.Channel)) })
+	slices.SortStableFunc(all, func(a, b Letter) int { return boolInt(b.Kind == SigninCode) - boolInt(a.Kind == SigninCode) })
+	return all
+}
+
+// newDevice is the letter of a new device by e-mail.
+func newDevice() Letter {
+	all := letters()
+	return all[slices.IndexFunc(all, func(l Letter) bool { return l.Kind == NewDevice && l.Channel == Email })]
+}
+
+func boolInt(b bool) int {
+	if b {
+		return 1
+	}
+	return 0
 }
 
 func TestEveryLetterInEveryLanguageIsComplete(t *testing.T) {
@@ -168,8 +194,15 @@ func TestTheHTMLLoadsNothing(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		html := r.HTML
+		if link := l.Params["link"]; link != "" && l.Channel == Email { // the one link there is, and it leads to us
+			if strings.Count(html, `href="`+link+`"`) != 1 {
+				t.Errorf("%s: the link is not there once:\n%s", l, html)
+			}
+			html = strings.ReplaceAll(html, `<a class="button" href="`+link+`"`, "")
+		}
 		for _, bad := range []string{"http:", "https:", "src=", "url(", "@import", "<script", "<link", "<img", "<a "} {
-			if strings.Contains(r.HTML, bad) {
+			if strings.Contains(html, bad) {
 				t.Errorf("%s: the HTML contains %q", l, bad)
 			}
 		}
@@ -205,7 +238,7 @@ func TestAHostileValueNeitherBreaksAHeaderNorBecomesALink(t *testing.T) {
 		"\r\n":                                   "?",
 		strings.Repeat("x", 200):                 strings.Repeat("x", 59) + "…",
 	} {
-		l := letters()[2]
+		l := newDevice()
 		l.Params = maps.Clone(l.Params)
 		l.Params["device"] = name
 		r, err := c.Render(l)
@@ -225,6 +258,33 @@ func TestAHostileValueNeitherBreaksAHeaderNorBecomesALink(t *testing.T) {
 	}
 }
 
+// P3, C-FP-12: whatever a caller was made to put there, no letter leads to another host.
+func TestALinkLeadsToUsOrTheLetterIsNotSent(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, evil := range []string{
+		"https://evil.example/notme#x", "https://id.example.org@evil.example/", "https://id.example.org.evil.example/", "javascript:alert(1)",
+		"//evil.example", "/notme", "https://evil.example#id.example.org",
+	} {
+		for _, ch := range []Channel{Email, SMS} {
+			l := newDevice()
+			l.Channel, l.Params["link"] = ch, evil
+			if r, err := c.Render(l); err == nil {
+				t.Errorf("%s was rendered: %+v", evil, r)
+			}
+		}
+	}
+}
+
+func TestAPlaceIsSaidWhereItIsKnown(t *testing.T) {
+	c, l := catalog(t, "id.example.org"), newDevice()
+	before, err := c.Render(l)
+	l.Params["place"] = "Graz, Austria"
+	after, err2 := c.Render(l)
+	if err != nil || err2 != nil || strings.Contains(before.Text, "Where") || !strings.Contains(after.Text, "Where, roughly: Graz, Austria\n") {
+		t.Errorf("%v %v\n%s\n%s", err, err2, before.Text, after.Text)
+	}
+}
+
 func TestAnErrorNamesNoValue(t *testing.T) {
 	l := letters()[0]
 	l.Params = map[string]string{"code": "12x456", "minutes": "10", "site": "s"}
@@ -239,13 +299,13 @@ func TestDatesAndNumbersAreTheLanguages(t *testing.T) {
 		"en": "23 November 2026 at 18:49 (UTC)", "de": "23. November 2026 um 18:49 Uhr (UTC)",
 		"fr": "23 novembre 2026 à 18:49 (UTC)", "es": "23 de noviembre de 2026 a las 18:49 (UTC)", "ar": "23 نوفمبر 2026، الساعة 18:49 (UTC)", "de-AT": "23. November 2026 um 18:49 Uhr (UTC)", "tlh": "23 November 2026 at 18:49 (UTC)", "": "23 November 2026 at 18:49 (UTC)",
 	} {
-		l := letters()[2]
+		l := newDevice()
 		l.Language = lang
 		if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, want) {
 			t.Errorf("%q: %v: %s", lang, err, r.Text)
 		}
 	}
-	l := letters()[2]
+	l := newDevice()
 	l.Params["when"] = "2026-03-01T08:05:00+02:00"
 	l.Language = "de"
 	if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, "1. März 2026 um 08:05 Uhr (UTC+02:00)") {

@@ -2,6 +2,8 @@ package message
 
 import (
 	"fmt"
+	"net/url"
+	"strconv"
 	"strings"
 	"unicode"
 )
@@ -15,10 +17,10 @@ type page struct {
 	Blocks                                  []block
 }
 
-// block is one of: a paragraph, a code, a list of facts.
+// block is one of: a paragraph, a code, a link with its words, a list of facts.
 type block struct {
-	Text, Code string
-	Facts      []fact
+	Text, Code, Link string
+	Facts            []fact
 }
 
 type fact struct{ Label, Value string }
@@ -28,6 +30,9 @@ type fact struct{ Label, Value string }
 func (c *Catalog) Render(l Letter) (Rendered, error) {
 	if err := l.Validate(); err != nil {
 		return Rendered{}, err
+	}
+	if u, err := url.Parse(l.Params["link"]); err != nil || u.Hostname() != "" && u.Hostname() != c.host {
+		return Rendered{}, fmt.Errorf("letter %s: the link leads to somebody else", l.Kind) // P3: whoever made it
 	}
 	lang, w := c.in(l.Language)
 	if l.Channel == SMS {
@@ -43,27 +48,62 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 	return Rendered{Subject: p.Subject, Text: p.text(), HTML: html.String()}, nil
 }
 
-func (w words) page(l Letter, host string) page {
-	values := map[string]string{"site": l.Params["site"], "host": host}
+// values are what may stand between braces in any sentence about the letter.
+func (w words) values(l Letter, host string) map[string]string {
+	v := map[string]string{"site": l.Params["site"], "host": host, "link": l.Params["link"]}
 	if n, ok := l.Params["minutes"]; ok {
-		values["minutes"] = w.minutes(n)
+		v["minutes"] = w.minutes(n)
 	}
+	if name, ok := l.Params["holder"]; ok {
+		v["holder"] = plainName(name)
+	}
+	if t, ok := l.Params["ends"]; ok {
+		v["ends"] = w.when(t)
+	}
+	return v
+}
+
+// page is what a letter says, from the top: what happened, the code or the facts, what to do. A
+// notice ends with what every notice ends with.
+func (w words) page(l Letter, host string) page {
+	values := w.values(l, host)
 	key := "email." + string(l.Kind) + "."
-	say := func(name string) string { return w.say(key+name, values) }
+	say := func(key string) block { return block{Text: w.say(key, values)} }
 	p := page{
-		Dir: w.text["language.dir"], Subject: say("subject"), Heading: say("heading"), Footer: w.say("email.footer", values),
-		Blocks: []block{{Text: say("1")}},
+		Dir: w.text["language.dir"], Subject: w.say(key+"subject", values), Heading: w.say(key+"heading", values),
+		Footer: w.say("email.footer", values), Blocks: []block{say(key + "1")},
 	}
 	if code, ok := l.Params["code"]; ok {
 		p.Blocks = append(p.Blocks, block{Code: code})
 	}
-	if device, ok := l.Params["device"]; ok {
-		p.Blocks = append(p.Blocks, block{Facts: []fact{
-			{say("label.device"), plainName(device)}, {say("label.when"), w.when(l.Params["when"])},
-		}})
+	if facts := w.facts(l); len(facts) > 0 {
+		p.Blocks = append(p.Blocks, block{Facts: facts})
 	}
-	p.Blocks = append(p.Blocks, block{Text: say("2")}, block{Text: say("3")}, block{Text: say("4")})
+	for n := 2; w.text[key+strconv.Itoa(n)] != ""; n++ {
+		p.Blocks = append(p.Blocks, say(key+strconv.Itoa(n)))
+	}
+	if link, ok := l.Params["link"]; ok {
+		button := "email.notice.button"
+		if l.Kind == RecoveryWaiting {
+			button = "email.notice.stop"
+		}
+		p.Blocks = append(p.Blocks, block{Text: w.text[button], Link: link}, say("email.notice.link"), say("email.notice.never"))
+	}
 	return p
+}
+
+// facts say when, from what and roughly where something happened.
+func (w words) facts(l Letter) (out []fact) {
+	if device, ok := l.Params["device"]; ok {
+		out = append(out, fact{w.text["label.device"], plainName(device)})
+	}
+	if place := l.Params["place"]; place != "" {
+		out = append(out, fact{w.text["label.place"], place})
+	}
+	if when, ok := l.Params["when"]; ok {
+		out = append(out, fact{w.text["label.when"], w.when(when)})
+	}
+	return out
 }
 
 // text is the page for those who read plain text.
@@ -74,6 +114,8 @@ func (p page) text() string {
 		switch {
 		case bl.Code != "":
 			b.WriteString("    " + bl.Code + "\n\n")
+		case bl.Link != "":
+			b.WriteString(wrap(bl.Text, 74) + "\n\n    " + bl.Link + "\n\n")
 		case len(bl.Facts) > 0:
 			for _, f := range bl.Facts {
 				b.WriteString("    " + f.Label + ": " + f.Value + "\n")

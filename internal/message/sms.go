@@ -2,6 +2,7 @@ package message
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -13,7 +14,12 @@ const (
 	oneSMS   = 160
 	oneUCS2  = 70
 	twoUCS2  = 2 * 67
-	gsmBasic = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?" +
+	threeSMS = 3 * 153
+
+	threeUCS2 = 3 * 67
+
+	linkSecret = 53 // characters of a secret.Token
+	gsmBasic   = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?" +
 		"¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 	gsmExtended = "^{}\\[~]|€" // each costs two septets
 )
@@ -33,13 +39,23 @@ func septets(s string) (n int, ok bool) {
 	return n, true
 }
 
-// sms renders one segment. Its last line is the origin-bound form that browsers read
-// (R-SMS-01): nothing may follow it, and it alone says for which site the code is. When our
+// sms renders a text message. A code is one segment, and its last line is the origin-bound form that
+// browsers read (R-SMS-01): nothing may follow it, and it alone says for which site the code is. When our
 // name is too long or in another alphabet, the short form leaves it out and that line stands for it.
+// Anything else may take as many segments as its link needs: three.
 func (w words) sms(l Letter, host string) (string, error) {
-	values := map[string]string{"site": l.Params["site"], "code": l.Params["code"], "minutes": l.Params["minutes"]}
+	key := "sms." + string(l.Kind)
+	values := w.values(l, host)
+	values["code"], values["minutes"] = l.Params["code"], l.Params["minutes"]
+	if !l.Kind.bound() {
+		text := w.say(key, values)
+		if n, gsm := septets(text); gsm && n <= threeSMS || !gsm && len(utf16.Encode([]rune(text))) <= threeUCS2 {
+			return text, nil
+		}
+		return "", fmt.Errorf("letter %s does not fit into three SMS", l.Kind)
+	}
 	bound := "\n\n@" + host + " #" + l.Params["code"]
-	long, short := w.say("sms."+string(l.Kind), values)+bound, w.say("sms."+string(l.Kind)+".short", values)+bound
+	long, short := w.say(key, values)+bound, w.say(key+".short", values)+bound
 	_, gsm := septets(short)
 	for _, text := range []string{long, short} {
 		if n, ok := septets(text); ok && n <= oneSMS || !gsm && len(utf16.Encode([]rune(text))) <= oneUCS2 {
@@ -52,13 +68,25 @@ func (w words) sms(l Letter, host string) (string, error) {
 	return "", fmt.Errorf("letter %s does not fit into one SMS", l.Kind)
 }
 
-// roomFor reports whether the shortest form with the longest code fits beside the host.
+// roomFor reports whether the shortest form with the longest code fits beside the host, and whether
+// every notice fits with its link.
 func (w words) roomFor(host string) error {
-	_, err := w.sms(Letter{Kind: SigninCode, Params: map[string]string{
-		"site": strings.Repeat("x", oneSMS), "code": strings.Repeat("0", maxCode), "minutes": "999",
-	}}, host)
-	if err != nil {
-		return fmt.Errorf("host %q is too long: a code and its host must fit into one SMS (%s)", host, w.tag)
+	for _, kind := range []Kind{SigninCode, AddressCode, RecoveryCode} {
+		_, err := w.sms(Letter{Kind: kind, Params: map[string]string{
+			"site": strings.Repeat("x", oneSMS), "code": strings.Repeat("0", maxCode), "minutes": "999",
+		}}, host)
+		if err != nil {
+			return fmt.Errorf("host %q is too long: a code and its host must fit into one SMS (%s)", host, w.tag)
+		}
+	}
+	link := "https://" + host + ":65535/notme#" + strings.Repeat("x", linkSecret)
+	for key := range w.text {
+		kind, _ := strings.CutPrefix(key, "sms.")
+		if need, ok := Kind(kind).form(); ok && slices.Contains(need, "link") {
+			if _, err := w.sms(Letter{Kind: Kind(kind), Params: map[string]string{"link": link, "ends": "2026-09-30T23:59:00+00:00"}}, host); err != nil {
+				return fmt.Errorf("host %q is too long: %w (%s)", host, err, w.tag)
+			}
+		}
 	}
 	return nil
 }

@@ -101,6 +101,8 @@ func newDummy(ring *keyring.Ring, params Params) Hash {
 type Hash struct {
 	PHC   string // $argon2id$v=19$m=…,t=…,p=…$salt$tag
 	KeyID string // of the pepper
+
+	stopped bool
 }
 
 // EnsureDummies writes a password that nothing opens for each of the accounts that has none, so that
@@ -156,6 +158,8 @@ type Verdict struct {
 	// its pepper is not in the key file. The caller records it and treats the
 	// password as wrong, in the same time as any other.
 	Unusable bool
+	// Stopped means that it is the password and opens nothing until it is replaced: see Stop. OK is false.
+	Stopped bool
 }
 
 // Load reads an account's password. For an account without one it makes the same query, reads
@@ -203,9 +207,11 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 	peppered, _ := s.ring.PepperWith(h.keyID, normal(plain))
 	equal := subtle.ConstantTimeCompare(s.tag(h.params, peppered, h.salt, len(h.tag)), h.tag) == 1
 	s.pad(h.params, h.salt)
+	fits := equal && usable && !stored.dummy
 	return Verdict{
-		OK:       equal && usable && !stored.dummy,
-		Stale:    equal && usable && !stored.dummy && (h.params != s.params || h.keyID != s.dummy.KeyID),
+		OK:       fits && !stored.hash.stopped,
+		Stopped:  fits && stored.hash.stopped,
+		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.dummy.KeyID),
 		Unusable: !usable,
 	}
 }
@@ -270,6 +276,12 @@ func (s *Service) SetHash(ctx context.Context, tx *sqldb.Tx, id account.ID, h Ha
 		return fmt.Errorf("store password of %s: %w", id, err)
 	}
 	return nil
+}
+
+// Stop makes an account's password open nothing until another is set, because somebody may know it.
+// Whoever tries it sees what a wrong one shows.
+func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	return stop(ctx, tx, id)
 }
 
 // Rehash stores the verified password with the current cost and pepper. It changes nothing

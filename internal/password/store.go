@@ -15,8 +15,8 @@ func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (Hash, error) {
 	var h Hash
 	var owner account.ID
 	err := tx.QueryRow(ctx, `
-		SELECT account_id, hash, key_id FROM password WHERE account_id >= $1 ORDER BY account_id LIMIT 1`,
-		string(id)).Scan(&owner, &h.PHC, &h.KeyID)
+		SELECT account_id, hash, key_id, stopped_at IS NOT NULL FROM password WHERE account_id >= $1 ORDER BY account_id LIMIT 1`,
+		string(id)).Scan(&owner, &h.PHC, &h.KeyID, &h.stopped)
 	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != id {
 		return Hash{}, nil
 	}
@@ -35,8 +35,13 @@ func putDummy(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
 func put(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO password (account_id, hash, key_id, set_at) VALUES ($1, $2, $3, $4)
-		ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, key_id = excluded.key_id, set_at = excluded.set_at`,
+		ON CONFLICT (account_id) DO UPDATE SET hash = excluded.hash, key_id = excluded.key_id, set_at = excluded.set_at, stopped_at = NULL`,
 		string(id), h.PHC, h.KeyID, tx.Now().UnixMilli())
+	return err
+}
+
+func stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	_, err := tx.Exec(ctx, `UPDATE password SET stopped_at = $1 WHERE account_id = $2 AND stopped_at IS NULL`, tx.Now().UnixMilli(), string(id))
 	return err
 }
 

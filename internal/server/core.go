@@ -14,6 +14,8 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
+	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
 	"countersign/internal/password"
@@ -184,6 +186,9 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
 		},
 	}
+	parts.Notices = &notice.Service{
+		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
+	}
 	machine := &signin.Service{
 		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
@@ -201,6 +206,14 @@ func ways(c config.Config) (out []factor.Way) {
 	}
 	if c.Email.Provider != "none" {
 		out = append(out, factor.Email)
+	}
+	return out
+}
+
+// channels are those that have a provider.
+func channels(c config.Config) (out []message.Channel) {
+	for _, w := range ways(c) {
+		out = append(out, message.Channel(w))
 	}
 	return out
 }

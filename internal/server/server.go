@@ -141,6 +141,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("courier", s.courier.Run)
 	loop("sessions", s.core.Sessions.Run)
 	loop("prune", s.prune)
+	loop("notices", s.notices)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
 		loop("watchdog", s.watchdog)
 	}
@@ -159,12 +160,26 @@ func (s *Server) prune(ctx context.Context) error {
 	each(ctx, time.Minute, func() {
 		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
-			"session": c.Sessions.Prune, "device": c.Devices.Prune,
+			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {
 				s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "prune", slog.String("table", name), slog.Any("error", err))
 			}
+		}
+	})
+	return nil
+}
+
+// notices tells holders what must not be told in the request that it happened in.
+func (s *Server) notices(ctx context.Context) error {
+	each(ctx, 5*time.Second, func() {
+		err := s.core.DB.Write(ctx, func(tx *sqldb.Tx) error {
+			_, err := s.core.SignIn.TellFailures(ctx, tx)
+			return err
+		})
+		if err != nil && ctx.Err() == nil {
+			s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "tell holders of failed sign-ins", slog.Any("error", err))
 		}
 	})
 	return nil

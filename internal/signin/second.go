@@ -12,6 +12,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/fault"
@@ -169,6 +170,9 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 		if err := s.record(ctx, tx, f, audit.CodeFailed, nil); err != nil {
 			return Next{}, err
 		}
+		if err := s.noteFailed(ctx, tx, f); err != nil { // in barred flows too, for the work
+			return Next{}, err
+		}
 		n, err := s.next(ctx, tx, f)
 		n.Refused = true
 		return n, err // a value, not an error: the counted try must be committed
@@ -233,7 +237,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 		return Next{}, err
 	}
 	if d.stranger {
-		if err := s.tell(ctx, tx, f, message.NewDevice, name); err != nil {
+		if err := s.tell(ctx, tx, f, message.NewDevice); err != nil {
 			return Next{}, err
 		}
 	}
@@ -245,35 +249,12 @@ func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, f flow, id device.
 	if err := s.record(ctx, tx, f, audit.DeviceReplayed, map[string]string{"device": string(id)}); err != nil {
 		return err
 	}
-	return s.tell(ctx, tx, f, message.DeviceEnded, device.NameOf(f.From.UserAgent))
+	// Even if barred: who has a remembered device exists, and it has happened.
+	return s.tell(ctx, tx, f, message.DeviceEnded)
 }
 
-// tell writes a notice to every verified e-mail address of the account that takes notices.
-func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.Kind, name string) error {
-	who, err := s.Accounts.Get(ctx, tx, f.Account)
-	if err != nil {
-		return err
-	}
-	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
-	if err != nil {
-		return err
-	}
-	for _, a := range addresses {
-		if a.Kind != account.Email || !a.Verified || !a.Notices {
-			continue
-		}
-		_, err := s.Outbox.Put(ctx, tx, outbox.Letter{
-			Letter: message.Letter{
-				Kind: kind, Channel: message.Email, To: a.Normal, Language: who.Language,
-				Params: map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "device": name, "site": s.Site},
-			},
-			Account: string(f.Account), // even if barred: who has a remembered device exists, and it has happened
-		})
-		if err != nil {
-			return err
-		}
-	}
-	return nil
+func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.Kind) error {
+	return s.Notices.Tell(ctx, tx, notice.Event{Kind: kind, Account: f.Account, Source: f.From.Source, Device: device.NameOf(f.From.UserAgent)})
 }
 
 func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, kind audit.Kind, detail map[string]string) error {

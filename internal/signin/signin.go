@@ -25,6 +25,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
+	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
 	"countersign/internal/password"
@@ -53,6 +54,7 @@ type Parts struct {
 	Codes     *onetime.Service
 	Devices   *device.Service
 	Sessions  *session.Service
+	Notices   *notice.Service
 }
 
 // Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.

@@ -58,6 +58,35 @@ func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	return n == 1, err
 }
 
+func setFailed(ctx context.Context, tx *sqldb.Tx, id string, from []byte) error {
+	_, err := tx.Exec(ctx, `UPDATE signin_flow SET failed_at = $1, failed_from = $2 WHERE id = $3`, tx.Now().UnixMilli(), from, id)
+	return err
+}
+
+type failedFlow struct {
+	id      string
+	account account.ID
+	step    Step
+	barred  bool
+	from    []byte
+}
+
+// takeFailed takes flows whose last wrong code is older than before: each is taken once.
+func takeFailed(ctx context.Context, tx *sqldb.Tx, before time.Time) (all []failedFlow, err error) {
+	const batch = 50
+	err = tx.Each(ctx, `
+		UPDATE signin_flow SET failed_at = NULL
+		WHERE failed_at <= $1 AND id IN (SELECT id FROM signin_flow WHERE failed_at <= $1 LIMIT $2)
+		RETURNING id, account_id, step, barred, failed_from`,
+		func(scan func(...any) error) error {
+			var f failedFlow
+			err := scan(&f.id, &f.account, &f.step, &f.barred, &f.from)
+			all = append(all, f)
+			return err
+		}, before.UnixMilli(), batch)
+	return all, err
+}
+
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
 	return tx.Exec(ctx, `DELETE FROM signin_flow WHERE id IN

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
 	"countersign/internal/password"
@@ -88,6 +89,9 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 			DB: db, Ring: ring, Accounts: accounts,
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
+	}
+	p.Notices = &notice.Service{
+		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
 	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	return &Machine{

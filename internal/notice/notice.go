@@ -1,0 +1,166 @@
+// Package notice tells holders what happened to their accounts, at every address that takes
+// notices (P7), and knows by which links of those letters they say that it was not them. It owns the
+// table notice_link.
+//
+// A link is a secret of 256 bits, good for 30 days and for one use. It stands behind the # of its
+// address, which no browser sends: it reaches no log and no Referer. What it may do is
+// decided when it is used: an address that has left the account since says nothing about it any more.
+package notice
+
+import (
+	"context"
+	"net/netip"
+	"slices"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/keyring"
+	"countersign/internal/message"
+	"countersign/internal/outbox"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+)
+
+// LinkPrefix begins the secret of every link.
+const LinkPrefix = "csn"
+
+// LinkFor is how long a link works: people are away, and mail is read late (N-4.6-05).
+const LinkFor = 30 * 24 * time.Hour
+
+// The pages that links lead to. The secret follows behind a #.
+const (
+	PathNotMe = "/notme" // everything ends, and the old password with it
+	PathStop  = "/stop"  // only a waiting recovery ends: nobody has got in
+)
+
+// Service tells holders. All fields are required but Where.
+type Service struct {
+	Ring     *keyring.Ring
+	Accounts *account.Service
+	Outbox   *outbox.Box
+	Base     string            // scheme and host that every link begins with; it comes from the settings alone (P3)
+	Site     string            // our name in letters
+	Channels []message.Channel // those with a provider: an address of another kind is not told
+	// Where says roughly where an address of the network is, in a language; empty if unknown.
+	Where func(from netip.Addr, lang string) string
+}
+
+// Event is what happened.
+type Event struct {
+	Kind    message.Kind
+	Account account.ID
+	Source  netip.Addr
+	Device  string    // the name of whatever it was done from
+	Ends    time.Time // for kinds that end a wait: when
+	// Withhold writes everything and sends nothing, where the letter's being written must not tell.
+	Withhold bool
+}
+
+// Tell writes a letter about the event to every address of the account that takes notices, and to
+// those that did until lately, each with a link of its own.
+func (s *Service) Tell(ctx context.Context, tx *sqldb.Tx, e Event) error {
+	who, err := s.Accounts.Get(ctx, tx, e.Account)
+	if err != nil {
+		return err
+	}
+	reaches, err := s.Accounts.Reaches(ctx, tx, e.Account)
+	if err != nil {
+		return err
+	}
+	params := map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "device": e.Device, "site": s.Site}
+	if s.Where != nil {
+		if place := s.Where(e.Source, who.Language); place != "" {
+			params["place"] = place
+		}
+	}
+	if !e.Ends.IsZero() {
+		params["ends"] = e.Ends.UTC().Format(time.RFC3339)
+	}
+	for _, r := range reaches {
+		if err := s.write(ctx, tx, e, r, letter{who.Language, params}); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// letter is what all letters about one event have in common.
+type letter struct {
+	language string
+	params   map[string]string
+}
+
+func (s *Service) write(ctx context.Context, tx *sqldb.Tx, e Event, to account.Reach, l letter) error {
+	channel, ok := channelOf(to.Kind)
+	if !ok || !slices.Contains(s.Channels, channel) {
+		return nil
+	}
+	token := secret.NewToken(LinkPrefix)
+	err := put(ctx, tx, s.digest(token), Link{Account: e.Account, Address: to.ID, Kind: e.Kind, At: tx.Now()}, tx.Now().Add(LinkFor))
+	if err != nil {
+		return err
+	}
+	params := map[string]string{"link": s.Base + pathOf(e.Kind) + "#" + token.Reveal()}
+	for name, value := range l.params {
+		params[name] = value
+	}
+	_, err = s.Outbox.Put(ctx, tx, outbox.Letter{
+		Letter:  message.Letter{Kind: e.Kind, Channel: channel, To: to.Normal, Language: l.language, Params: params},
+		Account: string(e.Account), Withhold: e.Withhold,
+	})
+	return err
+}
+
+func channelOf(k account.Kind) (message.Channel, bool) {
+	switch k {
+	case account.Email:
+		return message.Email, true
+	case account.Phone:
+		return message.SMS, true
+	}
+	return "", false
+}
+
+func pathOf(k message.Kind) string {
+	if k == message.RecoveryWaiting {
+		return PathStop
+	}
+	return PathNotMe
+}
+
+// Link is what a holder's link says.
+type Link struct {
+	Account account.ID
+	Address string // the identifier that the letter went to
+	Kind    message.Kind
+	At      time.Time // of what the letter told
+	// Undoes says that the letter went to an address that may take changes of addresses back now.
+	Undoes bool
+}
+
+// Use uses a link up. ok is false for one that is unknown, used, expired or malformed, or whose address
+// is none of the account's any more: all the same to the caller. Of two uses at once one wins.
+func (s *Service) Use(ctx context.Context, tx *sqldb.Tx, token secret.Token) (l Link, ok bool, err error) {
+	if !token.WellFormed(LinkPrefix) {
+		return Link{}, false, nil
+	}
+	l, ok, err = use(ctx, tx, s.digest(token))
+	if err != nil || !ok {
+		return Link{}, false, err
+	}
+	reaches, err := s.Accounts.Reaches(ctx, tx, l.Account)
+	if err != nil {
+		return Link{}, false, err
+	}
+	i := slices.IndexFunc(reaches, func(r account.Reach) bool { return r.ID == l.Address })
+	if i < 0 {
+		return Link{}, false, nil
+	}
+	l.Undoes = reaches[i].Undoes
+	return l, true, nil
+}
+
+// Prune deletes a bounded number of links that have expired and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
+
+func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("notice/link", t) }
