@@ -31,6 +31,23 @@ func (p Parser) normalPhone(s string) (string, error) {
 	return e164, nil
 }
 
+// Region returns the two-letter country of a phone number, and "" for whatever else: other
+// identifiers, and numbers of no country, such as +800, or of which of several is not known. It is where the number is from, and says
+// nothing of where its owner is.
+func (i Identifier) Region() string {
+	if i.kind != Phone {
+		return ""
+	}
+	n, err := phonenumbers.Parse(i.normal.Value(), "")
+	if err != nil {
+		return ""
+	}
+	if region := phonenumbers.GetRegionCodeForNumber(n); len(region) == 2 { // "001" is the whole world
+		return region
+	}
+	return ""
+}
+
 // dialled drops the punctuation people write between digits. Letters, extensions and
 // parameters are refused, not guessed at.
 func dialled(s string) (string, bool) {

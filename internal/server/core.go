@@ -21,6 +21,7 @@ import (
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/place"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
 	"countersign/internal/server/schema"
@@ -34,6 +35,7 @@ type Core struct {
 	Config config.Config
 	SignIn *signin.Service
 	Owner  *profile.Service
+	Places *place.Finder // nil without a database of places
 
 	signin.Parts
 }
@@ -194,9 +196,16 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	return &Core{
-		Config: c, Parts: parts, SignIn: machine,
+		Config: c, Parts: parts, SignIn: machine, Places: places(c, d),
 		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 	}, nil
+}
+
+func places(c config.Config, d Deps) *place.Finder {
+	if c.Place.Database == "" {
+		return nil
+	}
+	return &place.Finder{File: c.Place.Database, Log: d.Log}
 }
 
 // ways are those that have a provider.

@@ -12,6 +12,7 @@ import (
 	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/place"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server/schema"
 )
@@ -38,7 +39,7 @@ const (
 func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
 	out := []Finding{public(c)}
 	out = append(out, database(ctx, c, d)...)
-	return append(out, hashing(c, d), letters(c, d), watched(c))
+	return append(out, hashing(c, d), letters(c, d), placed(c, d), watched(c))
 }
 
 func finding(part string, state State, words, remedy string) Finding {
@@ -166,6 +167,25 @@ func letters(c config.Config, d Deps) Finding {
 		return finding("letters", Warning, words, "inbox delivers to nobody: set email.provider and sms.provider")
 	}
 	return finding("letters", Fine, words, "")
+}
+
+// placed looks at the file of places. One that is old places people wrongly, and some licences end
+// the use of old ones after 30 days.
+func placed(c config.Config, d Deps) Finding {
+	const tooOld = 30 * 24 * time.Hour
+	if c.Place.Database == "" {
+		return finding("places", Fine, "no file: nobody is shown where a sign-in came from", "")
+	}
+	kind, built, err := place.Check(c.Place.Database)
+	if err != nil {
+		return finding("places", Broken, err.Error(), "name a file of countries or cities in the MaxMind format in place.database, or leave it empty")
+	}
+	age := d.Now().Sub(built)
+	words := fmt.Sprintf("%s of %s, %d days old", kind, built.UTC().Format(time.DateOnly), int(age.Hours()/24))
+	if age > tooOld {
+		return finding("places", Warning, words, "fetch a new file once a month at least; the server takes it up by itself")
+	}
+	return finding("places", Fine, words, "")
 }
 
 func watched(c config.Config) Finding {

@@ -45,6 +45,7 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	core.Places.Load(ctx)
 	s := &Server{core: core, deps: d, inbox: &inbox.Inbox{Now: d.Now}}
 	if err := errors.Join(s.letters(), s.doors()); err != nil {
 		return nil, errors.Join(err, core.Close())
@@ -128,7 +129,7 @@ func (s *Server) received() []pages.Message {
 }
 
 // Work runs what goes on behind the requests until ctx ends: the courier, the sessions' memory,
-// pruning, the watchdog. Letters under way are given time to finish.
+// the file of places, pruning, the watchdog. Letters under way are given time to finish.
 func (s *Server) Work(ctx context.Context) {
 	var wg sync.WaitGroup
 	loop := func(name string, run func(context.Context) error) {
@@ -140,6 +141,7 @@ func (s *Server) Work(ctx context.Context) {
 	}
 	loop("courier", s.courier.Run)
 	loop("sessions", s.core.Sessions.Run)
+	loop("places", s.core.Places.Run)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {

@@ -37,6 +37,7 @@ func newGauges(core *Core, log *slog.Logger) *gauges {
 		"sessions_cached":             {"Sessions held in memory.", nil},
 		"sessions_read_total":         {"Sessions read from the database because memory had none.", nil},
 		"sessions_staleness_seconds":  {"How long ago ended sessions were last read.", nil},
+		"places_built_seconds":        {"When the file of places in use was made, in Unix time.", nil},
 		"database_connections":        {"Connections to the database.", []string{"state"}},
 		"database_wait_total":         {"Times that a connection had to be waited for.", nil},
 		"database_wait_seconds_total": {"Time spent waiting for a connection.", nil},
@@ -71,6 +72,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge("sessions_cached", float64(held))
 	counter("sessions_read_total", float64(reads))
 	gauge("sessions_staleness_seconds", g.core.Sessions.Staleness().Seconds())
+	if built, ok := g.core.Places.Built(); ok {
+		gauge("places_built_seconds", float64(built.Unix()))
+	}
 	db := g.core.DB.Stats()
 	gauge("database_connections", float64(db.InUse), "used")
 	gauge("database_connections", float64(db.Idle), "idle")

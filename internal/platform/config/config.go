@@ -30,6 +30,7 @@ type Config struct {
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
+	Place    Place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
 	Log      Log      `toml:"log" doc:"What we write to standard error. It names no person, address or token."`
 	Metrics  Metrics  `toml:"metrics" doc:"Numbers and health for whoever watches. Never on the public listener."`
 }
@@ -138,6 +139,11 @@ type SMS struct {
 // Phone is how people write phone numbers.
 type Phone struct {
 	DefaultRegion string `toml:"default_region" doc:"Country (ISO 3166, such as \"DE\") of numbers written without +. Empty asks for the international form."`
+}
+
+// Place is roughly where a sign-in comes from.
+type Place struct {
+	Database string `toml:"database" doc:"A file in the MaxMind format (.mmdb) with countries or cities, read again when it changes. Empty shows no places. docs/operating.md says where to get one."`
 }
 
 // Log is what we write.

@@ -1,0 +1,71 @@
+package server_test
+
+import (
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/place/placetest"
+	"countersign/internal/server"
+	"countersign/internal/testkit/servertest"
+)
+
+func TestPlacesComeFromTheFileInTheSettings(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "places.mmdb")
+	placetest.Write(t, file, time.Now(), map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
+	with := servertest.Start(t, servertest.Options{Idle: true, Config: func(c *config.Config) { c.Place.Database = file }})
+	without := servertest.Start(t, servertest.Options{Idle: true})
+	a := netip.MustParseAddr("203.0.113.9")
+	if got := with.Core().Places.Of(a).In("de"); got != "Graz, Österreich" {
+		t.Errorf("found %q", got)
+	}
+	if without.Core().Places.Of(a).Known() {
+		t.Error("known without a file")
+	}
+}
+
+// A file that is missing or damaged keeps nobody from signing in: the server starts, and says so.
+func TestAMissingFileOfPlacesDoesNotStopTheServer(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: func(c *config.Config) { c.Place.Database = filepath.Join(t.TempDir(), "none.mmdb") }})
+	if n.Core().Places.Of(netip.MustParseAddr("203.0.113.9")).Known() || !strings.Contains(n.Log.String(), "places not loaded") {
+		t.Errorf("the log says:\n%s", n.Log)
+	}
+}
+
+func TestTheDoctorLooksAtTheFileOfPlaces(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "places.mmdb")
+	look := func() server.Finding {
+		t.Helper()
+		c := config.Default()
+		c.Place.Database = file
+		for _, f := range server.Examine(t.Context(), c, server.Deps{Now: time.Now}) {
+			if f.Part == "places" {
+				return f
+			}
+		}
+		t.Fatal("not looked at")
+		return server.Finding{}
+	}
+	graz := map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()}
+	if f := look(); f.State != server.Broken {
+		t.Errorf("missing: %+v", f)
+	}
+	placetest.Write(t, file, time.Now().Add(-31*24*time.Hour), graz)
+	if f := look(); f.State != server.Warning || !strings.Contains(f.Words, "31 days old") {
+		t.Errorf("old: %+v", f)
+	}
+	placetest.Write(t, file, time.Now().Add(-24*time.Hour), graz)
+	if f := look(); f.State != server.Fine {
+		t.Errorf("new: %+v", f)
+	}
+	if err := os.Truncate(file, 100); err != nil {
+		t.Fatal(err)
+	}
+	if f := look(); f.State != server.Broken {
+		t.Errorf("damaged: %+v", f)
+	}
+}
