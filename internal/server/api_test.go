@@ -97,7 +97,7 @@ func (a *app) signIn(name string, remember func(nonce string) string) answer {
 		a.t.Fatal(second.text)
 	}
 	a.want(202, a.call("POST", "/api/v1/signin/code/send", `{"flow":"`+flow+`","way":"email"}`))
-	code := sixDigits.FindString(a.node.Wait(name).Text)
+	code := a.node.Code(name)
 	done := a.want(200, a.call("POST", "/api/v1/signin/code", `{"flow":"`+flow+`","code":"`+code+`"`+remember(second.Nonce)+`}`))
 	a.token = done.Session.Token
 	return done

@@ -83,7 +83,7 @@ func atCode(t *testing.T, n *servertest.Node, a *app) (f flow, code string) {
 	f = a.toSecond(ada)
 	a.want(202, "POST", "/signin/code/send", jsonOf("flow", f.handle, "way", "email"))
 	for code == "" { // letters about new devices have none
-		code = sixDigits.FindString(n.Wait(ada).Text)
+		code = n.Code(ada)
 	}
 	return f, code
 }

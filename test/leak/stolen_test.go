@@ -57,11 +57,7 @@ func (s *story) want(status int, a answer) answer {
 func (s *story) read(to string) string {
 	s.t.Helper()
 	courierWorks(s.t, s.node)
-	code := sixDigits.FindString(s.node.Wait(to).Text)
-	if code == "" {
-		s.t.Fatal("no code came")
-	}
-	return code
+	return s.node.Code(to)
 }
 
 // toSecond takes an app's flow to the second door and has a code sent.
@@ -179,6 +175,9 @@ func (s *story) learn() {
 	}
 	letters := s.node.Inbox().Messages()
 	for _, l := range letters {
+		if s.loot.tokens([]byte(l.Text)) > 0 { // a notice, whose link is a secret
+			continue
+		}
 		if code := sixDigits.FindString(l.Text); code != "" {
 			s.loot.code(code)
 		}

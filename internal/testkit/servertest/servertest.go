@@ -10,6 +10,7 @@ import (
 	"net/http/cookiejar"
 	"net/http/httptest"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -18,6 +19,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/courier/inbox"
 	"countersign/internal/keyring"
+	"countersign/internal/notice"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
@@ -157,6 +159,23 @@ func (n *Node) Wait(to string) inbox.Received {
 		n.t.Fatalf("no letter came: %v", err)
 	}
 	return got
+}
+
+var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
+
+// Code returns the code in the next letter to an address that has one. Notices, which have a link
+// instead, are passed over.
+func (n *Node) Code(to string) string {
+	n.t.Helper()
+	for {
+		text := n.Wait(to).Text
+		if strings.Contains(text, "#"+notice.LinkPrefix+"_") {
+			continue
+		}
+		if code := sixDigits.FindString(text); code != "" {
+			return code
+		}
+	}
 }
 
 // Browser returns a client with a cookie jar of its own that does not follow redirects.
