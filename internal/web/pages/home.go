@@ -84,8 +84,7 @@ func (h *Home) getHome(w http.ResponseWriter, r *http.Request, mine session.Sess
 }
 
 func homePage(f frame, mine session.Session, sessions []session.Session, devices []device.Device) homeView {
-	f.SignedIn, f.Shape = true, "wide"
-	v := homeView{frame: f}
+	v := homeView{frame: f.at("/")}
 	for _, s := range sessions {
 		row := sessionRow{
 			ID: s.ID, Name: f.name(s.Name), This: s.ID == mine.ID,

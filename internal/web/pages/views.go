@@ -25,6 +25,7 @@ type frame struct {
 	Shape     string // narrow: one card; wide: lists
 	Title     string
 	SignedIn  bool
+	Here      string // path of the page, for the navigation of the signed-in
 	Problem   string // what to put right, in words
 	Flash     string // what has just been done, in words
 }
