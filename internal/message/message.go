@@ -130,7 +130,8 @@ func (l Letter) Validate() error {
 }
 
 func checkParam(name, v string) error {
-	if name == "device" || name == "holder" { // a stranger chose it: it is made harmless (plainName), not refused
+	// Strangers or a file of somebody's chose these: they are made harmless, never a reason to send nothing.
+	if name == "device" || name == "holder" || name == "place" {
 		return nil
 	}
 	if hasControl(v) {
@@ -153,7 +154,7 @@ func checkParam(name, v string) error {
 		if u, err := url.Parse(v); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(v) > 200 {
 			return errors.New("want an address of at most 200 characters")
 		}
-	case "site", "place":
+	case "site":
 		if utf8.RuneCountInString(v) > 64 {
 			return errors.New("longer than 64 characters")
 		}
@@ -194,6 +195,18 @@ func plainName(s string) string {
 		return "?"
 	}
 	return string(out)
+}
+
+// plainPlace makes the name of a place harmless.
+func plainPlace(s string) string {
+	kept := strings.Map(func(r rune) rune {
+		if unicode.IsControl(r) || unicode.Is(unicode.Cf, r) || r == utf8.RuneError {
+			return -1
+		}
+		return r
+	}, s)
+	out := []rune(kept)
+	return string(out[:min(len(out), 80)])
 }
 
 func isDigit(r rune) bool { return r >= '0' && r <= '9' }

@@ -280,6 +280,10 @@ func TestAPlaceIsSaidWhereItIsKnown(t *testing.T) {
 	before, err := c.Render(l)
 	l.Params["place"] = "Graz, Austria"
 	after, err2 := c.Render(l)
+	l.Params["place"] = "\u202e" + strings.Repeat("x", 500)
+	if odd, err := c.Render(l); err != nil || strings.Contains(odd.Text, "\u202e") || strings.Contains(odd.Text, strings.Repeat("x", 81)) {
+		t.Errorf("an odd place: %v\n%s", err, odd.Text)
+	}
 	if err != nil || err2 != nil || strings.Contains(before.Text, "Where") || !strings.Contains(after.Text, "Where, roughly: Graz, Austria\n") {
 		t.Errorf("%v %v\n%s\n%s", err, err2, before.Text, after.Text)
 	}

@@ -97,7 +97,7 @@ func (w words) facts(l Letter) (out []fact) {
 	if device, ok := l.Params["device"]; ok {
 		out = append(out, fact{w.text["label.device"], plainName(device)})
 	}
-	if place := l.Params["place"]; place != "" {
+	if place := plainPlace(l.Params["place"]); place != "" {
 		out = append(out, fact{w.text["label.place"], place})
 	}
 	if when, ok := l.Params["when"]; ok {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"log/slog"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -191,12 +192,14 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	parts.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
 	}
+	where := places(c, d)
+	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
 	machine := &signin.Service{
 		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	return &Core{
-		Config: c, Parts: parts, SignIn: machine, Places: places(c, d),
+		Config: c, Parts: parts, SignIn: machine, Places: where,
 		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 	}, nil
 }

@@ -8,8 +8,11 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/place/placetest"
+	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/testkit/servertest"
 )
@@ -25,6 +28,25 @@ func TestPlacesComeFromTheFileInTheSettings(t *testing.T) {
 	}
 	if without.Core().Places.Of(a).Known() {
 		t.Error("known without a file")
+	}
+}
+
+// P7: the letter says when, from what and roughly where.
+func TestALetterSaysRoughlyWhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "places.mmdb")
+	placetest.Write(t, file, time.Now(), map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
+	n := servertest.Start(t, servertest.Options{Config: func(c *config.Config) { c.Place.Database = file }})
+	who := n.Account("ada@example.org")
+	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		return n.Core().Notices.Tell(t.Context(), tx, notice.Event{
+			Kind: message.NewDevice, Account: who, Source: netip.MustParseAddr("203.0.113.9"), Device: "Firefox on Linux",
+		})
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if text := n.Wait("ada@example.org").Text; !strings.Contains(text, "Where, roughly: Graz, Austria\n") {
+		t.Errorf("the letter:\n%s", text)
 	}
 }
 
