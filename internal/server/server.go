@@ -46,6 +46,9 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	core.Places.Load(ctx)
+	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
+		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
+	}
 	s := &Server{core: core, deps: d, inbox: &inbox.Inbox{Now: d.Now}}
 	if err := errors.Join(s.letters(), s.doors()); err != nil {
 		return nil, errors.Join(err, core.Close())
@@ -93,7 +96,7 @@ func (s *Server) doors() error {
 	}
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
-		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)),
+		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
 	})
 	if err != nil {
 		return err

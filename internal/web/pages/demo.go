@@ -66,7 +66,9 @@ func inboxPage(f frame, messages []Message) inboxView {
 	sum := sha256.New()
 	for _, m := range newest[:min(len(newest), shown)] {
 		_, _ = fmt.Fprintln(sum, m.At.UnixNano(), m.Channel, m.To, m.Subject, len(m.Text))
-		view := messageView{At: f.instant(m.At), To: m.To, Subject: m.Subject, Text: strings.TrimSpace(m.Text), Code: codeIn(m.Text)}
+		text := unwrap(strings.TrimSpace(m.Text))
+		link := link.FindString(text)
+		view := messageView{At: f.instant(m.At), To: m.To, Subject: m.Subject, Text: text, Link: link, Code: codeIn(strings.ReplaceAll(text, link, ""))}
 		if m.Channel == "sms" {
 			v.Texts = append(v.Texts, view)
 		} else {
@@ -76,6 +78,26 @@ func inboxPage(f frame, messages []Message) inboxView {
 	v.Version = hex.EncodeToString(sum.Sum(nil)[:8])
 	return v
 }
+
+// unwrap joins the lines of a paragraph again, which were broken for readers of plain text.
+func unwrap(text string) string {
+	lines := strings.Split(text, "\n")
+	var b strings.Builder
+	for i, line := range lines {
+		switch {
+		case i == 0:
+		case line == "" || lines[i-1] == "" || strings.HasPrefix(line, "    ") || strings.HasPrefix(lines[i-1], "    ") || len([]rune(lines[i-1])) < 50:
+			b.WriteByte('\n')
+		default:
+			b.WriteByte(' ')
+			line = strings.TrimPrefix(line, "\u200f")
+		}
+		b.WriteString(line)
+	}
+	return b.String()
+}
+
+var link = regexp.MustCompile(`https?://[^\s]+#[A-Za-z0-9_-]+`)
 
 // codeIn finds the code that a message carries: six to eight digits that stand alone.
 func codeIn(text string) string { return codeWord.FindString(text) }

@@ -30,6 +30,8 @@ type Options struct {
 	// RememberDays is how long a device is remembered, as told to people. 0 means 30.
 	RememberDays int
 	Now          func() time.Time
+	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
+	HidePasswordResult bool
 }
 
 // Pages renders every page. It is safe for concurrent use.

@@ -318,3 +318,15 @@ func TestSpansAreCountedTheLanguagesWay(t *testing.T) {
 		}
 	}
 }
+
+func TestTheDemoJoinsTheLinesOfAParagraph(t *testing.T) {
+	letter := "Your code\n\nSomebody, hopefully you, wants to use this address with an account at\nFotoalbum. To show it:\n\n    482913\n\nIt works once.\n\n-- \nSent by us because of the security of your account, and of nothing else\nat all."
+	want := "Your code\n\nSomebody, hopefully you, wants to use this address with an account at Fotoalbum. To show it:\n\n    482913\n\nIt works once.\n\n-- \nSent by us because of the security of your account, and of nothing else at all."
+	if got := unwrap(letter); got != want {
+		t.Errorf("got\n%s", got)
+	}
+	text := "Not you? https://id.example/notme#csn_ab-123456-cd end"
+	if got := link.FindString(text); got != "https://id.example/notme#csn_ab-123456-cd" {
+		t.Errorf("the link is %q", got)
+	}
+}

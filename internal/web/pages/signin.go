@@ -171,6 +171,7 @@ func (h *SignIn) codePage(f frame, r *http.Request, ref signin.Ref, next signin.
 	v := codeView{
 		frame: f, Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
 		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.options.RememberDays,
+		Hidden: h.Pages.options.HidePasswordResult,
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {

@@ -88,6 +88,7 @@ type codeView struct {
 	WaitSeconds    int  // until another code may be sent
 	NoMore         bool // this sign-in gets no further code
 	RememberDays   int
+	Hidden         bool // whether the password was right is not said
 }
 
 func (codeView) template() string { return "code" }
@@ -198,6 +199,7 @@ type messageView struct {
 	At                instant
 	To, Subject, Text string
 	Code              string
+	Link              string // by which its reader says that it was not them
 }
 
 // wait is the time from now to then, never negative and never more than a day.
