@@ -97,14 +97,16 @@ func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) e
 }
 
 // Taken reports whether an identifier cannot be signed in with by a new account: somebody does, or
-// did until lately. It is for those who have proved that the address is theirs, or who will never be told.
-func (s *Service) Taken(ctx context.Context, tx *sqldb.Tx, ident Identifier) (bool, error) {
-	found, err := byLookup(ctx, tx, s.lookup(ident), nil)
+// did until lately. by is whoever does, and the zero Account where it is only held. It is for those
+// who have proved that the address is theirs, or who will never be told.
+func (s *Service) Taken(ctx context.Context, tx *sqldb.Tx, ident Identifier) (by Account, taken bool, err error) {
+	lookup := s.lookup(ident)
+	found, err := byLookup(ctx, tx, lookup, nil)
 	if err != nil {
-		return false, err
+		return Account{}, false, err
 	}
-	held, err := heldByOther(ctx, tx, s.lookup(ident), "")
-	return held || found.asked.ID != "", err
+	held, err := heldByOther(ctx, tx, lookup, "")
+	return found.asked, held || found.asked.ID != "", err
 }
 
 // Remove takes an identifier from an account. It is held for the account for a while: see Hold.

@@ -282,3 +282,43 @@ func TestFreezeEraseClaims(t *testing.T) {
 		create(t, h.Service, "ada@example.org") // the name is free
 	})
 }
+
+// Whoever opens an account with an address cannot have one that somebody signs in with, in whatever state, or
+// did until lately.
+func TestWhatIsTaken(t *testing.T) {
+	eachHolder(t, func(t *testing.T, h holder, clock *dbtest.Clock) {
+		taken := func(name string) (by account.Account, yes bool) {
+			t.Helper()
+			err := h.DB.Read(t.Context(), func(tx *sqldb.Tx) (err error) {
+				by, yes, err = h.Taken(t.Context(), tx, parse(t, name))
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return by, yes
+		}
+		if by, yes := taken("ada@example.org"); !yes || by.ID != h.id || by.Language == "" {
+			t.Errorf("signs in: %+v, %t", by, yes)
+		}
+		if by, yes := taken("nobody@example.org"); yes || by.ID != "" {
+			t.Errorf("nobody's: %+v, %t", by, yes)
+		}
+		if err := h.remove("+4741234567"); err != nil {
+			t.Fatal(err)
+		}
+		if by, yes := taken("+4741234567"); !yes || by.ID != "" {
+			t.Errorf("held: %+v, %t", by, yes)
+		}
+		clock.Advance(account.Hold + time.Second)
+		if _, yes := taken("+4741234567"); yes {
+			t.Error("held for ever")
+		}
+		if err := h.do(func(tx *sqldb.Tx) error { return h.Close(t.Context(), tx, h.id) }); err != nil {
+			t.Fatal(err)
+		}
+		if by, yes := taken("ada@example.org"); !yes || by.ID != h.id {
+			t.Errorf("closed: %+v, %t", by, yes)
+		}
+	})
+}

@@ -207,7 +207,7 @@ func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
 
 func (c *Courier) attrs(r Route, l outbox.Claimed, more ...slog.Attr) []slog.Attr {
 	return append([]slog.Attr{
-		slog.String("letter", l.ID), slog.String("kind", string(l.Kind)), slog.String("channel", string(l.Channel)),
+		slog.String("letter", l.ID), slog.String("kind", string(l.Shows)), slog.String("channel", string(l.Channel)),
 		slog.String("provider", r.Provider.Name()), slog.Int("attempt", l.Attempts),
 	}, more...)
 }

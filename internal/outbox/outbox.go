@@ -48,6 +48,11 @@ type Letter struct {
 	Account string
 	// Withhold makes a letter that is never handed to a provider.
 	Withhold bool
+	// Twin is what may be sent in the letter's place, to the same address. Which of the two it is shows
+	// nowhere: the row has the kind of Letter and room for either, and both are made ready.
+	Twin *message.Letter
+	// SendTwin sends the twin.
+	SendTwin bool
 	// ExpiresAt is when the letter is worthless: it is not sent any more and its words
 	// are wiped. Zero means three days.
 	ExpiresAt time.Time
@@ -60,11 +65,8 @@ const lifetime = 3 * 24 * time.Hour
 // but random bytes. An error means the letter is malformed or the database is in trouble;
 // a withheld letter may lack the address, for want of one, without being malformed.
 func (b *Box) Put(ctx context.Context, tx *sqldb.Tx, l Letter) (id string, err error) {
-	if err := l.Validate(); err != nil {
+	if err := l.validate(); err != nil {
 		return "", err
-	}
-	if l.To == "" && !l.Withhold {
-		return "", errors.New("letter without an address")
 	}
 	if l.ExpiresAt.IsZero() {
 		l.ExpiresAt = tx.Now().Add(lifetime)
@@ -87,12 +89,29 @@ func (b *Box) Put(ctx context.Context, tx *sqldb.Tx, l Letter) (id string, err e
 	return id, nil
 }
 
+func (l Letter) validate() error {
+	if err := l.Validate(); err != nil {
+		return err
+	}
+	if l.To == "" && !l.Withhold {
+		return errors.New("letter without an address")
+	}
+	if l.Twin == nil {
+		return nil
+	}
+	if l.Twin.To != l.To || l.Twin.Channel != l.Channel {
+		return errors.New("letter whose twin goes elsewhere")
+	}
+	return l.Twin.Validate()
+}
+
 // Claimed is a letter that is ours until the lease runs out.
 type Claimed struct {
 	Letter
 
 	ID       string
-	Attempts int // this one included
+	Shows    message.Kind // the kind that the row has, which is all that a log may say
+	Attempts int          // this one included
 	lease    string
 	damaged  error
 }
@@ -144,7 +163,10 @@ func (b *Box) open(r row, lease string) Claimed {
 	if err == nil {
 		c.Letter, err = unpack(plain)
 	}
-	c.Kind, c.Channel, c.Account, c.ExpiresAt = r.kind, r.channel, r.account, r.expiresAt
+	if c.Kind == "" {
+		c.Kind = r.kind
+	}
+	c.Shows, c.Channel, c.Account, c.ExpiresAt = r.kind, r.channel, r.account, r.expiresAt
 	c.damaged = err
 	return c
 }
@@ -275,9 +297,10 @@ func backoff(id string, n int) time.Duration {
 	return d*3/4 + d/2*time.Duration(h.Sum32()%1000)/1000
 }
 
-// content is what is sealed. Whether a letter is withheld is only told in here.
+// content is what is sealed. Whether a letter is withheld, and whether it is a twin, is only told in here.
 type content struct {
 	To       string            `json:"to"`
+	Kind     message.Kind      `json:"kind,omitempty"` // of a twin; otherwise the row's
 	Language string            `json:"language"`
 	Params   map[string]string `json:"params"`
 	Withhold bool              `json:"withhold"`
@@ -290,17 +313,30 @@ const (
 	padStep  = 256
 )
 
+// pack writes the letter, or its twin, with room for either.
 func pack(l Letter) ([]byte, error) {
-	raw, err := json.Marshal(content{l.To, l.Language, l.Params, l.Withhold})
+	raw, err := json.Marshal(content{To: l.To, Language: l.Language, Params: l.Params, Withhold: l.Withhold})
 	if err != nil {
 		return nil, err
 	}
-	size := max(padFirst, (4+len(raw)+padStep-1)/padStep*padStep)
+	size := padded(raw)
+	if l.Twin != nil {
+		twin, err := json.Marshal(content{To: l.To, Kind: l.Twin.Kind, Language: l.Twin.Language, Params: l.Twin.Params, Withhold: l.Withhold})
+		if err != nil {
+			return nil, err
+		}
+		size = max(size, padded(twin))
+		if l.SendTwin {
+			raw = twin
+		}
+	}
 	out := make([]byte, size)
 	binary.BigEndian.PutUint32(out, uint32(len(raw))) //nolint:gosec // letters are short
 	copy(out[4:], raw)
 	return out, nil
 }
+
+func padded(raw []byte) int { return max(padFirst, (4+len(raw)+padStep-1)/padStep*padStep) }
 
 func unpack(plain []byte) (l Letter, err error) {
 	if len(plain) < 4 || int64(binary.BigEndian.Uint32(plain)) > int64(len(plain)-4) {
@@ -310,7 +346,7 @@ func unpack(plain []byte) (l Letter, err error) {
 	if err := json.Unmarshal(plain[4:4+binary.BigEndian.Uint32(plain)], &c); err != nil {
 		return l, errors.New("sealed letter is malformed") // the cause would quote it
 	}
-	l.To, l.Language, l.Params, l.Withhold = c.To, c.Language, c.Params, c.Withhold
+	l.To, l.Kind, l.Language, l.Params, l.Withhold = c.To, c.Kind, c.Language, c.Params, c.Withhold
 	return l, nil
 }
 
