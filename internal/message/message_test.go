@@ -161,14 +161,72 @@ func TestEverySMSSaysThatWeNeverAskForTheCode(t *testing.T) {
 	never := map[string]string{"en": "We never ask for this code.", "de": "Wir fragen nie nach diesem Code.", "fr": "Nous ne le demandons jamais.", "es": "Nunca la pedimos.", "ar": "لا نطلبه أبدًا."}
 	for _, lang := range Languages() {
 		for _, site := range []string{"Fotoalbum", "写真アルバム"} {
-			l := letters()[1]
-			l.Language = lang
-			l.Params["site"] = site
-			r, err := catalog(t, "id.example.org").Render(l)
-			if err != nil || never[lang] == "" || !strings.Contains(r.Text, never[lang]) {
-				t.Errorf("%s: %q, %v", lang, r.Text, err)
+			for _, kind := range []Kind{SigninCode, AddressCode, RecoveryCode} {
+				l := Letter{Kind: kind, Channel: SMS, To: "+491", Language: lang, Params: map[string]string{"code": "482913", "minutes": "10", "site": site}}
+				r, err := catalog(t, "id.example.org").Render(l)
+				if err != nil || never[lang] == "" || !strings.Contains(r.Text, never[lang]) {
+					t.Errorf("%s %s: %q, %v", lang, kind, r.Text, err)
+				}
 			}
 		}
+	}
+}
+
+// R-SMS-07: one letter outside the alphabet of text messages makes each cost twice.
+func TestNoTextMessageNeedsAnotherAlphabetThanItsLanguage(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, lang := range []string{"en", "de", "fr", "es"} {
+		for _, l := range letters() {
+			l.Language = lang
+			if r, err := c.Render(l); l.Channel == SMS {
+				if n, ok := septets(r.Text); err != nil || !ok || n > 2*partSMS {
+					t.Errorf("%s %s: %d septets, in the alphabet %v, %v: %q", lang, l, n, ok, err, r.Text)
+				}
+			}
+		}
+	}
+}
+
+// Whoever named a contact chose the name: none may keep the letter with the code from being sent.
+func TestANameInAnyAlphabetFitsIntoATextMessage(t *testing.T) {
+	for _, host := range []string{"id.example.org", strings.Repeat("a", 40) + ".example.org"} {
+		c := catalog(t, host)
+		for _, lang := range Languages() {
+			for _, kind := range []Kind{ContactCode, ContactAdded} {
+				for _, name := range []string{"Zoë", strings.Repeat("ё", 60), strings.Repeat("𐌰", 60), strings.Repeat("w", 60)} {
+					need, _ := kind.form()
+					l := Letter{Kind: kind, Channel: SMS, To: "+491", Language: lang, Params: map[string]string{}}
+					for _, n := range need {
+						l.Params[n] = map[string]string{"code": "4829130571", "minutes": "2880", "holder": name, "site": "Fotoalbum"}[n]
+					}
+					r, err := c.Render(l)
+					if err != nil || !strings.Contains(r.Text, string([]rune(name)[:3])) || units(r.Text) > 4*partUCS2 && lang == "ar" {
+						t.Errorf("%s %s, %.9s: %q, %v", lang, kind, name, r.Text, err)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A sentence that was forgotten stays English, and nothing else would notice.
+func TestNoSentenceIsTheEnglishOne(t *testing.T) {
+	same := map[string][]string{
+		"de": {"language.dir", "month.4", "month.8", "month.9", "month.11"},
+		"fr": {"language.dir", "minutes.one", "minutes.other"},
+		"es": {"language.dir"},
+		"ar": {},
+	}
+	words := catalog(t, "id.example.org").words
+	for lang, may := range same {
+		for key, english := range words["en"].text {
+			if words[lang].text[key] == english && !slices.Contains(may, key) {
+				t.Errorf("%s: %q is English: %q", lang, key, english)
+			}
+		}
+	}
+	if len(same) != len(Languages())-1 {
+		t.Error("a language is not looked at")
 	}
 }
 
@@ -315,11 +373,25 @@ func TestDatesAndNumbersAreTheLanguages(t *testing.T) {
 	if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, "1. März 2026 um 08:05 Uhr (UTC+02:00)") {
 		t.Errorf("%v: %s", err, r.Text)
 	}
-	for n, want := range map[string]string{"1": "1 minute.", "10": "10 minutes."} {
+	for _, c2 := range []struct{ lang, minutes, want string }{
+		{"en", "1", "1 minute."},
+		{"en", "10", "10 minutes."},
+		{"en", "90", "90 minutes."},
+		{"en", "120", "2 hours."},
+		{"en", "2880", "48 hours."},
+		{"de", "2880", "48 Stunden"},
+		{"fr", "2880", "48 heures"},
+		{"es", "120", "2 horas"},
+		{"ar", "120", "ساعتين"},
+		{"ar", "180", "3 ساعات"},
+		{"ar", "660", "11 ساعة"},
+		{"ar", "2880", "48 ساعة"},
+		{"ar", "2", "دقيقتين"},
+	} {
 		l := letters()[0]
-		l.Params["minutes"] = n
-		if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, want) {
-			t.Errorf("%v: %s", err, r.Text)
+		l.Language, l.Params["minutes"] = c2.lang, c2.minutes
+		if r, err := c.Render(l); err != nil || !strings.Contains(r.Text, c2.want) {
+			t.Errorf("%v: %v: %s", c2, err, r.Text)
 		}
 	}
 }

@@ -2,7 +2,6 @@ package message
 
 import (
 	"fmt"
-	"slices"
 	"strings"
 	"unicode/utf16"
 )
@@ -14,11 +13,11 @@ const (
 	oneSMS   = 160
 	oneUCS2  = 70
 	twoUCS2  = 2 * 67
-	threeSMS = 3 * 153
-
-	threeUCS2 = 3 * 67
+	partSMS  = 153
+	partUCS2 = 67
 
 	linkSecret = 53 // characters of a secret.Token
+	longHolder = 30 // of a name in an SMS: it costs as much as the rest
 	gsmBasic   = "@£$¥èéùìòÇ\nØø\rÅåΔ_ΦΓΛΩΠΨΣΘΞÆæßÉ !\"#¤%&'()*+,-./0123456789:;<=>?" +
 		"¡ABCDEFGHIJKLMNOPQRSTUVWXYZÄÖÑÜ§¿abcdefghijklmnopqrstuvwxyzäöñüà"
 	gsmExtended = "^{}\\[~]|€" // each costs two septets
@@ -42,50 +41,72 @@ func septets(s string) (n int, ok bool) {
 // sms renders a text message. A code is one segment, and its last line is the origin-bound form that
 // browsers read (R-SMS-01): nothing may follow it, and it alone says for which site the code is. When our
 // name is too long or in another alphabet, the short form leaves it out and that line stands for it.
-// Anything else may take as many segments as its link needs: three.
+// Anything else may take as many segments as its link needs, three, or four where a name in any alphabet
+// stands in it.
 func (w words) sms(l Letter, host string) (string, error) {
 	key := "sms." + string(l.Kind)
 	values := w.values(l, host)
 	values["code"], values["minutes"] = l.Params["code"], l.Params["minutes"]
 	if !l.Kind.bound() {
+		parts := 3
+		if name, ok := values["holder"]; ok {
+			parts, values["holder"] = 4, cut(name, longHolder)
+		}
 		text := w.say(key, values)
-		if n, gsm := septets(text); gsm && n <= threeSMS || !gsm && len(utf16.Encode([]rune(text))) <= threeUCS2 {
+		if n, gsm := septets(text); gsm && n <= parts*partSMS || !gsm && units(text) <= parts*partUCS2 {
 			return text, nil
 		}
-		return "", fmt.Errorf("letter %s does not fit into three SMS", l.Kind)
+		return "", fmt.Errorf("letter %s does not fit into %d SMS", l.Kind, parts)
 	}
 	bound := "\n\n@" + host + " #" + l.Params["code"]
 	long, short := w.say(key, values)+bound, w.say(key+".short", values)+bound
 	_, gsm := septets(short)
 	for _, text := range []string{long, short} {
-		if n, ok := septets(text); ok && n <= oneSMS || !gsm && len(utf16.Encode([]rune(text))) <= oneUCS2 {
+		if n, ok := septets(text); ok && n <= oneSMS || !gsm && units(text) <= oneUCS2 {
 			return text, nil
 		}
 	}
-	if !gsm && len(utf16.Encode([]rune(short))) <= twoUCS2 {
+	if !gsm && units(short) <= twoUCS2 {
 		return short, nil
 	}
 	return "", fmt.Errorf("letter %s does not fit into one SMS", l.Kind)
 }
 
-// roomFor reports whether the shortest form with the longest code fits beside the host, and whether
-// every notice fits with its link.
-func (w words) roomFor(host string) error {
-	for _, kind := range []Kind{SigninCode, AddressCode, RecoveryCode} {
-		_, err := w.sms(Letter{Kind: kind, Params: map[string]string{
-			"site": strings.Repeat("x", oneSMS), "code": strings.Repeat("0", maxCode), "minutes": "999",
-		}}, host)
-		if err != nil {
-			return fmt.Errorf("host %q is too long: a code and its host must fit into one SMS (%s)", host, w.tag)
-		}
+// units is the length of s in an SMS that is not in GSM 03.38.
+func units(s string) int { return len(utf16.Encode([]rune(s))) }
+
+// cut shortens a name to n characters of an SMS.
+func cut(name string, n int) string {
+	if units(name) <= n {
+		return name
 	}
-	link := "https://" + host + ":65535/notme#" + strings.Repeat("x", linkSecret)
+	out := []rune(name)
+	for units(string(out)) >= n {
+		out = out[:len(out)-1]
+	}
+	return string(out) + "…"
+}
+
+// roomFor reports whether the shortest form with the longest code fits beside the host, and whether
+// everything else fits with its link or the longest name.
+func (w words) roomFor(host string) error {
+	values := map[string]string{
+		"site": strings.Repeat("x", oneSMS), "code": strings.Repeat("0", maxCode), "minutes": "999", "ends": "2026-09-30T23:59:00+00:00",
+		"link": "https://" + host + ":65535/notme#" + strings.Repeat("x", linkSecret), "holder": strings.Repeat("ё", longHolder),
+	}
 	for key := range w.text {
-		kind, _ := strings.CutPrefix(key, "sms.")
-		if need, ok := Kind(kind).form(); ok && slices.Contains(need, "link") {
-			if _, err := w.sms(Letter{Kind: Kind(kind), Params: map[string]string{"link": link, "ends": "2026-09-30T23:59:00+00:00"}}, host); err != nil {
-				return fmt.Errorf("host %q is too long: %w (%s)", host, err, w.tag)
-			}
+		name, _ := strings.CutPrefix(key, "sms.")
+		kind := Kind(name)
+		need, ok := kind.form()
+		if !ok {
+			continue
+		}
+		params := map[string]string{}
+		for _, name := range need {
+			params[name] = values[name]
+		}
+		if _, err := w.sms(Letter{Kind: kind, Params: params}, host); err != nil {
+			return fmt.Errorf("host %q is too long: %w (%s)", host, err, w.tag)
 		}
 	}
 	return nil
