@@ -236,10 +236,13 @@ func TestALinkWorksOnceAndForThirtyDays(t *testing.T) {
 		if !ok || l.Account != id || l.Kind != message.NewDevice || !l.At.Equal(at) || !l.Undoes {
 			t.Errorf("at the last moment: %+v, %t", l, ok)
 		}
+		if l, ok := d.use(token); ok || l != (notice.Link{}) {
+			t.Errorf("used a second time: %+v", l)
+		}
 		clock.Advance(time.Millisecond)
 		real := other.Reveal()
 		for what, dead := range map[string]secret.Token{
-			"used": token, "expired": other, "unknown": secret.NewToken(notice.LinkPrefix), "empty": secret.Of(""),
+			"expired": other, "unknown": secret.NewToken(notice.LinkPrefix), "empty": secret.Of(""),
 			"of another kind": secret.NewToken("csf"), "cut": secret.Of(real[:len(real)-1]), "text": secret.Of(strings.Repeat("x", 100_000)),
 		} {
 			if l, ok := d.use(dead); ok || l != (notice.Link{}) {
