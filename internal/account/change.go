@@ -255,10 +255,26 @@ func (s *Service) Reaches(ctx context.Context, tx *sqldb.Tx, id ID) ([]Reach, er
 			return nil, fmt.Errorf("open identifier %s of %s: %w", r.ID, id, err)
 		}
 		r.Normal = string(plain)
-		original := r.AddedAt.Sub(who.CreatedAt) < time.Minute // written with the account
-		out = append(out, Reach{r.Address, original || tx.Now().Sub(r.AddedAt) >= Hold})
+		out = append(out, Reach{r.Address, settled(who, r.Address, tx.Now())})
 	}
 	return out, nil
+}
+
+// settled reports whether an address is its holder's own beyond doubt: written with the account, or long ago.
+func settled(who Account, a Address, now time.Time) bool {
+	return a.AddedAt.Sub(who.CreatedAt) < time.Minute || now.Sub(a.AddedAt) >= Hold
+}
+
+// Recovers returns the addresses by which an account may be recovered: those that are for it, and that
+// nobody can have added who took over a session just now. Decoys have some.
+func (s *Service) Recovers(ctx context.Context, tx *sqldb.Tx, who Account) ([]Address, error) {
+	all, err := s.Addresses(ctx, tx, who.ID)
+	if err != nil {
+		return nil, err
+	}
+	return slices.DeleteFunc(all, func(a Address) bool {
+		return !a.Recovers || !a.Verified || !settled(who, a, tx.Now())
+	}), nil
 }
 
 // SetClaims keeps what an operator asks people for, by name; an empty value forgets it.

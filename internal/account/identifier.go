@@ -97,6 +97,16 @@ func (p Parser) Parse(s string) (Identifier, error) {
 	return Identifier{}, fault.New(fault.Invalid, "identifier_malformed", errors.New("it has no stable normal form"))
 }
 
+// Always is Parse for callers whose answer must be the same for everything that may be typed. What
+// is malformed becomes an identifier that nobody has, of the kind that it looks like.
+func (p Parser) Always(s string) Identifier {
+	ident, err := p.Parse(s)
+	if err == nil {
+		return ident
+	}
+	return Identifier{kind: kindOf(s), normal: unique.Make("malformed\x00" + s)}
+}
+
 func (p Parser) normalise(s string) (Kind, string, error) {
 	if len(s) > maxTyped {
 		return "", "", errors.New("it is too long")
@@ -111,18 +121,22 @@ func (p Parser) normalise(s string) (Kind, string, error) {
 		}
 	}
 	s = strings.TrimSpace(norm.NFKC.String(s))
-	switch {
-	case s == "":
+	if s == "" {
 		return "", "", errors.New("it is empty")
-	case strings.Contains(s, "@"):
-		n, err := normalEmail(s)
-		return Email, n, err
-	case strings.HasPrefix(s, "+") || !strings.ContainsFunc(s, letterish):
-		n, err := p.normalPhone(s)
-		return Phone, n, err
 	}
-	n, err := normalUsername(s)
-	return Username, n, err
+	kind, read := kindOf(s), map[Kind]func(string) (string, error){Email: normalEmail, Phone: p.normalPhone, Username: normalUsername}
+	n, err := read[kind](s)
+	return kind, n, err
+}
+
+func kindOf(s string) Kind {
+	switch {
+	case strings.Contains(s, "@"):
+		return Email
+	case strings.HasPrefix(s, "+") || !strings.ContainsFunc(s, letterish):
+		return Phone
+	}
+	return Username
 }
 
 // letterish reports whether r cannot stand in a phone number.

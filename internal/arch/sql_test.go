@@ -34,6 +34,10 @@ func owners() map[string]string {
 		"onetime_code":           "onetime",
 		"notice_link":            "notice",
 		"signin_flow":            "signin",
+		"recovery_flow":          "recovery",
+		"recovery_contact":       "recovery",
+		"recovery_contact_code":  "recovery",
+		"recovery_saved_code":    "recovery",
 	}
 }
 

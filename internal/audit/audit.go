@@ -35,6 +35,12 @@ const (
 	DeviceReplayed   Kind = "authn_token_reuse"
 	DeviceForgotten  Kind = "device_forgotten"
 	SessionEnded     Kind = "session_logout"
+	RecoveryProved   Kind = "recovery_success" // of one proof
+	RecoveryFailed   Kind = "recovery_fail"
+	RecoveryAsked    Kind = "recovery_contacts_asked"
+	RecoveryWaits    Kind = "recovery_waits"
+	RecoveryStopped  Kind = "recovery_stopped"
+	RecoveryDone     Kind = "authn_password_recovered"
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
 	AccountRead      Kind = "sensitive_read"

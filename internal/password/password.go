@@ -284,6 +284,12 @@ func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return stop(ctx, tx, id)
 }
 
+// Changed reports whether an account's password was set or stopped after a time. A proof of the old
+// one from before is worth nothing then.
+func (s *Service) Changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (bool, error) {
+	return changed(ctx, tx, id, since)
+}
+
 // Rehash stores the verified password with the current cost and pepper. It changes nothing
 // if the password was changed meanwhile, and the age of the password stays.
 func (s *Service) Rehash(ctx context.Context, verified Stored, plain string) error {

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/sqldb"
@@ -43,6 +44,12 @@ func put(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
 func stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	_, err := tx.Exec(ctx, `UPDATE password SET stopped_at = $1 WHERE account_id = $2 AND stopped_at IS NULL`, tx.Now().UnixMilli(), string(id))
 	return err
+}
+
+func changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (yes bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM password WHERE account_id = $1 AND (set_at > $2 OR stopped_at > $2))`,
+		string(id), since.UnixMilli()).Scan(&yes)
+	return yes, err
 }
 
 // swap replaces the hash that was verified and no other: a password set meanwhile wins.

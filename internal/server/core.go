@@ -25,6 +25,7 @@ import (
 	"countersign/internal/platform/place"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
+	"countersign/internal/recovery"
 	"countersign/internal/server/schema"
 	"countersign/internal/session"
 	"countersign/internal/signin"
@@ -33,10 +34,11 @@ import (
 
 // Core is the domain on an open database: what the server and the operator's commands work on.
 type Core struct {
-	Config config.Config
-	SignIn *signin.Service
-	Owner  *profile.Service
-	Places *place.Finder // nil without a database of places
+	Config   config.Config
+	SignIn   *signin.Service
+	Recovery *recovery.Service
+	Owner    *profile.Service
+	Places   *place.Finder // nil without a database of places
 
 	signin.Parts
 }
@@ -89,7 +91,7 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 	if err != nil {
 		return nil, fmt.Errorf("write decoy accounts: %w", err)
 	}
-	if err := core.Passwords.EnsureDummies(ctx, decoys); err != nil {
+	if err := errors.Join(core.Passwords.EnsureDummies(ctx, decoys), core.Recovery.EnsureDummies(ctx, decoys)); err != nil {
 		return nil, err
 	}
 	return core, nil
@@ -198,8 +200,12 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
+	back := &recovery.Service{
+		Parts: parts, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site,
+		Parser: machine.Parser, Ways: machine.Ways, Wait: c.Recovery.Wait.D(),
+	}
 	return &Core{
-		Config: c, Parts: parts, SignIn: machine, Places: where,
+		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
 		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 	}, nil
 }

@@ -166,6 +166,7 @@ func (s *Server) prune(ctx context.Context) error {
 		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
+			"recovery": c.Recovery.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

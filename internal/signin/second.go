@@ -217,7 +217,11 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	if who.State != active { // locked since the flow began
+	changed, err := s.Passwords.Changed(ctx, tx, f.Account, f.BegunAt)
+	if err != nil {
+		return Next{}, err
+	}
+	if who.State != active || changed { // locked since the flow began, or the password it proved is no more
 		return Next{}, gone()
 	}
 	if s.HidePasswordResult {

@@ -19,6 +19,7 @@ type flow struct {
 	Barred    bool // can never succeed
 	Taken     int  // tries of the source's limit, which a success gives back
 	Nonce     string
+	BegunAt   time.Time
 	ExpiresAt time.Time
 
 	From Client // who sent the request at hand; not stored
@@ -37,15 +38,15 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) erro
 const skew = 15 * time.Second
 
 func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
-	var expires int64
+	var begun, expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, expires_at FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at FROM signin_flow
 		WHERE handle = $1 AND browser = $2 AND expires_at > $3 AND created_at <= $4`,
-		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &expires)
+		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &begun, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
-	f.ExpiresAt = time.UnixMilli(expires)
+	f.BegunAt, f.ExpiresAt = time.UnixMilli(begun), time.UnixMilli(expires)
 	return f, err == nil, err
 }
 

@@ -25,6 +25,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
+	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
@@ -43,9 +44,10 @@ const Origin = "https://id.example.com"
 type Machine struct {
 	*signin.Service
 
-	Profile *profile.Service
-	Client  signin.Client
-	t       testing.TB
+	Profile  *profile.Service
+	Recovery *recovery.Service
+	Client   signin.Client
+	t        testing.TB
 }
 
 // Ring returns a ring with one random key. Nodes on one database share it.
@@ -94,8 +96,14 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
 	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
+	back := &recovery.Service{
+		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Wait: 24 * time.Hour,
+	}
+	if err := back.EnsureDummies(t.Context(), decoys); err != nil {
+		t.Fatal(err)
+	}
 	return &Machine{
-		Service: machine,
+		Service: machine, Recovery: back,
 		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},
 		Client:  signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
 		t:       t,
@@ -134,17 +142,12 @@ func (m *Machine) Bare(names ...string) (id account.ID) {
 	return id
 }
 
-// Letters takes what is waiting in the outbox, as a courier would that sends all of it.
+// Letters takes what is waiting in the outbox, as a courier would.
 func (m *Machine) Letters(ch message.Channel) []outbox.Claimed {
 	m.t.Helper()
 	letters, err := m.Outbox.Claim(context.Background(), ch, 100, time.Minute)
 	if err != nil {
 		m.t.Fatal(err)
-	}
-	for _, l := range letters {
-		if err := m.Outbox.Finish(context.Background(), l, outbox.Receipt{}); err != nil {
-			m.t.Fatal(err)
-		}
 	}
 	return letters
 }

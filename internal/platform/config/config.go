@@ -24,6 +24,7 @@ type Config struct {
 	Keys     Keys     `toml:"keys" doc:"The root keys that seal contact data and key every digest. They never live in the database."`
 	Password Password `toml:"password" doc:"What a password must be, and what hashing it costs."`
 	SignIn   SignIn   `toml:"signin" doc:"The sign-in flow."`
+	Recovery recovery `toml:"recovery" doc:"Getting back into an account."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
@@ -83,6 +84,11 @@ type SignIn struct {
 	CodeDigits         int      `toml:"code_digits" doc:"Digits of a one-time code."`
 	CodeTTL            Duration `toml:"code_ttl" doc:"How long a code can be used. At most 10m (NIST SP 800-63B-4, 3.1.3.2)."`
 	HidePasswordResult bool     `toml:"hide_password_result" doc:"Ask everybody for a code before saying whether the password was right. Tells a guesser less, and sends more codes."`
+}
+
+// recovery is getting back into an account.
+type recovery struct {
+	Wait Duration `toml:"wait" doc:"How long somebody waits who can prove one thing only, while the account's addresses can stop it; three times as long if the account has a verified address that was not proved. 1h to 168h; 0s lets nobody in with one proof."`
 }
 
 // Device is about remembered devices.
@@ -167,6 +173,7 @@ func Default() Config {
 		Keys:     Keys{File: "countersign.key"},
 		Password: Password{MinLength: 15, MemoryKiB: 19456, Time: 2, Threads: 1, MaxWait: Duration(2 * time.Second)},
 		SignIn:   SignIn{FlowTTL: Duration(15 * time.Minute), CodeDigits: 6, CodeTTL: Duration(10 * time.Minute)},
+		Recovery: recovery{Wait: Duration(day)},
 		Device:   Device{RememberFor: Duration(30 * day)},
 		Session:  Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
 		Email:    Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},

@@ -131,6 +131,9 @@ func (c Config) checkTimes(k *checker) {
 	k.between("signin.code_digits", c.SignIn.CodeDigits, 6, 10)
 	k.lasts("signin.code_ttl", c.SignIn.CodeTTL, time.Minute, 10*time.Minute)
 	k.lasts("device.remember_for", c.Device.RememberFor, time.Hour, 720*time.Hour)
+	if c.Recovery.Wait != 0 {
+		k.lasts("recovery.wait", c.Recovery.Wait, time.Hour, 168*time.Hour)
+	}
 	k.lasts("session.idle", c.Session.Idle, time.Minute, 720*time.Hour)
 	k.lasts("session.absolute", c.Session.Absolute, time.Minute, 720*time.Hour)
 	k.want(c.Session.Idle <= c.Session.Absolute, "session.idle", "must not be longer than session.absolute (%s)", c.Session.Absolute)
