@@ -142,12 +142,17 @@ func (m *Machine) Bare(names ...string) (id account.ID) {
 	return id
 }
 
-// Letters takes what is waiting in the outbox, as a courier would.
+// Letters takes what is waiting in the outbox, as a courier would that sends all of it.
 func (m *Machine) Letters(ch message.Channel) []outbox.Claimed {
 	m.t.Helper()
 	letters, err := m.Outbox.Claim(context.Background(), ch, 100, time.Minute)
 	if err != nil {
 		m.t.Fatal(err)
+	}
+	for _, l := range letters {
+		if err := m.Outbox.Finish(context.Background(), l, outbox.Receipt{}); err != nil {
+			m.t.Fatal(err)
+		}
 	}
 	return letters
 }
