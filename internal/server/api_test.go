@@ -86,8 +86,6 @@ func (a *app) begin(name string) answer {
 	return a.want(201, a.call("POST", "/api/v1/signin", `{"identifier":"`+name+`"}`))
 }
 
-var sixDigits = regexp.MustCompile(`\b\d{6}\b`)
-
 // signIn signs in with a code by e-mail; remember is what goes with the code.
 func (a *app) signIn(name string, remember func(nonce string) string) answer {
 	a.t.Helper()
