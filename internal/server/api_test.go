@@ -314,3 +314,29 @@ func TestAForgedAddressDoesNotEscapeTheLimit(t *testing.T) {
 		b.want(201, b.call("POST", "/api/v1/signin", `{"identifier":"ghost@example.org"}`, "X-Forwarded-For", "198.51.100."+string(rune('0'+i%10))))
 	}
 }
+
+// A-7.2.4: an app proves once more who is signed in, and gets a new token for the old.
+func TestAnAppProvesAgainWhoItIs(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	a := &app{t: t, node: n}
+	if got := a.call("POST", "/api/v1/signin/again", `{}`); got.status != 401 || got.Code != "session_ended" {
+		t.Errorf("without a session: %d %s", got.status, got.Code)
+	}
+	in := func(flow string) string {
+		a.want(200, a.call("POST", "/api/v1/signin/password", `{"flow":"`+flow+`","password":"`+servertest.Password+`"}`))
+		a.want(202, a.call("POST", "/api/v1/signin/code/send", `{"flow":"`+flow+`","way":"email"}`))
+		code := n.Code("ada@example.org")
+		return a.want(200, a.call("POST", "/api/v1/signin/code", `{"flow":"`+flow+`","code":"`+code+`"}`)).Session.Token
+	}
+	old := in(a.begin("ada@example.org").Flow)
+	a.token = old
+	n.Clock.Advance(time.Hour)
+	a.token = in(a.want(201, a.call("POST", "/api/v1/signin/again", `{"devices":[]}`)).Flow)
+	if a.token == "" || a.token == old {
+		t.Fatal("no new token")
+	}
+	a.want(200, a.call("GET", "/api/v1/session", ""))
+	a.token = old
+	a.want(401, a.call("GET", "/api/v1/session", ""))
+}

@@ -9,6 +9,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
+	"countersign/internal/session"
 	"countersign/internal/signin"
 )
 
@@ -45,6 +46,13 @@ func (c counted) note(step string, next signin.Next, err error) {
 func (c counted) Begin(ctx context.Context, b signin.Begin) (signin.Started, error) {
 	st, err := c.Service.Begin(ctx, b)
 	c.note("begin", signin.Next{Step: signin.StepPassword}, err)
+	return st, err
+}
+
+// Again counts beginnings of those who are signed in.
+func (c counted) Again(ctx context.Context, me session.Session, b signin.Begin) (signin.Started, error) {
+	st, err := c.Service.Again(ctx, me, b)
+	c.note("again", signin.Next{Step: signin.StepPassword}, err)
 	return st, err
 }
 

@@ -33,51 +33,64 @@ type lane struct {
 // Password proves the first factor and says what is next. A wrong password, and whatever must
 // look like one, is Next{Step: StepPassword, Refused: true}.
 func (s *Service) Password(ctx context.Context, ref Ref, c Client, p PasswordProof) (Next, error) {
-	var f flow
-	var l lane
-	var stored password.Stored
-	admitted := false
-	done, err := s.Passwords.Admit()
-	if err != nil {
-		return Next{}, err
-	}
-	defer done()
-	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		if f, err = s.findAt(ctx, tx, request{ref, c}, StepPassword); err != nil {
-			return err
-		}
-		if l, err = s.laneOf(ctx, tx, f, p.Handles); err != nil {
-			return err
-		}
-		if admitted, err = s.admitPassword(ctx, tx, f, &l); err != nil || !admitted {
-			return err
-		}
-		stored, err = s.Passwords.Load(ctx, tx, f.Account)
-		return err
+	t, err := s.tryPassword(ctx, p, func(tx *sqldb.Tx) (flow, error) {
+		return s.findAt(ctx, tx, request{ref, c}, StepPassword)
 	})
 	if err != nil {
 		return Next{}, err
 	}
-	if !admitted {
-		return Next{}, tooMany()
-	}
-	verdict, err := s.Passwords.Verify(ctx, stored, p.Password) // outside any transaction: it takes as long as it takes
-	if err != nil {
-		if l.shut {
-			l.silentKey = "" // it was not counted there
-		}
-		return Next{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), l.counts))
-	}
+	defer t.done()
 	var next Next
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		next, err = s.afterPassword(ctx, tx, request{ref, c}, tried{p, l, verdict.OK && !l.shut, verdict.Unusable})
+		next, err = s.afterPassword(ctx, tx, request{ref, c}, t)
 		return err
 	})
 	// Only where the answer says that the password was right: a second hash takes time, which would say it too.
-	if err == nil && verdict.Stale && !f.Barred && !l.shut && (!s.HidePasswordResult || next.Step == StepDone) {
-		_ = s.Passwords.Rehash(ctx, stored, p.Password) // the sign-in stands without it; the next one tries again
+	if err == nil && t.stale && !t.barred && !t.lane.shut && (!s.HidePasswordResult || next.Step == StepDone) {
+		_ = s.Passwords.Rehash(ctx, t.stored, p.Password) // the sign-in stands without it; the next one tries again
 	}
 	return next, err
+}
+
+// tryPassword counts a try in advance and compares. The caller calls done when it has its answer.
+func (s *Service) tryPassword(ctx context.Context, p PasswordProof, find func(*sqldb.Tx) (flow, error)) (t tried, err error) {
+	t.proof = p
+	if t.done, err = s.Passwords.Admit(); err != nil {
+		return tried{}, err
+	}
+	admitted := false
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		f, err := find(tx)
+		if err != nil {
+			return err
+		}
+		t.barred = f.Barred
+		if t.lane, err = s.laneOf(ctx, tx, f, p.Handles); err != nil {
+			return err
+		}
+		if admitted, err = s.admitPassword(ctx, tx, f, &t.lane); err != nil || !admitted {
+			return err
+		}
+		t.stored, err = s.Passwords.Load(ctx, tx, f.Account)
+		return err
+	})
+	if err == nil && !admitted {
+		err = tooMany()
+	}
+	if err != nil {
+		t.done()
+		return tried{}, err
+	}
+	verdict, err := s.Passwords.Verify(ctx, t.stored, p.Password) // outside any transaction: it takes as long as it takes
+	if err != nil {
+		t.done()
+		if t.lane.shut {
+			t.lane.silentKey = "" // it was not counted there
+		}
+		return tried{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), t.lane.counts))
+	}
+	t.right, t.stale, t.unusable = verdict.OK && !t.lane.shut, verdict.Stale, verdict.Unusable
+	return t, nil
 }
 
 func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []secret.Token) (lane, error) {
@@ -122,9 +135,13 @@ func (s *Service) noteLimit(ctx context.Context, tx *sqldb.Tx, f flow, which str
 // tried is a password that has been compared.
 type tried struct {
 	proof    PasswordProof
+	stored   password.Stored
 	lane     lane
+	barred   bool // the flow was, before the password
 	right    bool
-	unusable bool // there is a hash that this server cannot check
+	stale    bool
+	unusable bool   // there is a hash that this server cannot check
+	done     func() // of its admission
 }
 
 func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t tried) (Next, error) {
@@ -163,11 +180,7 @@ func (s *Service) credit(ctx context.Context, tx *sqldb.Tx, f *flow, l lane) err
 }
 
 func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, t tried) (Next, error) {
-	var detail map[string]string
-	if t.unusable { // the only trace of a damaged hash, or of a pepper that is gone: the answer must not differ
-		detail = map[string]string{"hash": "unusable"}
-	}
-	if err := s.record(ctx, tx, f, audit.PasswordFailed, detail); err != nil {
+	if err := s.recordWrong(ctx, tx, f, t); err != nil {
 		return Next{}, err
 	}
 	if s.HidePasswordResult {
@@ -177,6 +190,14 @@ func (s *Service) wrongPassword(ctx context.Context, tx *sqldb.Tx, f flow, t tri
 	n, err := s.next(ctx, tx, f)
 	n.Refused = true
 	return n, err
+}
+
+func (s *Service) recordWrong(ctx context.Context, tx *sqldb.Tx, f flow, t tried) error {
+	var detail map[string]string
+	if t.unusable { // the only trace of a damaged hash, or of a pepper that is gone: the answer must not differ
+		detail = map[string]string{"hash": "unusable"}
+	}
+	return s.record(ctx, tx, f, audit.PasswordFailed, detail)
 }
 
 // afterFirst goes from the first proof to the device's, if it may have one, or to the second.

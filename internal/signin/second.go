@@ -232,12 +232,19 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err := s.advance(ctx, tx, &f, StepDone); err != nil {
 		return Next{}, err
 	}
+	if err := s.replace(ctx, tx, f); err != nil {
+		return Next{}, err
+	}
 	name := device.NameOf(f.From.UserAgent)
 	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods})
 	if err != nil {
 		return Next{}, err
 	}
-	if err := s.record(ctx, tx, f, audit.LoginSuccess, map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}); err != nil {
+	detail := map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}
+	if f.Replaces != "" {
+		detail["replaces"] = string(f.Replaces)
+	}
+	if err := s.record(ctx, tx, f, audit.LoginSuccess, detail); err != nil {
 		return Next{}, err
 	}
 	if d.stranger {
@@ -245,7 +252,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 			return Next{}, err
 		}
 	}
-	return Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt}, nil
+	return Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back}, nil
 }
 
 // replayed records that a remembered device's old handle came back, and tells its owner.

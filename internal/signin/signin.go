@@ -108,6 +108,9 @@ type Next struct {
 	// Session is set at StepDone, Device when the device has a handle to keep.
 	Session *session.Started
 	Device  *device.Remembered
+	// Again says that somebody who is signed in proves who they are once more; Back is their door's word.
+	Again bool
+	Back  string
 }
 
 // Limits are how often the steps may be tried.
@@ -151,6 +154,7 @@ type Begin struct {
 	Browser    secret.Token
 	Client     Client
 	Handles    []secret.Token // remembered-device handles the browser holds
+	Back       string         // a word of the door's own, which Next has again; only for Again
 }
 
 // Started is a new flow.
@@ -167,22 +171,31 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	handle := secret.NewToken(FlowPrefix)
-	f := flow{ID: uuid.Must(uuid.NewV7()).String(), Step: StepPassword, Nonce: newNonce()}
-	limited := false
-	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+	return s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
 		who, err := s.Accounts.Find(ctx, tx, ident)
 		if err != nil {
+			return flow{}, err
+		}
+		return flow{Account: who.ID, Barred: who.State != account.Active, NameKey: s.nameKey(ident), OwnerKey: s.ownerKey(who, ident)}, nil
+	})
+}
+
+// start writes a flow for whoever it is about.
+func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flow, error)) (Started, error) {
+	handle, id, nonce := secret.NewToken(FlowPrefix), uuid.Must(uuid.NewV7()).String(), newNonce()
+	var f flow
+	limited := false
+	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		limited = false // a lost race runs this again
+		if f, err = about(tx); err != nil {
 			return err
 		}
-		f.Account, f.Barred, f.ExpiresAt = who.ID, who.State != account.Active, tx.Now().Add(s.FlowTTL)
-		f.NameKey, f.OwnerKey = s.nameKey(ident), s.ownerKey(who, ident)
-		known, err := s.admitDevice(ctx, tx, who.ID, b.Handles)
+		f.ID, f.Step, f.Nonce, f.ExpiresAt = id, StepPassword, nonce, tx.Now().Add(s.FlowTTL)
+		known, err := s.admitDevice(ctx, tx, f.Account, b.Handles)
 		if err != nil {
 			return err
 		}
-		f.Taken, limited = 0, false // a lost race runs this again
-		if !known {                 // a limit never locks the owner's remembered device out
+		if !known { // a limit never locks the owner's remembered device out
 			if ok, err := s.admitStep(ctx, tx, b.Client); err != nil || !ok {
 				limited = true
 				return err
@@ -218,7 +231,7 @@ func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { retu
 
 // next describes a flow's step.
 func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {
-	n := Next{Step: f.Step, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt}
+	n := Next{Step: f.Step, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt, Again: f.Replaces != "", Back: f.Back}
 	if f.Step != StepSecond {
 		return n, nil
 	}
@@ -315,8 +328,11 @@ func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) 
 	if err != nil {
 		return err
 	}
+	names := [][]byte{s.againKey(id)}
 	for _, a := range addresses {
-		f.NameKey = s.nameKey(a.Identifier())
+		names = append(names, s.nameKey(a.Identifier()))
+	}
+	for _, f.NameKey = range names {
 		for _, c := range []counts{s.passwordCounts(f), s.codeCounts(f)} {
 			if err := s.clear(ctx, tx, c); err != nil {
 				return err

@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
 )
 
 type flow struct {
@@ -22,14 +23,18 @@ type flow struct {
 	BegunAt   time.Time
 	ExpiresAt time.Time
 
+	Replaces session.ID // the session that ends when the flow is done, of a flow of the signed-in
+	Back     string
+
 	From Client // who sent the request at hand; not stored
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12)`,
-		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Taken, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli())
+		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Taken, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli(),
+		f.Replaces, f.Back)
 	return err
 }
 
@@ -40,9 +45,10 @@ const skew = 15 * time.Second
 func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
 	var begun, expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back FROM signin_flow
 		WHERE handle = $1 AND browser = $2 AND expires_at > $3 AND created_at <= $4`,
-		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &begun, &expires)
+		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &begun, &expires, &f.Replaces, &f.Back)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}

@@ -34,6 +34,8 @@ var table = map[string]string{
 	"POST /sessions/end-others": "303 /signin",
 	"POST /sessions/end-all":    "303 /signin",
 	"POST /signout":             "303 /signin",
+	"GET /reauth":               "303 /signin",
+	"POST /reauth":              "303 /signin",
 
 	// The way in. A flow is somebody's, or none: the stranger's is invented.
 	"GET /signin":                "200 page",
@@ -49,6 +51,7 @@ var table = map[string]string{
 	"GET /api/v1/openapi.json":      "200 application/openapi+json",
 	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
 	"POST /api/v1/signin":           "422 input_invalid",
+	"POST /api/v1/signin/again":     "401 session_ended",
 	"POST /api/v1/signin/password":  "422 input_invalid",
 	"POST /api/v1/signin/code/send": "422 input_invalid",
 	"POST /api/v1/signin/code":      "422 input_invalid",

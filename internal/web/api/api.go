@@ -25,6 +25,7 @@ import (
 // Flows is the sign-in machine.
 type Flows interface {
 	Begin(context.Context, signin.Begin) (signin.Started, error)
+	Again(context.Context, session.Session, signin.Begin) (signin.Started, error)
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)

@@ -36,6 +36,14 @@ type beginBody struct {
 	Step      string    `json:"step" enum:"password" doc:"What is wanted next."`
 }
 
+type againInput struct {
+	Caller
+
+	Body struct {
+		Devices []string `json:"devices,omitempty" maxItems:"4" maxLength:"64" doc:"Handles this app keeps of remembered devices."`
+	}
+}
+
 type passwordInput struct {
 	Caller
 
@@ -120,6 +128,13 @@ func (h *API) signIn(a huma.API) {
 		codes:   []string{"identifier_malformed", "too_many_attempts"},
 	}, h.begin)
 	register(a, operation{
+		id: "sign-in-again", method: http.MethodPost, path: "/signin/again", tag: "Sign-in", status: http.StatusCreated, signedIn: true,
+		summary: "Prove once more who is signed in",
+		about: "For what answers reauthentication_required. The steps are those of any sign-in, the next being the password. The flow " +
+			"ends in a new session with a new token, and the one that asks ends then.",
+		codes: []string{"too_many_attempts"},
+	}, h.again)
+	register(a, operation{
 		id: "prove-password", method: http.MethodPost, path: "/signin/password", tag: "Sign-in",
 		summary: "Prove the password",
 		about: "A wrong password, an unknown, a locked and a closed account are all password_refused. With step second, have a code " +
@@ -145,7 +160,19 @@ func (h *API) begin(ctx context.Context, in *beginInput) (*beginOutput, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &beginOutput{beginBody{Flow: st.Flow.Reveal(), Nonce: st.Nonce, ExpiresAt: instant(st.ExpiresAt), Step: string(signin.StepPassword)}}, nil
+	return begun(st), nil
+}
+
+func (h *API) again(ctx context.Context, in *againInput) (*beginOutput, error) {
+	st, err := h.Flows.Again(ctx, in.session, signin.Begin{Client: in.client, Handles: tokens(in.Body.Devices)})
+	if err != nil {
+		return nil, err
+	}
+	return begun(st), nil
+}
+
+func begun(st signin.Started) *beginOutput {
+	return &beginOutput{beginBody{Flow: st.Flow.Reveal(), Nonce: st.Nonce, ExpiresAt: instant(st.ExpiresAt), Step: string(signin.StepPassword)}}
 }
 
 func tokens(values []string) (out []secret.Token) {

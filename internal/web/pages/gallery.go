@@ -21,6 +21,7 @@ type Shot struct {
 func (p *Pages) Gallery() []Shot {
 	shots := append(p.signInShots(), p.codeShots()...)
 	shots = append(shots, p.homeShots()...)
+	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.noticeShots()...)
 	return append(shots, p.demoShots()...)
 }
@@ -91,6 +92,14 @@ func (p *Pages) homeShots() []Shot {
 			return homePage(f.flash("device-forgotten"), mine, others[:2], devices[:1])
 		}),
 		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),
+	}
+}
+
+func (p *Pages) againShots() []Shot {
+	return []Shot{
+		p.shot("again", "again_title", func(f frame) view { return againPage(f, "home") }),
+		p.shot("again-refused", "again_title", func(f frame) view { return againPage(f.fails(f.say("again_refused")), "home") }),
+		p.shot("again-missing", "again_title", func(f frame) view { return againPage(f.fails(f.say("again_missing")), "home") }),
 	}
 }
 

@@ -36,6 +36,7 @@ func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
 // desk stands in for the services: it answers what the test says and notes what it was asked.
 type desk struct {
 	begin    signin.Begin
+	again    session.Session
 	password signin.PasswordProof
 	device   device.Proof
 	code     signin.CodeProof
@@ -51,6 +52,11 @@ type desk struct {
 
 func (d *desk) Begin(_ context.Context, b signin.Begin) (signin.Started, error) {
 	d.begin = b
+	return signin.Started{Flow: flow}, d.err
+}
+
+func (d *desk) Again(_ context.Context, me session.Session, b signin.Begin) (signin.Started, error) {
+	d.begin, d.again = b, me
 	return signin.Started{Flow: flow}, d.err
 }
 
@@ -129,6 +135,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	client := func(r *http.Request) signin.Client { return signin.Client{UserAgent: r.UserAgent()} }
 	p.Mount(mux, quiet())
 	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}).Mount(mux)
+	(&Again{SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}}).Mount(mux)
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
@@ -189,6 +196,43 @@ func TestARefusedSignInEchoesNothing(t *testing.T) {
 	malformed := refused(&desk{err: fault.New(fault.Invalid, "identifier_malformed", errors.New("x"))})
 	if diff := cmp.Diff(wrong, malformed); diff != "" {
 		t.Fatal(diff)
+	}
+}
+
+// A proof of who is signed in goes the way of every sign-in, and back to a page of ours.
+func TestProvingAgainLeadsBack(t *testing.T) {
+	res, body := answer(door(t, &desk{}), get("/reauth?for=https://evil.example/"))
+	if res.StatusCode != http.StatusOK || strings.Contains(body, "evil") || !strings.Contains(body, `name="for" value="home"`) {
+		t.Errorf("%s: %s", res.Status, body)
+	}
+	d := &desk{next: signin.Next{Step: signin.StepSecond, Again: true, Back: "home", Ways: []factor.Way{factor.Email}}}
+	res, _ = answer(door(t, d), post("/reauth", "for", "home", "password", " y "))
+	if res.Header.Get("Location") != flowAt || d.again.ID != "mine" || d.password.Password != " y " || d.begin.Back != "home" || d.begin.Identifier != "" {
+		t.Errorf("to %s with %+v", res.Header.Get("Location"), d.begin)
+	}
+	token := secret.NewToken("css")
+	d.next = signin.Next{Step: signin.StepDone, Again: true, Back: "home", Session: &session.Started{Token: token}}
+	if res, _ := answer(door(t, d), post("/reauth", "for", "home", "password", "y")); res.Header.Get("Location") != "/" || cookie(res, web.SessionCookie).Value != token.Reveal() {
+		t.Errorf("done: to %s", res.Header.Get("Location"))
+	}
+	d.next.Back = "//evil.example" // no door of ours says so, and it leads nowhere else either
+	if res, _ := answer(door(t, d), post("/reauth", "for", "//evil.example", "password", "y")); res.Header.Get("Location") != "/" || d.begin.Back != "home" {
+		t.Errorf("to %s", res.Header.Get("Location"))
+	}
+	for _, next := range []signin.Next{{Step: signin.StepPassword, Refused: true, Again: true}, {Step: signin.StepPassword, Again: true}} {
+		d.next = next
+		res, body := answer(door(t, d), post("/reauth", "for", "home", "password", "typed-wrong"))
+		if res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, "That is not your password.") || strings.Contains(body, "typed-wrong") {
+			t.Errorf("%+v: %s", next, res.Status)
+		}
+	}
+	d = &desk{}
+	if res, _ := answer(door(t, d), post("/reauth", "for", "home")); res.StatusCode != http.StatusUnprocessableEntity || d.again.ID != "" {
+		t.Errorf("without a password: %s", res.Status)
+	}
+	d.next = signin.Next{Step: signin.StepPassword, Again: true, Back: "home"}
+	if res, _ := answer(door(t, d), get(flowAt)); res.Header.Get("Location") != "/reauth?for=home" {
+		t.Errorf("to %s", res.Header.Get("Location"))
 	}
 }
 

@@ -51,14 +51,14 @@ func (h *Home) Mount(mux *http.ServeMux) {
 		"POST /sessions/end-all":    h.postEndAll,
 		"POST /signout":             h.postSignOut,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.signedIn(handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
 	}
 }
 
 // signedIn lets in only whoever has a session, and leads everybody else to the sign-in.
-func (h *Home) signedIn(next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
+func signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		s, err := h.Sessions.Check(r.Context(), web.Cookie(r, web.SessionCookie))
+		s, err := sessions.Check(r.Context(), web.Cookie(r, web.SessionCookie))
 		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
 			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
 			return seeOther(w, r, "/signin")

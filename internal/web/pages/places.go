@@ -17,9 +17,10 @@ type placeView struct {
 	Here       bool
 }
 
-// Places are the entries of the navigation; nobody but the signed-in gets any.
+// Places are the entries of the navigation. Only pages at a place of it have it: not the strangers', nor
+// those with one question that wants an answer.
 func (f frame) Places() (all []placeView) {
-	if !f.SignedIn {
+	if !f.SignedIn || f.Here == "" {
 		return nil
 	}
 	for _, p := range places {

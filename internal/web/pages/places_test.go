@@ -9,11 +9,11 @@ import (
 // Every page of the signed-in leads to the others and says which one it is; nobody else sees where they could go.
 func TestTheNavigationIsForTheSignedIn(t *testing.T) {
 	for name, page := range shots(t, testPages(t)) {
-		signedIn := strings.Contains(page, `action="/signout"`)
+		signedIn := strings.Contains(page, `action="/signout"`) && strings.Contains(page, `class="wide"`)
 		if got := strings.Count(page, `<nav class="places"`); (got == 1) != signedIn {
 			t.Errorf("%s: %d navigations", name, got)
 		}
-		if got := strings.Count(page, `aria-current="page"`); signedIn && got != 1 {
+		if got := strings.Count(page, `aria-current="page"`); (got == 1) != signedIn {
 			t.Errorf("%s: %d places are this one", name, got)
 		}
 	}

@@ -14,6 +14,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
+	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 )
@@ -21,6 +22,7 @@ import (
 // Flows is the sign-in machine.
 type Flows interface {
 	Begin(context.Context, signin.Begin) (signin.Started, error)
+	Again(context.Context, session.Session, signin.Begin) (signin.Started, error)
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
 	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
@@ -123,6 +125,9 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 		}
 		return h.send(w, r, ref, next.Ways[0], "")
 	case signin.StepPassword: // a device that proved itself is told that the password was wrong
+		if next.Again {
+			return h.refuse(w, r, returnName(next.Back), "again_refused")
+		}
 		return h.refuseSignIn(w, r, "signin_refused")
 	case signin.StepDevice:
 	}
@@ -141,7 +146,7 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 		}
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 	}
-	return seeOther(w, r, "/")
+	return seeOther(w, r, returns[returnName(next.Back)])
 }
 
 func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
@@ -162,6 +167,9 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 	case signin.StepDone:
 		return seeOther(w, r, "/")
 	case signin.StepPassword:
+		if next.Again {
+			return seeOther(w, r, toAgain(returnName(next.Back)))
+		}
 	}
 	return seeOther(w, r, "/signin")
 }
@@ -313,7 +321,7 @@ func digits(code string) string {
 
 // seeOther leads to one of our own pages after a post.
 func seeOther(w http.ResponseWriter, r *http.Request, to string) error {
-	http.Redirect(w, r, to, http.StatusSeeOther) // to begins with "/signin" or is "/": a flow is escaped into one path segment
+	http.Redirect(w, r, to, http.StatusSeeOther) //nolint:gosec // to is one of our own paths: a flow is escaped into one segment of it
 	return nil
 }
 

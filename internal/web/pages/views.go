@@ -25,7 +25,7 @@ type frame struct {
 	Shape     string // narrow: one card; wide: lists
 	Title     string
 	SignedIn  bool
-	Here      string // path of the page, for the navigation of the signed-in
+	Here      string // where in the navigation of the signed-in the page stands
 	Problem   string // what to put right, in words
 	Flash     string // what has just been done, in words
 }

@@ -1,0 +1,6 @@
+-- +goose Up
+-- What holders change once signed in, and how they prove who they are for it.
+
+-- signin: a flow of somebody who is signed in replaces a session, and leads back to where they were
+ALTER TABLE signin_flow ADD COLUMN replaces TEXT NOT NULL DEFAULT '';
+ALTER TABLE signin_flow ADD COLUMN back     TEXT NOT NULL DEFAULT ''; -- a word of the door's own

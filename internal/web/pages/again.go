@@ -1,0 +1,93 @@
+package pages
+
+import (
+	"net/http"
+	"net/url"
+
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/web"
+)
+
+// returns are where somebody goes on who has proved once more who they are, by the name that leads
+// there. No path of a request is ever one of them.
+var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
+	"home": "/",
+}
+
+// toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.
+func toAgain(name string) string { return "/reauth?for=" + url.QueryEscape(name) }
+
+// Again lets the signed-in prove once more who they are: the password here, and then the steps of any
+// sign-in. All fields of SignIn are required.
+type Again struct{ SignIn }
+
+// Mount registers the routes; nobody else knows these paths.
+func (h *Again) Mount(mux *http.ServeMux) {
+	mux.Handle("GET /reauth", h.signedIn(h.get))
+	mux.Handle("POST /reauth", h.signedIn(h.post))
+}
+
+func (h *Again) signedIn(handle func(http.ResponseWriter, *http.Request, session.Session) error) http.Handler {
+	return web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handle)))
+}
+
+func (h *Again) get(w http.ResponseWriter, r *http.Request, _ session.Session) error {
+	name := returnName(r.URL.Query().Get("for"))
+	f := h.Pages.frame(h.Pages.language(r), "again_title")
+	return h.Pages.show(w, http.StatusOK, againPage(f, name))
+}
+
+// returnName is a name of returns, whatever the request says.
+func returnName(name string) string {
+	if _, ok := returns[name]; !ok {
+		return "home"
+	}
+	return name
+}
+
+func againPage(f frame, name string) againView {
+	f.SignedIn = true
+	return againView{frame: f, For: name, Cancel: returns[name]}
+}
+
+func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	back := returnName(form.Get("for"))
+	if form.Get("password") == "" {
+		return h.refuse(w, r, back, "again_missing")
+	}
+	ref := signin.Ref{Browser: browser(r)}
+	handles := deviceHandles(r)
+	started, err := h.Flows.Again(r.Context(), me, signin.Begin{Browser: ref.Browser, Client: h.Client(r), Handles: handles, Back: back})
+	if err != nil {
+		return err
+	}
+	ref.Flow = started.Flow
+	next, err := h.Flows.Password(r.Context(), ref, h.Client(r), signin.PasswordProof{Password: form.Get("password"), Handles: handles})
+	if err != nil {
+		return err
+	}
+	web.SetCookie(w, web.BrowserCookie, ref.Browser, 0)
+	if next.Refused {
+		return h.refuse(w, r, back, "again_refused")
+	}
+	return h.advance(w, r, ref, next)
+}
+
+func (h *SignIn) refuse(w http.ResponseWriter, r *http.Request, back, key string) error {
+	f := h.Pages.frame(h.Pages.language(r), "again_title")
+	return h.Pages.show(w, http.StatusUnprocessableEntity, againPage(f.fails(f.say(key)), back))
+}
+
+type againView struct {
+	frame
+
+	For    string // name of where to go on
+	Cancel string
+}
+
+func (againView) template() string { return "again" }
