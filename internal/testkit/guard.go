@@ -14,6 +14,7 @@ import (
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -21,21 +22,36 @@ import (
 
 // Guard watches every answer of a server under test for contact data: whole, in part, masked,
 // hashed or encoded, in bodies and in headers, and fails the test that caused it (P1, I-03).
-// Nobody but the signed-in owner may be shown any, and this server shows it to nobody.
+// Nobody but the signed-in owner may be shown any, and the owner only where ownRoutes says.
 type Guard struct {
+	// SignedIn says whose session a request carries; nil or "" means nobody's.
+	SignedIn func(*http.Request) string
+
 	mu      sync.Mutex
-	needles map[string]string // what to look for, in lower case: what it is
+	needles map[string]needle // by what to look for, in lower case
 }
+
+type needle struct {
+	kind   string
+	owners map[string]bool // accounts that may see it in an answer of their own
+}
+
+// ownRoutes are the routes whose answers may hold contact data of the account that is signed in, and of
+// no other. Such an answer is never stored.
+var ownRoutes = []string{}
 
 // masks are the shapes of masked addresses and numbers, whoever's they are.
 var masks = regexp.MustCompile(`(?i)[\w.+-]{0,3}[*•·x…]{2,}[\w.+-]{0,3}@|@[\w-]{0,3}[*•…]{2,}|[*•…]{2,}[ -]?\d{2,4}\b|\+\d{1,3}[ *•…-]*[*•…]{2,}`)
 
 // Add names an address or number that no answer may contain.
-func (g *Guard) Add(contact string) {
+func (g *Guard) Add(contact string) { g.AddOf("", contact) }
+
+// AddOf names an address or number that only its owner may be shown.
+func (g *Guard) AddOf(owner, contact string) {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	if g.needles == nil {
-		g.needles = map[string]string{}
+		g.needles = map[string]needle{}
 	}
 	parts := []string{contact}
 	if local, domain, ok := strings.Cut(contact, "@"); ok {
@@ -45,9 +61,15 @@ func (g *Guard) Add(contact string) {
 		parts = append(parts, digits, digits[max(0, len(digits)-6):])
 	}
 	for _, p := range parts {
-		for needle, kind := range Disguises(p) {
-			if len(needle) >= 6 { // shorter ones occur by chance
-				g.needles[needle] = kind
+		for text, kind := range Disguises(p) {
+			if len(text) < 6 { // shorter ones occur by chance
+				continue
+			}
+			if _, known := g.needles[text]; !known {
+				g.needles[text] = needle{kind, map[string]bool{}}
+			}
+			if owner != "" {
+				g.needles[text].owners[owner] = true
 			}
 		}
 	}
@@ -94,13 +116,16 @@ func reverse(s string) string {
 }
 
 // Find says what contact data is in text, or is empty.
-func (g *Guard) Find(text []byte) string {
+func (g *Guard) Find(text []byte) string { return g.find(text, "") }
+
+// find is Find, but for what the owner may see.
+func (g *Guard) find(text []byte, owner string) string {
 	low := bytes.ToLower(text)
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	for needle, kind := range g.needles {
-		if bytes.Contains(low, []byte(needle)) {
-			return fmt.Sprintf("contact data %s: %q", kind, needle)
+	for text, n := range g.needles {
+		if bytes.Contains(low, []byte(text)) && !n.owners[owner] {
+			return fmt.Sprintf("contact data %s: %q", n.kind, text)
 		}
 	}
 	if m := masks.Find(text); m != nil {
@@ -116,10 +141,23 @@ func (g *Guard) Watch(t testing.TB, next http.Handler) http.Handler {
 		next.ServeHTTP(rec, r)
 		var head bytes.Buffer
 		_ = w.Header().Write(&head)
-		if found := g.Find(append(head.Bytes(), rec.body.Bytes()...)); found != "" {
+		all := append(head.Bytes(), rec.body.Bytes()...)
+		if found := g.find(all, g.allowed(r)); found != "" {
 			t.Errorf("%s %s answered with %s", r.Method, r.URL.Path, found)
+			return
+		}
+		if w.Header().Get("Cache-Control") != "no-store" && g.Find(all) != "" {
+			t.Errorf("%s %s lets contact data be stored", r.Method, r.URL.Path)
 		}
 	})
+}
+
+// allowed is who may see their own contact data in the answer: nobody on most routes. The pattern is the mux's.
+func (g *Guard) allowed(r *http.Request) (owner string) {
+	if g.SignedIn == nil || !slices.Contains(ownRoutes, r.Pattern) {
+		return ""
+	}
+	return g.SignedIn(r)
 }
 
 type recorder struct {

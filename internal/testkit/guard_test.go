@@ -1,4 +1,4 @@
-package testkit_test
+package testkit
 
 import (
 	"crypto/sha256"
@@ -8,16 +8,15 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"slices"
 	"testing"
-
-	"countersign/internal/testkit"
 )
 
 // A guard that cannot fail guards nothing: each way of leaking is tried.
 func TestGuardSeesContactDataInEveryDisguise(t *testing.T) {
 	const mail, phone = "quillfeather@mailhaven.example", "+4915112345678"
 	sum := sha256.Sum256([]byte(mail))
-	g := &testkit.Guard{}
+	g := &Guard{}
 	g.Add(mail)
 	g.Add(phone)
 	for name, leak := range map[string]string{
@@ -38,7 +37,7 @@ func TestGuardSeesContactDataInEveryDisguise(t *testing.T) {
 }
 
 func TestGuardWatchesHeadersAndBodies(t *testing.T) {
-	g := &testkit.Guard{}
+	g := &Guard{}
 	g.Add("quillfeather@mailhaven.example")
 	for name, leak := range map[string]http.HandlerFunc{
 		"header": func(w http.ResponseWriter, _ *http.Request) {
@@ -62,3 +61,45 @@ type failures struct {
 }
 
 func (f *failures) Errorf(string, ...any) { f.n++ }
+
+// P1: the routes on which owners see their own contact data. Whatever is added here shows addresses to
+// whoever holds a session, and to nobody else.
+func TestWhereOwnersSeeTheirContactData(t *testing.T) {
+	if want := []string{}; !slices.Equal(ownRoutes, want) {
+		t.Errorf("allowed on %v, want %v", ownRoutes, want)
+	}
+}
+
+func TestGuardLetsOwnersSeeTheirOwnWhereItIsAllowedOnly(t *testing.T) {
+	defer func(was []string) { ownRoutes = was }(ownRoutes)
+	ownRoutes = []string{"GET /own"}
+	const mine, others = "quillfeather@mailhaven.example", "somebody@elsewhere.example"
+	for name, c := range map[string]struct {
+		path, signedIn, shows, cache string
+		want                         int
+	}{
+		"own, allowed":       {"/own", "ada", mine, "no-store", 0},
+		"own, elsewhere":     {"/page", "ada", mine, "no-store", 1},
+		"own, to a stranger": {"/own", "", mine, "no-store", 1},
+		"own, to another":    {"/own", "bob", mine, "no-store", 1},
+		"another's":          {"/own", "ada", mine + others, "no-store", 1},
+		"to be stored":       {"/own", "ada", mine, "public, max-age=60", 1},
+		"masked":             {"/own", "ada", "q•••••r@m•••", "no-store", 1},
+	} {
+		g := &Guard{SignedIn: func(*http.Request) string { return c.signedIn }}
+		g.AddOf("ada", mine)
+		g.Add(others)
+		mux := http.NewServeMux()
+		show := func(w http.ResponseWriter, _ *http.Request) {
+			w.Header().Set("Cache-Control", c.cache)
+			_, _ = io.WriteString(w, c.shows)
+		}
+		mux.HandleFunc("GET /own", show)
+		mux.HandleFunc("GET /page", show)
+		seen := &failures{TB: t}
+		g.Watch(seen, mux).ServeHTTP(httptest.NewRecorder(), httptest.NewRequest(http.MethodGet, c.path, nil))
+		if seen.n != c.want {
+			t.Errorf("%s: %d failures, want %d", name, seen.n, c.want)
+		}
+	}
+}

@@ -21,10 +21,12 @@ import (
 	"countersign/internal/keyring"
 	"countersign/internal/notice"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
+	"countersign/internal/web"
 )
 
 // Password is the password of every account made here.
@@ -69,27 +71,41 @@ func Start(t testing.TB, o Options) *Node {
 		o.Clock = dbtest.NewClock()
 	}
 	n := &Node{Guard: &testkit.Guard{}, Clock: o.Clock, Log: &Log{}, t: t}
-	web := httptest.NewUnstartedServer(nil)
-	n.URL = "http://" + web.Listener.Addr().String()
+	site := httptest.NewUnstartedServer(nil)
+	n.URL = "http://" + site.Listener.Addr().String()
 	n.Server = n.open(o)
+	n.Guard.SignedIn = n.signedIn
 	handler := n.Handler()
 	if o.Wrap != nil {
 		handler = o.Wrap(handler)
 	}
-	web.Config.Handler = n.Guard.Watch(t, handler)
-	web.Start()
+	site.Config.Handler = n.Guard.Watch(t, handler)
+	site.Start()
 	working, rest := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	if !o.Idle {
 		work.Go(func() { n.Work(working) })
 	}
 	t.Cleanup(func() {
-		web.Close()
+		site.Close()
 		rest()
 		work.Wait()
 		_ = n.Close()
 	})
 	return n
+}
+
+// signedIn is the account whose session a request carries.
+func (n *Node) signedIn(r *http.Request) string {
+	token := web.Cookie(r, web.SessionCookie)
+	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
+		token = secret.Of(bearer)
+	}
+	s, err := n.Core().Sessions.Check(r.Context(), token)
+	if err != nil {
+		return ""
+	}
+	return string(s.Account)
 }
 
 func (n *Node) open(o Options) *server.Server {
@@ -128,6 +144,7 @@ func (n *Node) Account(names ...string) account.ID {
 func (n *Node) Bare(names ...string) (id account.ID) {
 	n.t.Helper()
 	m := account.New{Language: "en"}
+	var reach []string
 	for _, name := range names {
 		ident, err := account.Parse(name)
 		if err != nil {
@@ -135,7 +152,7 @@ func (n *Node) Bare(names ...string) (id account.ID) {
 		}
 		reachable := ident.Kind() != account.Username
 		if reachable {
-			n.Guard.Add(ident.Normal())
+			reach = append(reach, ident.Normal())
 		}
 		m.Identifiers = append(m.Identifiers, account.NewIdentifier{Identifier: ident, SignsIn: true, Verified: reachable, Notices: reachable, Recovers: reachable})
 	}
@@ -145,6 +162,9 @@ func (n *Node) Bare(names ...string) (id account.ID) {
 	})
 	if err != nil {
 		n.t.Fatal(err)
+	}
+	for _, contact := range reach {
+		n.Guard.AddOf(string(id), contact)
 	}
 	return id
 }
