@@ -206,7 +206,7 @@ func writeProblemOrPage(f *Front, res *response, r *http.Request, a Answer) {
 func (f *Front) admit(w http.ResponseWriter, r *http.Request) error {
 	switch r.Method {
 	case http.MethodTrace, http.MethodConnect:
-		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", allow: "GET, HEAD, POST, DELETE"}
+		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", allow: "GET, HEAD, POST, PATCH, DELETE"}
 	}
 	if !f.serves(r) {
 		return Refuse(http.StatusMisdirectedRequest, "host_unknown")
