@@ -64,10 +64,18 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine settings, keys, database, clock and cost; change nothing."`
 	Account accountCmd `cmd:"" help:"Create, show, lock, unlock and close accounts."`
+	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
+	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
 	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
 	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
+
+	Shows shows `embed:""`
+}
+
+// shows are the commands that show what the program is made of.
+type shows struct {
 	Conf    configCmd  `cmd:"" name:"config" help:"Print and check settings."`
 	Errors  errorsCmd  `cmd:"" help:"List the error codes."`
 	Pages   pagesCmd   `cmd:"" help:"Show every page in every state, with made-up data."`

@@ -11,7 +11,7 @@ import (
 func order() []string {
 	return []string{
 		"keyring", "audit", "message",
-		"outbox", "throttle",
+		"outbox", "throttle", "client",
 		"account",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
 		"factor", "session", "notice",

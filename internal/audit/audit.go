@@ -34,7 +34,6 @@ const (
 	DeviceUnproved   Kind = "device_unproved"
 	DeviceReplayed   Kind = "authn_token_reuse"
 	DeviceForgotten  Kind = "device_forgotten"
-	DeviceRenamed    Kind = "device_renamed"
 	SessionEnded     Kind = "session_logout"
 	RecoveryProved   Kind = "recovery_success" // of one proof
 	RecoveryFailed   Kind = "recovery_fail"
@@ -45,6 +44,10 @@ const (
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
 	AccountRead      Kind = "sensitive_read"
+
+	ClientRuleChanged Kind = "client_rule_changed"
+	APIRetired        Kind = "api_retired"
+	APIUnretired      Kind = "api_unretired"
 )
 
 // Event is one security event. Detail holds fixed words only, never contact data.

@@ -27,16 +27,8 @@ func NameOf(userAgent string) string {
 	}
 }
 
-// clean is what prints of a name, or a name for what has none.
+// clean drops what does not print (controls, bidi overrides, zero width) and cuts to maxName.
 func clean(name string) string {
-	if s := printable(name); s != "" {
-		return s
-	}
-	return "Unknown device"
-}
-
-// printable drops what does not print (controls, bidi overrides, zero width) and cuts to maxName.
-func printable(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	var b strings.Builder
 	n := 0
@@ -49,5 +41,8 @@ func printable(name string) string {
 		}
 		b.WriteRune(r)
 	}
-	return strings.TrimSpace(b.String())
+	if s := strings.TrimSpace(b.String()); s != "" {
+		return s
+	}
+	return "Unknown device"
 }

@@ -12,6 +12,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/client"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
@@ -38,7 +39,8 @@ type Core struct {
 	SignIn   *signin.Service
 	Recovery *recovery.Service
 	Owner    *profile.Service
-	Places   *place.Finder // nil without a database of places
+	Places   *place.Finder   // nil without a database of places
+	Clients  *client.Service // the applications that call the API
 
 	signin.Parts
 }
@@ -206,7 +208,8 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
-		Owner: &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
+		Clients: &client.Service{DB: db, Audit: parts.Audit},
+		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 	}, nil
 }
 

@@ -49,6 +49,9 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
 	}
+	if err := core.Clients.Poll(ctx); err != nil { // rules hold from the first request on
+		return nil, errors.Join(err, core.Close())
+	}
 	s := &Server{core: core, deps: d, inbox: &inbox.Inbox{Now: d.Now}}
 	if err := errors.Join(s.letters(), s.doors()); err != nil {
 		return nil, errors.Join(err, core.Close())
@@ -97,7 +100,6 @@ func (s *Server) doors() error {
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
-		Where: s.core.Notices.Where,
 	})
 	if err != nil {
 		return err
@@ -108,18 +110,19 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
-	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
 	a := &api.API{
 		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
-		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
+		Client: client, Now: s.deps.Now, Public: c.Public().String(),
 	}
 	a.Mount(mux)
 	s.handler = &web.Front{
 		Log: log, Mux: mux, PublicURL: c.Public(), InternalHosts: c.HTTP.InternalHosts,
 		Page: p.Failure, Metrics: metrics, Now: s.deps.Now,
+		Apps: &web.Apps{Clients: s.core.Clients, Say: p.AppOutdated, More: c.API.DeprecationURL},
 	}
 	return nil
 }
@@ -134,7 +137,7 @@ func (s *Server) received() []pages.Message {
 }
 
 // Work runs what goes on behind the requests until ctx ends: the courier, the sessions' memory,
-// the file of places, pruning, the watchdog. Letters under way are given time to finish.
+// the rules for applications, the file of places, pruning, the watchdog. Letters under way are given time to finish.
 func (s *Server) Work(ctx context.Context) {
 	var wg sync.WaitGroup
 	loop := func(name string, run func(context.Context) error) {
@@ -146,6 +149,7 @@ func (s *Server) Work(ctx context.Context) {
 	}
 	loop("courier", s.courier.Run)
 	loop("sessions", s.core.Sessions.Run)
+	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
@@ -168,7 +172,7 @@ func (s *Server) prune(ctx context.Context) error {
 		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
-			"recovery": c.Recovery.Prune,
+			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

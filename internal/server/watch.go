@@ -37,6 +37,7 @@ func newGauges(core *Core, log *slog.Logger) *gauges {
 		"sessions_cached":             {"Sessions held in memory.", nil},
 		"sessions_read_total":         {"Sessions read from the database because memory had none.", nil},
 		"sessions_staleness_seconds":  {"How long ago ended sessions were last read.", nil},
+		"client_requests_total":       {"Calls of the API, by application (those listed, and all others) and by how its version fares.", []string{"client", "version_class"}},
 		"places_built_seconds":        {"When the file of places in use was made, in Unix time.", nil},
 		"database_connections":        {"Connections to the database.", []string{"state"}},
 		"database_wait_total":         {"Times that a connection had to be waited for.", nil},
@@ -59,8 +60,8 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge := func(name string, v float64, labels ...string) {
 		ch <- prometheus.MustNewConstMetric(g.desc[name], prometheus.GaugeValue, v, labels...)
 	}
-	counter := func(name string, v float64) {
-		ch <- prometheus.MustNewConstMetric(g.desc[name], prometheus.CounterValue, v)
+	counter := func(name string, v float64, labels ...string) {
+		ch <- prometheus.MustNewConstMetric(g.desc[name], prometheus.CounterValue, v, labels...)
 	}
 	a := g.core.Passwords.Admission()
 	gauge("password_running", float64(a.Running))
@@ -72,6 +73,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	gauge("sessions_cached", float64(held))
 	counter("sessions_read_total", float64(reads))
 	gauge("sessions_staleness_seconds", g.core.Sessions.Staleness().Seconds())
+	for who, calls := range g.core.Clients.Totals() {
+		counter("client_requests_total", float64(calls), who.Client, string(who.Class))
+	}
 	if built, ok := g.core.Places.Built(); ok {
 		gauge("places_built_seconds", float64(built.Unix()))
 	}

@@ -10,6 +10,8 @@ import (
 	"runtime/debug"
 	"strings"
 	"time"
+
+	"countersign/internal/client"
 )
 
 // MaxBody is the most bytes a request body may have.
@@ -31,7 +33,9 @@ type Front struct {
 	Page func(w http.ResponseWriter, r *http.Request, a Answer)
 	// Metrics may be nil.
 	Metrics *Metrics
-	Now     func() time.Time
+	// Apps may be nil: then nobody asks what version calls.
+	Apps *Apps
+	Now  func() time.Time
 
 	sameSite http.CrossOriginProtection
 }
@@ -47,6 +51,7 @@ type response struct {
 	bytes    int64
 	unrouted bool   // the mux found no handler and is writing its own words, which are dropped
 	code     string // of the failure that was answered
+	app      client.Caller
 }
 
 // id is the request's id; it is a header too.
@@ -124,7 +129,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	res.fixed[0] = string(id[:])
 	defer f.finish(res, r, began)
 	f.setHeaders(res, r)
-	if err := f.admit(w, r); err != nil {
+	if err := f.admit(res, r, began); err != nil {
 		fail(f.Log, res, r, err)
 		return
 	}
@@ -139,7 +144,7 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 func unrouted(h http.Header) error {
 	h.Del("Content-Type")
 	if allow := h.Get("Allow"); allow != "" {
-		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", allow: allow}
+		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", extra: extra{allow: allow}}
 	}
 	return Refuse(http.StatusNotFound, "not_found")
 }
@@ -155,9 +160,12 @@ func (f *Front) finish(res *response, r *http.Request, began time.Time) {
 		status = http.StatusOK
 	}
 	if route == "" {
-		route = method(r.Method) + " unmatched"
+		route = f.unmatched(res, r)
 	}
 	f.Metrics.request(route, status, took)
+	if res.app.Client != "" {
+		f.Apps.Clients.Count(res.app, route, now)
+	}
 	if r.Method == http.MethodHead {
 		route = "HEAD for " + route
 	}
@@ -175,6 +183,17 @@ func (f *Front) finish(res *response, r *http.Request, began time.Time) {
 		slog.Int64("us", took.Microseconds()), // an integer: slog takes its time over fractions
 		slog.Int64("bytes", res.bytes))
 	_ = h.Handle(r.Context(), event) // there is nowhere to say that the log cannot be written
+}
+
+// unmatched names the route of a request that no handler had: of an application that was turned away,
+// the one it would have had.
+func (f *Front) unmatched(res *response, r *http.Request) string {
+	if res.app.Class == client.Refused {
+		if _, pattern := f.Mux.Handler(r); pattern != "" {
+			return pattern
+		}
+	}
+	return method(r.Method) + " unmatched"
 }
 
 func (f *Front) panicked(res *response, r *http.Request, p any) {
@@ -203,19 +222,25 @@ func writeProblemOrPage(f *Front, res *response, r *http.Request, a Answer) {
 }
 
 // admit refuses what no handler should see.
-func (f *Front) admit(w http.ResponseWriter, r *http.Request) error {
+func (f *Front) admit(w *response, r *http.Request, now time.Time) error {
 	switch r.Method {
 	case http.MethodTrace, http.MethodConnect:
-		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", allow: "GET, HEAD, POST, PATCH, DELETE"}
+		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", extra: extra{allow: "GET, HEAD, POST, DELETE"}}
 	}
 	if !f.serves(r) {
 		return Refuse(http.StatusMisdirectedRequest, "host_unknown")
+	}
+	if f.Apps != nil && forApplication(r) {
+		verdict := f.Apps.judge(w, r, now)
+		if w.app = verdict.Caller; w.app.Class == client.Refused {
+			return f.Apps.refusal(verdict, r)
+		}
 	}
 	if r.ContentLength > MaxBody {
 		return Refuse(http.StatusRequestEntityTooLarge, "body_too_large")
 	}
 	if r.ContentLength != 0 {
-		r.Body = http.MaxBytesReader(w, r.Body, MaxBody)
+		r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, MaxBody) // which has it close the connection
 	}
 	if err := f.sameSite.Check(r); err != nil {
 		return Refuse(http.StatusForbidden, "cross_site")

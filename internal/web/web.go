@@ -22,14 +22,21 @@ type Answer struct {
 	Code       string        // stable, listed in docs/errors.md
 	RequestID  string        // the same as in the log
 	RetryAfter time.Duration // coarse; zero when the answer has none
-	allow      string        // the Allow header of a 405
+	extra
+}
+
+// extra is what few answers have.
+type extra struct {
+	allow        string // the Allow header of a 405
+	upgrade      string // the Upgrade header of a 426
+	detail, lang string // words for a person whose application can do nothing but show them
 }
 
 // Refusal is a failure of the HTTP message itself, for which the domain has no kind.
 type Refusal struct {
 	Status int
 	Code   string
-	allow  string
+	extra
 }
 
 // Refuse returns a Refusal.
@@ -86,7 +93,7 @@ const statusClientGone = 499
 // answerTo decides the answer. This is the only place where a kind becomes a status.
 func answerTo(r *http.Request, err error) Answer {
 	if e, ok := errors.AsType[*Refusal](err); ok {
-		return Answer{Status: e.Status, Code: e.Code, allow: e.allow}
+		return Answer{Status: e.Status, Code: e.Code, extra: e.extra}
 	}
 	if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
 		return Answer{Status: http.StatusRequestEntityTooLarge, Code: "body_too_large"}
@@ -135,7 +142,7 @@ func coarse(d time.Duration) time.Duration {
 
 // answer writes a: a problem for an application, a page for a person.
 func (f *Front) answer(w http.ResponseWriter, r *http.Request, a Answer) {
-	a.setHeaders(w.Header())
+	a.setHeaders(w.Header(), r)
 	if f.Page == nil || forApplication(r) {
 		writeProblem(w, a)
 		return
@@ -143,13 +150,24 @@ func (f *Front) answer(w http.ResponseWriter, r *http.Request, a Answer) {
 	f.Page(w, r, a)
 }
 
-func (a Answer) setHeaders(h http.Header) {
+func (a Answer) setHeaders(h http.Header, r *http.Request) {
 	h.Del("Content-Length")
 	if a.RetryAfter > 0 {
 		h.Set("Retry-After", strconv.Itoa(int(a.RetryAfter.Seconds())))
 	}
 	if a.allow != "" {
 		h.Set("Allow", a.allow)
+	}
+	if a.upgrade != "" {
+		h.Set("Upgrade", a.upgrade)
+		h.Set("Connection", "Upgrade")
+		if r.Close { // without the word net/http drops ours for its own
+			h.Set("Connection", "Upgrade, close")
+		}
+	}
+	if a.lang != "" {
+		h.Set("Content-Language", a.lang)
+		h.Set("Vary", "Accept-Language")
 	}
 }
 
@@ -171,6 +189,10 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 	b = strconv.AppendInt(b, int64(a.Status), 10)
 	b = append(b, `,"code":"`...)
 	b = append(b, a.Code...)
+	if a.detail != "" {
+		b = append(b, `","detail":"`...)
+		b = append(b, a.detail...) // our own words, in which a test finds nothing to escape
+	}
 	b = append(b, `","request_id":"`...)
 	b = append(b, a.RequestID...)
 	b = append(b, "\"}\n"...)

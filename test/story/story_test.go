@@ -39,7 +39,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"code": code, "answers": answers, "mode": mode, "settings": settings, "same": same,
+			"code": code, "answers": answers, "calls": calls, "mode": mode, "settings": settings, "same": same,
 		},
 	})
 }
@@ -76,10 +76,27 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 	if neg || len(args) < 2 {
 		ts.Fatalf("usage: answers URL STATUS [WORDS]")
 	}
+	await(ts, args[0], "-", args[1], strings.Join(args[2:], " "))
+}
+
+// calls is answers for an application that names itself, or with "-" does not: "calls URL NAME/VERSION STATUS [WORDS]".
+func calls(ts *testscript.TestScript, neg bool, args []string) {
+	if neg || len(args) < 3 {
+		ts.Fatalf("usage: calls URL NAME/VERSION STATUS [WORDS]")
+	}
+	await(ts, args[0], args[1], args[2], strings.Join(args[3:], " "))
+}
+
+func await(ts *testscript.TestScript, url, app, status, words string) {
 	client := &http.Client{Timeout: 10 * time.Second, CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }}
 	last := ""
 	for end := time.Now().Add(30 * time.Second); time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
-		res, err := client.Get(args[0])
+		r, err := http.NewRequest(http.MethodGet, url, nil)
+		ts.Check(err)
+		if app != "-" {
+			r.Header.Set("Countersign-Client", app)
+		}
+		res, err := client.Do(r)
 		if err != nil {
 			last = err.Error()
 			continue
@@ -88,11 +105,11 @@ func answers(ts *testscript.TestScript, neg bool, args []string) {
 		_ = res.Write(text)
 		_ = res.Body.Close()
 		last = text.String()
-		if fmt.Sprint(res.StatusCode) == args[1] && strings.Contains(last, strings.Join(args[2:], " ")) {
+		if fmt.Sprint(res.StatusCode) == status && strings.Contains(last, words) {
 			return
 		}
 	}
-	ts.Fatalf("%s does not answer with %s:\n%s", args[0], strings.Join(args[1:], " "), last)
+	ts.Fatalf("%s does not answer %s with %s %s:\n%s", url, app, status, words, last)
 }
 
 // mode demands a file's permissions: "mode 600 FILE".

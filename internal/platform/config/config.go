@@ -31,7 +31,8 @@ type Config struct {
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
-	Place    Place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
+	API      api      `toml:"api" doc:"The JSON API. Which versions of which applications may call it is set with countersign client and countersign api."`
+	Place    place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
 	Log      Log      `toml:"log" doc:"What we write to standard error. It names no person, address or token."`
 	Metrics  Metrics  `toml:"metrics" doc:"Numbers and health for whoever watches. Never on the public listener."`
 }
@@ -147,8 +148,13 @@ type Phone struct {
 	DefaultRegion string `toml:"default_region" doc:"Country (ISO 3166, such as \"DE\") of numbers written without +. Empty asks for the international form."`
 }
 
-// Place is roughly where a sign-in comes from.
-type Place struct {
+// api is about the JSON API. Nobody outside names it or place, so they are no names of this package.
+type api struct {
+	DeprecationURL string `toml:"deprecation_url" doc:"A page about old versions of your applications and of the API. Calls of versions that will be refused are answered with a Link to it. Empty links to none."`
+}
+
+// place is roughly where a sign-in comes from.
+type place struct {
 	Database string `toml:"database" doc:"A file in the MaxMind format (.mmdb) with countries or cities, read again when it changes. Empty shows no places. docs/operating.md says where to get one."`
 }
 

@@ -135,6 +135,9 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		}, "sms.webhook_secret: want"},
 		"webhook in clear":          {func(c *config.Config) { c.SMS.Provider, c.SMS.WebhookURL = "webhook", "http://sms.example.org" }, "sms.webhook_url: want an https address"},
 		"metrics where people come": {func(c *config.Config) { c.Metrics.Listen = c.HTTP.Listen }, "the public must not read it"},
+		"page in clear":             {func(c *config.Config) { c.API.DeprecationURL = "http://example.org/old" }, "api.deprecation_url: want an https address"},
+		"page that ends the header": {func(c *config.Config) { c.API.DeprecationURL = `https://example.org/>; rel="next"` }, "api.deprecation_url: want an address as it stands"},
+		"page in other letters":     {func(c *config.Config) { c.API.DeprecationURL = "https://example.org/ä b" }, "api.deprecation_url: want an address as it stands"},
 		"region in words":           {func(c *config.Config) { c.Phone.DefaultRegion = "Germany" }, "phone.default_region"},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -196,6 +196,11 @@ func (k *checker) outbound(key, address string) {
 }
 
 func (c Config) checkWatch(k *checker) {
+	if page := c.API.DeprecationURL; page != "" {
+		k.outbound("api.deprecation_url", page)
+		u, err := url.Parse(page)
+		k.want(err != nil || u.String() == page && !strings.ContainsAny(page, `<>"`), "api.deprecation_url", "want an address as it stands in a header: letters of other scripts and spaces as %%XX")
+	}
 	k.oneOf("log.format", c.Log.Format, "json", "text")
 	k.oneOf("log.level", c.Log.Level, "debug", "info", "warn", "error")
 	if c.Metrics.Listen != "" {

@@ -10,7 +10,6 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
-	"net/netip"
 	"sync"
 	"time"
 
@@ -41,13 +40,14 @@ type API struct {
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
 	Public   string // the public URL, for the description
-	// Where says in a language roughly where an address of the network is; empty if that is not known.
-	Where func(from netip.Addr, lang string) string
 
 	buffers sync.Pool // of *[]byte, for getSession
 }
 
-const base = "/api/v1"
+// Version is the version of the API that is served, as it stands in the path.
+const Version = "v1"
+
+const base = "/api/" + Version
 
 // Mount registers the routes; nobody else knows these paths.
 func (h *API) Mount(mux *http.ServeMux) {

@@ -190,6 +190,7 @@ type Problem struct {
 	Title     string `json:"title" example:"The sign-in is over, or was begun elsewhere" doc:"The code in words, for people who develop."`
 	Status    int    `json:"status" example:"410" doc:"The HTTP status."`
 	Code      string `json:"code" example:"flow_ended" doc:"What programs should look at. Its meaning never changes."`
+	Detail    string `json:"detail,omitempty" example:"This version of the app is too old and no longer works. Update the app, then try again." doc:"Only with client_outdated and api_retired: what to show the person, in their language (Accept-Language)."`
 	RequestID string `json:"request_id" example:"9f86d081884c7d65" doc:"The name of this request in the server's log."`
 }
 

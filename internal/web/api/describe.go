@@ -19,6 +19,9 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.RejectUnknownQueryParameters = true
 	c.Info.Description = "Sign people in, check and end their sessions, list and forget their devices.\n\n" +
+		"An application names itself and its version with each call (`Countersign-Client: ios/4.2.1`). An answer with `Deprecation`, `Sunset` or a " +
+		"`Link` to `deprecation` says that this version of the application or of the API will be refused; 426 client_outdated and 410 api_retired, " +
+		"which any call can get, say that it is: show the person `detail`.\n\n" +
 		"An answer never tells whether an account exists, and never holds an address or a part of one. " +
 		"Failures are application/problem+json; programs should look at `code`."
 	c.Servers = []*huma.Server{{URL: h.Public}}
@@ -31,6 +34,12 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "css_…", Description: "The session's token, for apps."},
 		"cookie": {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
 	}
+	c.Components.Parameters = map[string]*huma.Param{"client": {
+		Name: web.ClientHeader, In: "header", Example: "ios/4.2.1",
+		Description: "The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between " +
+			"them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(81), Pattern: "^[A-Za-z][A-Za-z0-9-]*/[0-9]+(\\.[0-9]+){0,3}(-[A-Za-z0-9.-]+)?$"},
+	}}
 	return huma.NewAPI(c, mux{api: h, ServeMux: m})
 }
 
@@ -45,11 +54,12 @@ func (op operation) describe() *huma.Operation {
 		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		codes = append([]string{"session_ended"}, codes...)
 	}
-	codes = append(slices.Clone(codes), "internal", "database_unavailable")
+	codes = append(slices.Clone(codes), "internal", "database_unavailable", "client_outdated", "api_retired")
+	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
 	if !op.bare {
 		codes = append(codes, "input_invalid", "body_malformed")
 	}
-	if op.method == http.MethodPost || op.method == http.MethodPatch {
+	if op.method == http.MethodPost {
 		codes = append(codes, "body_too_large", "body_timeout", "content_type_unsupported")
 	}
 	if op.method != http.MethodGet {
@@ -90,7 +100,7 @@ func finishDescription(o *huma.OpenAPI) {
 		schema.Enum = append(schema.Enum, c.Code)
 	}
 	for _, item := range o.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
 			if op == nil {
 				continue
 			}
@@ -104,6 +114,11 @@ func finishDescription(o *huma.OpenAPI) {
 				}
 				if len(mine) > 0 {
 					r.Description = strings.Join(mine, ", ")
+				}
+				if text == "426" {
+					r.Headers = map[string]*huma.Param{"Upgrade": {
+						Description: "The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only.", Schema: &huma.Schema{Type: huma.TypeString},
+					}}
 				}
 				if text == "429" || text == "503" {
 					r.Headers = map[string]*huma.Param{"Retry-After": {

@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"encoding/json"
 	"io/fs"
 	"net/http"
 	"net/http/httptest"
@@ -121,7 +122,7 @@ func TestNoWordsAreUnusedAndNoneAreMissing(t *testing.T) {
 		}
 	}
 	// These are put together: "way_" + way, and the like.
-	built := regexp.MustCompile(`^(way|method|strength|code_lead|second|minute|hour)_|_(title|lead)$`)
+	built := regexp.MustCompile(`^(way|method|code_lead|second|minute|hour)_|_(title|lead)$`)
 	for key := range words {
 		if !strings.Contains(text, `"`+key+`"`) && !built.MatchString(key) {
 			t.Errorf("%s is not used", key)
@@ -328,5 +329,21 @@ func TestTheDemoJoinsTheLinesOfAParagraph(t *testing.T) {
 	text := "Not you? https://id.example/notme#csn_ab-123456-cd end"
 	if got := link.FindString(text); got != "https://id.example/notme#csn_ab-123456-cd" {
 		t.Errorf("the link is %q", got)
+	}
+}
+
+// The words go into a JSON text as they are, so there must be nothing in them to escape.
+func TestWordsForOldAppsNeedNoEscaping(t *testing.T) {
+	p := testPages(t)
+	seen := map[string]bool{}
+	for _, lang := range Languages() {
+		r := httptest.NewRequest(http.MethodGet, "/api/v1/session", nil)
+		r.Header.Set("Accept-Language", lang)
+		got, text := p.AppOutdated(r)
+		encoded, err := json.Marshal(text)
+		if got != lang || err != nil || string(encoded) != `"`+text+`"` || seen[text] {
+			t.Errorf("%s: %s %q", lang, got, text)
+		}
+		seen[text] = true
 	}
 }

@@ -170,3 +170,9 @@ func (p *Pages) language(r *http.Request) string {
 	}
 	return best
 }
+
+// AppOutdated is what a person is told whose application is too old to be answered, and in which language.
+func (p *Pages) AppOutdated(r *http.Request) (lang, text string) {
+	lang = p.language(r)
+	return lang, p.words[lang].say("app_outdated")
+}
