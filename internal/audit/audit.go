@@ -34,6 +34,7 @@ const (
 	DeviceUnproved   Kind = "device_unproved"
 	DeviceReplayed   Kind = "authn_token_reuse"
 	DeviceForgotten  Kind = "device_forgotten"
+	DeviceRenamed    Kind = "device_renamed"
 	SessionEnded     Kind = "session_logout"
 	RecoveryProved   Kind = "recovery_success" // of one proof
 	RecoveryFailed   Kind = "recovery_fail"

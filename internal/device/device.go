@@ -19,6 +19,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"math/big"
+	"net/netip"
 	"time"
 
 	"github.com/google/uuid"
@@ -48,10 +49,22 @@ type Service struct {
 	RememberFor time.Duration // from the second step on; recognition does not extend it
 }
 
+// Strength says what a device proves itself with, and so how hard it is to copy.
+type Strength string
+
+// The strengths.
+const (
+	// SoftwareKey is a key that the browser or app keeps and gives to nobody, its own pages included.
+	// Whoever has the whole disk may have it.
+	SoftwareKey Strength = "software_key"
+)
+
 // Device is a remembered device as its owner sees it.
 type Device struct {
 	ID                               ID
 	Name                             string
+	Strength                         Strength
+	Source                           netip.Addr // whence it was last seen; invalid if that is not known
 	CreatedAt, LastSeenAt, ExpiresAt time.Time
 }
 
@@ -61,6 +74,7 @@ type Device struct {
 type Proof struct {
 	Handles   []secret.Token
 	Signature []byte
+	Source    netip.Addr // whence it comes; it proves nothing, and is kept for the owner's memory
 }
 
 // Enrolment is what a device shows to be remembered: its public key (SubjectPublicKeyInfo in
@@ -69,6 +83,7 @@ type Enrolment struct {
 	PublicKey []byte
 	Signature []byte
 	Name      string
+	Source    netip.Addr // as in a Proof
 }
 
 // Remembered tells the device what to keep. Replaces, if not empty, is the handle it must drop.
@@ -120,7 +135,7 @@ func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p
 			return Unproved, nil, f.id, nil
 		}
 		// Forgotten since it was read? From here on whoever forgets it waits, and then finds the session.
-		if live, err := touch(ctx, tx, f.id); err != nil || !live {
+		if live, err := touch(ctx, tx, f.id, s.seal(f.id, p.Source)); err != nil || !live {
 			return Unknown, nil, "", err
 		}
 		if f.spent {
@@ -190,9 +205,13 @@ func (s *Service) Remember(ctx context.Context, tx *sqldb.Tx, who account.ID, e 
 			}
 		}
 	}
-	d := Device{ID: ID(uuid.Must(uuid.NewV7()).String()), Name: clean(e.Name), ExpiresAt: tx.Now().Add(s.RememberFor)}
+	d := kept{
+		Device: Device{ID: ID(uuid.Must(uuid.NewV7()).String()), Name: clean(e.Name), ExpiresAt: tx.Now().Add(s.RememberFor)},
+		owner:  who, publicKey: e.PublicKey,
+	}
+	d.source = s.seal(d.ID, e.Source)
 	h := secret.NewToken(HandlePrefix)
-	if err := put(ctx, tx, d, who, e.PublicKey); err != nil {
+	if err := put(ctx, tx, d); err != nil {
 		return nil, err
 	}
 	if err := putHandle(ctx, tx, s.digest(h), d.ID); err != nil {
@@ -215,7 +234,24 @@ func (s *Service) List(ctx context.Context, who account.ID) (all []Device, err e
 
 // Live is List within the caller's transaction.
 func (s *Service) Live(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Device, error) {
-	return list(ctx, tx, who)
+	rows, err := list(ctx, tx, who)
+	all := make([]Device, 0, len(rows))
+	for _, r := range rows {
+		r.Strength, r.Source = SoftwareKey, s.open(r.ID, r.source)
+		all = append(all, r.Device)
+	}
+	return all, err
+}
+
+var errNameless = errors.New("nothing that prints is in the name")
+
+// Rename gives a device of the account the name that its owner knows it by. ok is false if the account
+// has no such device. A name in which nothing prints is fault.Invalid "device_name_empty".
+func (s *Service) Rename(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, name string) (ok bool, err error) {
+	if name = printable(name); name == "" {
+		return false, fault.New(fault.Invalid, "device_name_empty", errNameless)
+	}
+	return rename(ctx, tx, who, id, name)
 }
 
 // Forget ends the remembering of one device of the account. ok is false if it has no such device.
@@ -233,6 +269,28 @@ func (s *Service) ForgetAll(ctx context.Context, tx *sqldb.Tx, who account.ID) e
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }
+
+func (s *Service) seal(id ID, source netip.Addr) []byte {
+	if !source.IsValid() {
+		return nil
+	}
+	return s.Ring.Seal([]byte(source.Unmap().String()), place(id))
+}
+
+// open returns the zero Addr for one that cannot be opened: where a device was is a help for its owner's
+// memory, and a list of devices must not fail for it.
+func (s *Service) open(id ID, sealed []byte) netip.Addr {
+	plain, err := s.Ring.Open(sealed, place(id))
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(string(plain))
+	return a
+}
+
+func place(id ID) keyring.Place {
+	return keyring.Place{Table: "device", Row: string(id), Column: "source"}
+}
 
 // verify checks an ECDSA P-256 signature in the form r‖s (RFC 7518 section 3.4).
 func verify(spki, statement, signature []byte) bool {

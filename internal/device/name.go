@@ -27,8 +27,16 @@ func NameOf(userAgent string) string {
 	}
 }
 
-// clean drops what does not print (controls, bidi overrides, zero width) and cuts to maxName.
+// clean is what prints of a name, or a name for what has none.
 func clean(name string) string {
+	if s := printable(name); s != "" {
+		return s
+	}
+	return "Unknown device"
+}
+
+// printable drops what does not print (controls, bidi overrides, zero width) and cuts to maxName.
+func printable(name string) string {
 	name = strings.ToValidUTF8(name, "")
 	var b strings.Builder
 	n := 0
@@ -41,8 +49,5 @@ func clean(name string) string {
 		}
 		b.WriteRune(r)
 	}
-	if s := strings.TrimSpace(b.String()); s != "" {
-		return s
-	}
-	return "Unknown device"
+	return strings.TrimSpace(b.String())
 }

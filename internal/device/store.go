@@ -46,16 +46,31 @@ func putHandle(ctx context.Context, tx *sqldb.Tx, digest []byte, id ID) error {
 	return err
 }
 
-func put(ctx context.Context, tx *sqldb.Tx, d Device, who account.ID, key []byte) error {
+// kept is a device as its row has it.
+type kept struct {
+	Device // without Source, which is sealed
+
+	owner     account.ID
+	publicKey []byte
+	source    []byte
+}
+
+func put(ctx context.Context, tx *sqldb.Tx, d kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO device (id, account_id, name, public_key, created_at, last_seen_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $5, $6)`,
-		d.ID, who, d.Name, key, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli())
+		INSERT INTO device (id, account_id, name, public_key, created_at, last_seen_at, expires_at, source)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, $7)`,
+		d.ID, d.owner, d.Name, d.publicKey, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli(), d.source)
 	return err
 }
 
-func touch(ctx context.Context, tx *sqldb.Tx, id ID) (live bool, err error) {
-	n, err := tx.Exec(ctx, `UPDATE device SET last_seen_at = $1 WHERE id = $2 AND ended_at IS NULL`, tx.Now().UnixMilli(), id)
+func touch(ctx context.Context, tx *sqldb.Tx, id ID, source []byte) (live bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE device SET last_seen_at = $1, source = $2 WHERE id = $3 AND ended_at IS NULL`, tx.Now().UnixMilli(), source, id)
+	return n == 1, err
+}
+
+func rename(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, name string) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE device SET name = $1 WHERE id = $2 AND account_id = $3 AND ended_at IS NULL AND expires_at > $4`,
+		name, id, who, tx.Now().UnixMilli())
 	return n == 1, err
 }
 
@@ -81,15 +96,15 @@ func endBeyond(ctx context.Context, tx *sqldb.Tx, who account.ID, keep int) erro
 	return err
 }
 
-func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Device, err error) {
+func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, name, created_at, last_seen_at, expires_at FROM device
+		SELECT id, name, created_at, last_seen_at, expires_at, source FROM device
 		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
 		ORDER BY last_seen_at DESC, id DESC`,
 		func(scan func(...any) error) error {
-			var d Device
+			d := kept{owner: who}
 			var created, seen, expires int64
-			err := scan(&d.ID, &d.Name, &created, &seen, &expires)
+			err := scan(&d.ID, &d.Name, &created, &seen, &expires, &d.source)
 			d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
 			all = append(all, d)
 			return err

@@ -80,6 +80,19 @@ func (s *Service) ForgetDevice(ctx context.Context, me session.Session, c signin
 	return ok, err
 }
 
+// RenameDevice gives a remembered device of the owner another name. ok is false if the owner has no such
+// device; a name in which nothing prints is fault.Invalid "device_name_empty".
+func (s *Service) RenameDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID, name string) (ok bool, err error) {
+	if uuid.Validate(string(id)) != nil {
+		return false, nil
+	}
+	err = s.change(ctx, event(me, c, audit.DeviceRenamed, string(id)), func(tx *sqldb.Tx) (bool, error) {
+		ok, err = s.Devices.Rename(ctx, tx, me.Account, id, name)
+		return ok, err
+	})
+	return ok, err
+}
+
 // ForgetAllDevices ends the remembering of every device, and every session but this one.
 func (s *Service) ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error {
 	return s.change(ctx, event(me, c, audit.DeviceForgotten, "all"), func(tx *sqldb.Tx) (bool, error) {

@@ -20,6 +20,7 @@ type app struct {
 	t     testing.TB
 	node  *servertest.Node
 	token string
+	from  string // its address, as a proxy says it; empty where there is none
 }
 
 type answer struct {
@@ -47,6 +48,9 @@ func (a *app) call(method, path, body string, header ...string) answer {
 	}
 	if a.token != "" {
 		r.Header.Set("Authorization", "Bearer "+a.token)
+	}
+	if a.from != "" {
+		r.Header.Set("X-Forwarded-For", a.from)
 	}
 	for i := 0; i < len(header); i += 2 {
 		r.Header.Set(header[i], header[i+1])
@@ -102,6 +106,39 @@ func (a *app) signIn(name string, remember func(nonce string) string) answer {
 }
 
 func nothing(string) string { return "" }
+
+// remembered signs in and has the device remembered.
+func (a *app) remembered(name string) answer {
+	a.t.Helper()
+	key, b64 := testkit.NewKey(a.t), base64.RawURLEncoding.EncodeToString
+	return a.signIn(name, func(nonce string) string {
+		return `,"remember":{"public_key":"` + b64(key.Public()) + `","signature":"` + b64(key.Sign("remember", a.node.URL, nonce)) + `","name":"Ada's phone"}`
+	})
+}
+
+func TestAnApplicationRenamesADevice(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	n.Account("bob@example.org")
+	ada, bob := &app{t: t, node: n}, &app{t: t, node: n}
+	path := "/api/v1/devices/" + ada.remembered("ada@example.org").Device.ID
+	bob.signIn("bob@example.org", nothing)
+	ada.want(204, ada.call("PATCH", path, `{"name":"The green one"}`))
+	if devices := ada.call("GET", "/api/v1/devices", ""); !strings.Contains(devices.text, `"name":"The green one"`) {
+		t.Error(devices.text)
+	}
+	for body, want := range map[string]int{`{"name":" \u202e "}`: 422, `{"name":""}`: 422, `{}`: 422, `{"name":"x","expires_at":"2099-01-01T00:00:00Z"}`: 422, `{"name":`: 400, ``: 415} {
+		ada.want(want, ada.call("PATCH", path, body))
+	}
+	if got := bob.want(404, bob.call("PATCH", path, `{"name":"Mine"}`)); got.Code != "not_found" {
+		t.Error(got.text)
+	}
+	(&app{t: t, node: n}).want(401, (&app{t: t, node: n}).call("PATCH", path, `{"name":"Mine"}`))
+	ada.want(403, ada.call("PATCH", path, `{"name":"Theirs"}`, "Sec-Fetch-Site", "cross-site"))
+	if devices := ada.call("GET", "/api/v1/devices", ""); !strings.Contains(devices.text, `"name":"The green one"`) {
+		t.Error(devices.text)
+	}
+}
 
 func TestAnApplicationSignsSomebodyIn(t *testing.T) {
 	n := servertest.Start(t, servertest.Options{})

@@ -50,6 +50,31 @@ func TestALetterSaysRoughlyWhere(t *testing.T) {
 	}
 }
 
+// An app is told where, in the language it asks for; whoever asks for none of ours is told in their own all the same.
+func TestAnAppIsToldWhere(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "places.mmdb")
+	placetest.Write(t, file, time.Now(), map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
+	n := servertest.Start(t, servertest.Options{Config: func(c *config.Config) {
+		c.Place.Database, c.HTTP.TrustedProxies = file, []string{"127.0.0.0/8"}
+	}})
+	n.Account("ada@example.org")
+	a := &app{t: t, node: n, from: "203.0.113.9"}
+	a.remembered("ada@example.org")
+	for path, want := range map[string]string{
+		"/api/v1/sessions": "Graz, Austria", "/api/v1/sessions?lang=de": "Graz, Österreich", "/api/v1/devices?lang=ar": "Graz، النمسا", "/api/v1/devices?lang=it": "Graz, Austria",
+	} {
+		if got := a.want(200, a.call("GET", path, "")); strings.Count(got.text, `"place":"`+want+`"`) != 1 {
+			t.Errorf("%s: %s", path, got.text)
+		}
+	}
+	for _, odd := range []string{"d", "deu", "DE", "..", "%00"} {
+		a.want(422, a.call("GET", "/api/v1/sessions?lang="+odd, ""))
+	}
+	if devices := a.call("GET", "/api/v1/devices", ""); !strings.Contains(devices.text, `"strength":"software_key"`) {
+		t.Error(devices.text)
+	}
+}
+
 // A file that is missing or damaged keeps nobody from signing in: the server starts, and says so.
 func TestAMissingFileOfPlacesDoesNotStopTheServer(t *testing.T) {
 	n := servertest.Start(t, servertest.Options{Idle: true, Config: func(c *config.Config) { c.Place.Database = filepath.Join(t.TempDir(), "none.mmdb") }})

@@ -100,6 +100,7 @@ func (s *Server) doors() error {
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
+		Where: s.core.Notices.Where,
 	})
 	if err != nil {
 		return err
@@ -110,13 +111,13 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
-	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
 	a := &api.API{
 		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
-		Client: client, Now: s.deps.Now, Public: c.Public().String(),
+		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 	}
 	a.Mount(mux)
 	s.handler = &web.Front{

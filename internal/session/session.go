@@ -10,6 +10,7 @@ package session
 import (
 	"context"
 	"errors"
+	"net/netip"
 	"strings"
 	"time"
 
@@ -55,6 +56,7 @@ type Session struct {
 	AuthenticatedAt time.Time
 	LastSeenAt      time.Time
 	ExpiresAt       time.Time
+	Source          netip.Addr // whence it was opened; List alone fills it in, where it is known
 }
 
 // New is a session to start.
@@ -63,6 +65,7 @@ type New struct {
 	Device  device.ID
 	Name    string
 	Methods []string
+	Source  netip.Addr // kept for the owner's memory
 }
 
 // Started is a new session. The token is shown once; only its digest is stored.
@@ -76,9 +79,12 @@ type Started struct {
 func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, error) {
 	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), ExpiresAt: tx.Now().Add(s.Absolute)}
 	now := tx.Now()
-	err := put(ctx, tx, s.digest(st.Token), Session{
-		ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: n.Methods,
-		CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt,
+	err := put(ctx, tx, kept{
+		Session: Session{
+			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: n.Methods,
+			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt,
+		},
+		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
 	})
 	if err != nil {
 		return Started{}, err
@@ -162,10 +168,15 @@ func (s *Service) alive(e *entry, now time.Time) bool {
 
 // List returns the account's live sessions, the one last seen first.
 func (s *Service) List(ctx context.Context, who account.ID) (all []Session, err error) {
+	var rows []kept
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		all, err = list(ctx, tx, who, s.Idle)
+		rows, err = list(ctx, tx, who, s.Idle)
 		return err
 	})
+	for _, r := range rows {
+		r.Source = s.open(r.ID, r.source)
+		all = append(all, r.Session)
+	}
 	return all, err
 }
 
@@ -212,5 +223,27 @@ func (s *Service) end(ctx context.Context, tx *sqldb.Tx, e ended) (int, error) {
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("session", t) }
+
+func (s *Service) seal(id ID, source netip.Addr) []byte {
+	if !source.IsValid() {
+		return nil
+	}
+	return s.Ring.Seal([]byte(source.Unmap().String()), place(id))
+}
+
+// open returns the zero Addr for one that cannot be opened: where a session was opened is a help for its
+// owner's memory, and a list of sessions must not fail for it.
+func (s *Service) open(id ID, sealed []byte) netip.Addr {
+	plain, err := s.Ring.Open(sealed, place(id))
+	if err != nil {
+		return netip.Addr{}
+	}
+	a, _ := netip.ParseAddr(string(plain))
+	return a
+}
+
+func place(id ID) keyring.Place {
+	return keyring.Place{Table: "session", Row: string(id), Column: "source"}
+}
 
 func join(methods []string) string { return strings.Join(methods, ",") }

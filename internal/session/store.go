@@ -16,23 +16,30 @@ import (
 
 const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at`
 
-func scanSession(scan func(...any) error) (s Session, err error) {
+// kept is a session as its row has it.
+type kept struct {
+	Session // without Source, which is sealed
+
+	digest, source []byte
+}
+
+func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 	var dev sql.NullString
 	var methods string
 	var created, authenticated, seen, expires int64
-	err = scan(&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires)
+	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires}, more...)...)
 	s.Device, s.Methods = device.ID(dev.String), strings.Split(methods, ",")
 	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
 	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
 	return s, err
 }
 
-func put(ctx context.Context, tx *sqldb.Tx, digest []byte, s Session) error {
+func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8)`,
-		s.ID, digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
-		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli())
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)`,
+		s.ID, s.digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
+		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source)
 	return err
 }
 
@@ -44,12 +51,14 @@ func byDigest(ctx context.Context, tx *sqldb.Tx, digest []byte) (s Session, ok b
 	return s, err == nil, err
 }
 
-func list(ctx context.Context, tx *sqldb.Tx, who account.ID, idle time.Duration) (all []Session, err error) {
-	err = tx.Each(ctx, `SELECT `+columns+` FROM session
+func list(ctx context.Context, tx *sqldb.Tx, who account.ID, idle time.Duration) (all []kept, err error) {
+	err = tx.Each(ctx, `SELECT `+columns+`, source FROM session
 		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2 AND last_seen_at > $3
 		ORDER BY last_seen_at DESC, id DESC`,
 		func(scan func(...any) error) error {
-			s, err := scanSession(scan)
+			var s kept
+			var err error
+			s.Session, err = scanSession(scan, &s.source)
 			all = append(all, s)
 			return err
 		}, who, tx.Now().UnixMilli(), tx.Now().Add(-idle).UnixMilli())

@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -107,7 +108,7 @@ func TestHashThatCannotBeCheckedIsRecorded(t *testing.T) {
 		err = m.DB.Read(ctx, func(tx *sqldb.Tx) error {
 			return tx.QueryRow(ctx, "SELECT detail FROM audit_event WHERE kind = $1", audit.PasswordFailed).Scan(&detail)
 		})
-		if err != nil || detail != `{"hash":"unusable"}` {
+		if err != nil || !strings.Contains(detail, `"hash":"unusable"`) {
 			t.Errorf("%s, %v", detail, err)
 		}
 	})

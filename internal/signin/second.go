@@ -192,6 +192,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 		if p.Remember.Name == "" {
 			p.Remember.Name = device.NameOf(f.From.UserAgent)
 		}
+		p.Remember.Source = f.From.Source
 		if d.kept, err = s.Devices.Remember(ctx, tx, f.Account, *p.Remember, p.Handles); err != nil {
 			return Next{}, err
 		}
@@ -236,7 +237,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 		return Next{}, err
 	}
 	name := device.NameOf(f.From.UserAgent)
-	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods})
+	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source})
 	if err != nil {
 		return Next{}, err
 	}
@@ -268,6 +269,11 @@ func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, f flow, kind message.K
 	return s.Notices.Tell(ctx, tx, notice.Event{Kind: kind, Account: f.Account, Source: f.From.Source, Device: device.NameOf(f.From.UserAgent)})
 }
 
+// record names the flow, so that what belongs to one sign-in can be shown as one.
 func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, kind audit.Kind, detail map[string]string) error {
+	if detail == nil {
+		detail = map[string]string{}
+	}
+	detail["flow"] = f.ID
 	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Account: string(f.Account), Source: f.From.Source, Detail: detail})
 }

@@ -225,7 +225,7 @@ func writeProblemOrPage(f *Front, res *response, r *http.Request, a Answer) {
 func (f *Front) admit(w *response, r *http.Request, now time.Time) error {
 	switch r.Method {
 	case http.MethodTrace, http.MethodConnect:
-		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", extra: extra{allow: "GET, HEAD, POST, DELETE"}}
+		return &Refusal{Status: http.StatusMethodNotAllowed, Code: "method_not_allowed", extra: extra{allow: "GET, HEAD, POST, PATCH, DELETE"}}
 	}
 	if !f.serves(r) {
 		return Refuse(http.StatusMisdirectedRequest, "host_unknown")

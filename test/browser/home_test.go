@@ -24,6 +24,22 @@ func TestForgottenDeviceNeedsACodeAgain(t *testing.T) {
 	p.see("Enter the code")
 }
 
+func TestADeviceGetsAName(t *testing.T) {
+	t.Parallel()
+	n := site(t)
+	p := visit(t, n.URL)
+	enter(n, p, true)
+	p.click("Rename " + deviceName(p))
+	p.write("New name", "\u202eDesk at home")
+	p.press("Rename")
+	p.see("The device has its new name.")
+	p.click("Rename Desk at home")
+	if got := p.holds("New name"); got != "Desk at home" {
+		t.Errorf("the field holds %q", got)
+	}
+	p.see("Remembered device Desk at home") // at the session
+}
+
 func TestSessionEndedElsewhereLeadsBackToTheSignIn(t *testing.T) {
 	t.Parallel()
 	n := site(t)

@@ -29,6 +29,7 @@ var table = map[string]string{
 	// Nobody is signed in, so everything of an owner leads to the sign-in.
 	"GET /{$}":                  "303 /signin",
 	"POST /devices/{id}/forget": "303 /signin",
+	"POST /devices/{id}/rename": "303 /signin",
 	"POST /devices/forget-all":  "303 /signin",
 	"POST /sessions/{id}/end":   "303 /signin",
 	"POST /sessions/end-others": "303 /signin",
@@ -63,6 +64,7 @@ var table = map[string]string{
 	"GET /api/v1/devices":           "401 session_ended",
 	"DELETE /api/v1/devices":        "401 session_ended",
 	"DELETE /api/v1/devices/{id}":   "401 session_ended",
+	"PATCH /api/v1/devices/{id}":    "401 session_ended",
 }
 
 // private is every route of the listener that is not for the world.

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -40,6 +41,8 @@ type API struct {
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
 	Public   string // the public URL, for the description
+	// Where says in a language roughly where an address of the network is; empty if that is not known.
+	Where func(from netip.Addr, lang string) string
 
 	buffers sync.Pool // of *[]byte, for getSession
 }

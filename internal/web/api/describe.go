@@ -59,7 +59,7 @@ func (op operation) describe() *huma.Operation {
 	if !op.bare {
 		codes = append(codes, "input_invalid", "body_malformed")
 	}
-	if op.method == http.MethodPost {
+	if op.method == http.MethodPost || op.method == http.MethodPatch {
 		codes = append(codes, "body_too_large", "body_timeout", "content_type_unsupported")
 	}
 	if op.method != http.MethodGet {
@@ -100,7 +100,7 @@ func finishDescription(o *huma.OpenAPI) {
 		schema.Enum = append(schema.Enum, c.Code)
 	}
 	for _, item := range o.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
 			if op == nil {
 				continue
 			}

@@ -25,10 +25,25 @@ type sessionInput struct {
 	ID session.ID `path:"id" minLength:"1" maxLength:"64" doc:"From the list of sessions."`
 }
 
+type listInput struct {
+	Caller
+
+	Lang string `query:"lang" default:"en" minLength:"2" maxLength:"2" pattern:"^[a-z]{2}$" doc:"The language that places are named in."`
+}
+
 type deviceInput struct {
 	Caller
 
 	ID device.ID `path:"id" minLength:"1" maxLength:"64" doc:"From the list of devices."`
+}
+
+type renameInput struct {
+	Caller
+
+	ID   device.ID `path:"id" minLength:"1" maxLength:"64" doc:"From the list of devices."`
+	Body struct {
+		Name string `json:"name" minLength:"1" maxLength:"128" example:"Ada's phone" doc:"What its owner will know it by. What does not print is dropped, and what is longer than 60 characters cut."`
+	}
 }
 
 type endInput struct {
@@ -50,6 +65,8 @@ type sessionRow struct {
 	Name            string     `json:"name" example:"Firefox on Linux" doc:"What its owner may know it by."`
 	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
 	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
+	Device          device.ID  `json:"device,omitempty" doc:"The remembered device that it was opened from."`
+	Place           string     `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was opened. Missing where that is not known."`
 	CreatedAt       time.Time  `json:"created_at" doc:"When it was opened."`
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
 	LastSeenAt      time.Time  `json:"last_seen_at" doc:"When it was last used, to within a minute."`
@@ -63,12 +80,14 @@ type devicesOutput struct {
 }
 
 type deviceRow struct {
-	ID         device.ID `json:"id" doc:"Names the device to its owner. Not a secret."`
-	Name       string    `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
-	Current    bool      `json:"current" doc:"Whether the session that asks was opened from it."`
-	CreatedAt  time.Time `json:"created_at" doc:"Since when it is remembered."`
-	LastSeenAt time.Time `json:"last_seen_at" doc:"When it was last recognised."`
-	ExpiresAt  time.Time `json:"expires_at" doc:"Until when it is recognised."`
+	ID         device.ID       `json:"id" doc:"Names the device to its owner. Not a secret."`
+	Name       string          `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
+	Current    bool            `json:"current" doc:"Whether the session that asks was opened from it."`
+	Strength   device.Strength `json:"strength" enum:"software_key" doc:"What it proves itself with: software_key is a key kept in the browser or app. Expect more kinds."`
+	Place      string          `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was last seen. Missing where that is not known."`
+	CreatedAt  time.Time       `json:"created_at" doc:"Since when it is remembered."`
+	LastSeenAt time.Time       `json:"last_seen_at" doc:"When it was last recognised."`
+	ExpiresAt  time.Time       `json:"expires_at" doc:"Until when it is recognised."`
 }
 
 // own registers what the signed-in may see and end. Every call takes the account from the session
@@ -106,6 +125,10 @@ func (h *API) own(a huma.API) {
 		id: "forget-device", method: http.MethodDelete, path: "/devices/{id}", tag: devices, signedIn: true, status: http.StatusNoContent,
 		summary: "Forget one device", about: "From now on it asks for a code. Sessions opened from it end, but for the one that asks.", codes: []string{"not_found"},
 	}, h.forget)
+	register(a, operation{
+		id: "rename-device", method: http.MethodPatch, path: "/devices/{id}", tag: devices, signedIn: true, status: http.StatusNoContent,
+		summary: "Rename one device", about: "The name is for its owner alone.", codes: []string{"not_found", "device_name_empty"},
+	}, h.rename)
 }
 
 func (h *API) signOut(ctx context.Context, in *callerInput) (*none, error) {
@@ -113,7 +136,7 @@ func (h *API) signOut(ctx context.Context, in *callerInput) (*none, error) {
 	return &none{}, err
 }
 
-func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutput, error) {
+func (h *API) listSessions(ctx context.Context, in *listInput) (*sessionsOutput, error) {
 	all, err := h.Owner.ListSessions(ctx, in.session)
 	if err != nil {
 		return nil, err
@@ -124,6 +147,7 @@ func (h *API) listSessions(ctx context.Context, in *callerInput) (*sessionsOutpu
 		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
 			ID: s.ID, Name: s.Name, Methods: s.Methods, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
 			AuthenticatedAt: instant(s.AuthenticatedAt), LastSeenAt: instant(s.LastSeenAt), ExpiresAt: instant(s.ExpiresAt),
+			Device: s.Device, Place: h.Where(s.Source, in.Lang),
 		})
 	}
 	return out, nil
@@ -141,7 +165,7 @@ func (h *API) endSessions(ctx context.Context, in *endInput) (*none, error) {
 	return &none{}, h.Owner.EndOtherSessions(ctx, in.session, in.client)
 }
 
-func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput, error) {
+func (h *API) listDevices(ctx context.Context, in *listInput) (*devicesOutput, error) {
 	all, err := h.Owner.ListDevices(ctx, in.session)
 	if err != nil {
 		return nil, err
@@ -152,6 +176,7 @@ func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput,
 		out.Body.Devices = append(out.Body.Devices, deviceRow{
 			ID: d.ID, Name: d.Name, Current: d.ID == in.session.Device,
 			CreatedAt: instant(d.CreatedAt), LastSeenAt: instant(d.LastSeenAt), ExpiresAt: instant(d.ExpiresAt),
+			Strength: d.Strength, Place: h.Where(d.Source, in.Lang),
 		})
 	}
 	return out, nil
@@ -159,6 +184,11 @@ func (h *API) listDevices(ctx context.Context, in *callerInput) (*devicesOutput,
 
 func (h *API) forget(ctx context.Context, in *deviceInput) (*none, error) {
 	ok, err := h.Owner.ForgetDevice(ctx, in.session, in.client, in.ID)
+	return found(ok, err)
+}
+
+func (h *API) rename(ctx context.Context, in *renameInput) (*none, error) {
+	ok, err := h.Owner.RenameDevice(ctx, in.session, in.client, in.ID, in.Body.Name)
 	return found(ok, err)
 }
 

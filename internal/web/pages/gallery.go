@@ -3,6 +3,7 @@ package pages
 import (
 	"io"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"countersign/internal/device"
@@ -27,7 +28,16 @@ func (p *Pages) Gallery() []Shot {
 }
 
 func (p *Pages) shot(name, title string, page func(frame) view) Shot {
-	return Shot{Name: name, Write: func(w io.Writer, lang string) error { return p.render(w, page(p.frame(lang, title))) }}
+	return Shot{Name: name, Write: func(w io.Writer, lang string) error {
+		f := p.frame(lang, title)
+		f.where = madeUpPlace
+		return p.render(w, page(f))
+	}}
+}
+
+// madeUpPlace is where everything in the gallery happens.
+func madeUpPlace(_ netip.Addr, lang string) string {
+	return map[string]string{"en": "Graz, Austria", "de": "Graz, Österreich", "fr": "Graz, Autriche", "es": "Graz, Austria", "ar": "غراتس، النمسا"}[lang]
 }
 
 func (p *Pages) signInShots() []Shot {
@@ -70,18 +80,19 @@ func (p *Pages) codeShots() []Shot {
 
 func (p *Pages) homeShots() []Shot {
 	at := func(day, hour int) time.Time { return time.Date(2026, time.November, day, hour, 12, 0, 0, time.UTC) }
+	from := netip.MustParseAddr("192.0.2.7")
 	mine := session.Session{
-		ID: "1", Device: "1", Name: "Firefox on Linux", Methods: []string{"password", "device"},
+		ID: "1", Device: "1", Source: from, Name: "Firefox on Linux", Methods: []string{"password", "device"},
 		CreatedAt: at(23, 8), LastSeenAt: at(23, 14),
 	}
 	others := []session.Session{
-		{ID: "2", Name: "Safari on iOS", Methods: []string{"password", "sms"}, CreatedAt: at(20, 19), LastSeenAt: at(22, 7)},
+		{ID: "2", Name: "Safari on iOS", Source: from, Methods: []string{"password", "sms"}, CreatedAt: at(20, 19), LastSeenAt: at(22, 7)},
 		mine,
 		{ID: "3", Name: "", Methods: []string{"password", "email"}, CreatedAt: at(2, 11), LastSeenAt: at(3, 9)},
 	}
 	devices := []device.Device{
-		{ID: "1", Name: "Firefox on Linux", CreatedAt: at(1, 9), LastSeenAt: at(23, 8), ExpiresAt: at(31, 9)},
-		{ID: "2", Name: "Chrome on Android", CreatedAt: at(5, 21), LastSeenAt: at(19, 6), ExpiresAt: at(35, 21)},
+		{ID: "1", Name: "Desk at home", Strength: device.SoftwareKey, Source: from, CreatedAt: at(1, 9), LastSeenAt: at(23, 8), ExpiresAt: at(31, 9)},
+		{ID: "2", Name: "Chrome on Android", Strength: device.SoftwareKey, CreatedAt: at(5, 21), LastSeenAt: at(19, 6), ExpiresAt: at(35, 21)},
 	}
 	long := mine
 	long.Name = "AVeryLongNameThatSomebodyGaveToAnAppWithoutAnySpaceInIt0123456789"
@@ -90,6 +101,12 @@ func (p *Pages) homeShots() []Shot {
 		p.shot("home-alone", "home_title", func(f frame) view { return homePage(f, mine, []session.Session{mine}, nil) }),
 		p.shot("home-forgotten", "home_title", func(f frame) view {
 			return homePage(f.flash("device-forgotten"), mine, others[:2], devices[:1])
+		}),
+		p.shot("home-renamed", "home_title", func(f frame) view {
+			return homePage(f.flash("device-renamed"), mine, others[:2], devices[:1])
+		}),
+		p.shot("home-nameless", "home_title", func(f frame) view {
+			return homePage(f.fails(f.say("device_name_missing")), mine, others[:2], devices[:1])
 		}),
 		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),
 	}

@@ -7,12 +7,14 @@ import (
 	"log/slog"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
@@ -29,6 +31,7 @@ var (
 	_ Flows    = (*signin.Service)(nil)
 	_ Sessions = (*session.Service)(nil)
 	_ Owner    = (*profile.Service)(nil)
+	_ Holder   = (*profile.Service)(nil)
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -118,6 +121,13 @@ func (d *desk) ForgetDevice(_ context.Context, _ session.Session, _ signin.Clien
 	return id == "dev", d.note("forget " + string(id))
 }
 
+func (d *desk) RenameDevice(_ context.Context, _ session.Session, _ signin.Client, id device.ID, name string) (bool, error) {
+	if strings.TrimSpace(name) == "" {
+		return false, fault.New(fault.Invalid, "device_name_empty", nil)
+	}
+	return id == "dev", d.note("rename " + string(id) + " to " + name)
+}
+
 func (d *desk) ForgetAllDevices(context.Context, session.Session, signin.Client) error {
 	return d.note("forget all")
 }
@@ -136,7 +146,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	p.Mount(mux, quiet())
 	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Again{SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}}).Mount(mux)
-	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Client: client}).Mount(mux)
+	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Holder: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
 	if err != nil {
@@ -367,7 +377,7 @@ func TestADeviceIsRememberedOnlyWhenAskedAndAble(t *testing.T) {
 	} {
 		d := &desk{next: signin.Next{Step: signin.StepDone}}
 		answer(door(t, d), post(flowAt+"/code", append(c.form, "code", "123456")...))
-		if diff := cmp.Diff(c.want, d.code.Remember); diff != "" {
+		if diff := cmp.Diff(c.want, d.code.Remember, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 			t.Errorf("%v: %s", c.form, diff)
 		}
 	}
@@ -467,7 +477,7 @@ func TestFailuresHaveTheirPages(t *testing.T) {
 
 func TestHomeIsForTheSignedIn(t *testing.T) {
 	routes := []*http.Request{
-		get("/"), post("/signout"), post("/devices/dev/forget"), post("/devices/forget-all"),
+		get("/"), post("/signout"), post("/devices/dev/forget"), post("/devices/dev/rename", "name", "x"), post("/devices/forget-all"),
 		post("/sessions/other/end"), post("/sessions/end-others"), post("/sessions/end-all"),
 	}
 	for _, r := range routes {

@@ -30,6 +30,11 @@ type Owner interface {
 	ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error
 }
 
+// Holder is what else the signed-in may do with what is theirs.
+type Holder interface {
+	RenameDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID, name string) (bool, error)
+}
+
 // Home is what the signed-in see: where they are signed in and which devices are remembered. All
 // fields are required.
 type Home struct {
@@ -37,6 +42,7 @@ type Home struct {
 	Log      *slog.Logger
 	Sessions Sessions
 	Owner    Owner
+	Holder   Holder
 	Client   func(*http.Request) signin.Client
 }
 
@@ -45,6 +51,7 @@ func (h *Home) Mount(mux *http.ServeMux) {
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
 		"GET /{$}":                  h.getHome,
 		"POST /devices/{id}/forget": h.postForget,
+		"POST /devices/{id}/rename": h.postRename,
 		"POST /devices/forget-all":  h.postForgetAll,
 		"POST /sessions/{id}/end":   h.postEnd,
 		"POST /sessions/end-others": h.postEndOthers,
@@ -71,6 +78,11 @@ func signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, s
 }
 
 func (h *Home) getHome(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	return h.showHome(w, r, mine, "")
+}
+
+// showHome shows the page, with a problem if something is to be put right.
+func (h *Home) showHome(w http.ResponseWriter, r *http.Request, mine session.Session, problem string) error {
 	sessions, err := h.Owner.ListSessions(r.Context(), mine)
 	if err != nil {
 		return err
@@ -79,8 +91,11 @@ func (h *Home) getHome(w http.ResponseWriter, r *http.Request, mine session.Sess
 	if err != nil {
 		return err
 	}
-	f := h.Pages.frame(h.Pages.language(r), "home_title").flash(r.URL.Query().Get("done"))
-	return h.Pages.show(w, http.StatusOK, homePage(f, mine, sessions, devices))
+	f, status := h.Pages.frame(h.Pages.language(r), "home_title").flash(r.URL.Query().Get("done")), http.StatusOK
+	if problem != "" {
+		f, status = f.fails(f.say(problem)), http.StatusUnprocessableEntity
+	}
+	return h.Pages.show(w, status, homePage(f, mine, sessions, devices))
 }
 
 func homePage(f frame, mine session.Session, sessions []session.Session, devices []device.Device) homeView {
@@ -88,7 +103,12 @@ func homePage(f frame, mine session.Session, sessions []session.Session, devices
 	for _, s := range sessions {
 		row := sessionRow{
 			ID: s.ID, Name: f.name(s.Name), This: s.ID == mine.ID,
-			Since: f.instant(s.CreatedAt), Seen: f.instant(s.LastSeenAt), Methods: f.methods(s.Methods),
+			Since: f.instant(s.CreatedAt), Seen: f.instant(s.LastSeenAt), Methods: f.methods(s.Methods), Place: f.whereabouts(s.Source),
+		}
+		for _, d := range devices {
+			if d.ID == s.Device && d.Name != s.Name {
+				row.Device = f.name(d.Name)
+			}
 		}
 		v.Sessions = append(v.Sessions, row)
 		v.OtherSessions = v.OtherSessions || !row.This
@@ -98,6 +118,7 @@ func homePage(f frame, mine session.Session, sessions []session.Session, devices
 		v.Devices = append(v.Devices, deviceRow{
 			ID: string(d.ID), Name: f.name(d.Name), This: mine.Device != "" && d.ID == mine.Device,
 			Since: f.instant(d.CreatedAt), Seen: f.instant(d.LastSeenAt), Until: f.instant(d.ExpiresAt),
+			Place: f.whereabouts(d.Source), Strength: f.strength(d.Strength),
 		})
 	}
 	slices.SortStableFunc(v.Devices, func(a, b deviceRow) int { return first(a.This, b.This) })
@@ -122,6 +143,21 @@ func (h *Home) postForget(w http.ResponseWriter, r *http.Request, mine session.S
 		return err
 	}
 	return seeOther(w, r, "/?done="+either(found, "device-forgotten", "already-gone"))
+}
+
+func (h *Home) postRename(w http.ResponseWriter, r *http.Request, mine session.Session) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	found, err := h.Holder.RenameDevice(r.Context(), mine, h.Client(r), device.ID(r.PathValue("id")), form.Get("name"))
+	if err != nil && fault.Of(err).Code == "device_name_empty" {
+		return h.showHome(w, r, mine, "device_name_missing")
+	}
+	if err != nil {
+		return err
+	}
+	return seeOther(w, r, "/?done="+either(found, "device-renamed", "already-gone"))
 }
 
 func (h *Home) postForgetAll(w http.ResponseWriter, r *http.Request, mine session.Session) error {

@@ -13,6 +13,7 @@ import (
 	"io"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"time"
 
 	"countersign/internal/web"
@@ -29,7 +30,9 @@ type Options struct {
 	Origin string
 	// RememberDays is how long a device is remembered, as told to people. 0 means 30.
 	RememberDays int
-	Now          func() time.Time
+	// Where says in a language roughly where an address of the network is; empty if that is not known. nil knows nothing.
+	Where func(from netip.Addr, lang string) string
+	Now   func() time.Time
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
 }
@@ -94,7 +97,7 @@ func (p *Pages) show(w http.ResponseWriter, status int, v view) error {
 
 // frame begins a page in one of our languages.
 func (p *Pages) frame(lang, title string) frame {
-	f := frame{words: p.words[lang], Lang: lang, Dir: p.words[lang]["language.dir"], Site: p.options.Site, Assets: p.assets.base, Shape: "narrow"}
+	f := frame{words: p.words[lang], Lang: lang, Dir: p.words[lang]["language.dir"], Site: p.options.Site, Assets: p.assets.base, Shape: "narrow", where: p.options.Where}
 	f.Title = f.say(title)
 	if f.Site != "" {
 		f.Title += " – " + f.Site

@@ -1,10 +1,12 @@
 package pages
 
 import (
+	"net/netip"
 	"slices"
 	"strings"
 	"time"
 
+	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/session"
 )
@@ -28,9 +30,19 @@ type frame struct {
 	Here      string // where in the navigation of the signed-in the page stands
 	Problem   string // what to put right, in words
 	Flash     string // what has just been done, in words
+
+	where func(netip.Addr, string) string
 }
 
 func (f frame) language() string { return f.Lang }
+
+// whereabouts says roughly where an address of the network is; empty if that is not known.
+func (f frame) whereabouts(a netip.Addr) string {
+	if f.where == nil || !a.IsValid() {
+		return ""
+	}
+	return f.where(a, f.Lang)
+}
 
 // fails puts a problem on the page and into its title, where screen readers meet it first.
 func (f frame) fails(problem string) frame {
@@ -45,6 +57,7 @@ func (f frame) fails(problem string) frame {
 var flashes = map[string]string{
 	"code-sent":         "code_sent",
 	"device-forgotten":  "flash_device_forgotten",
+	"device-renamed":    "flash_device_renamed",
 	"devices-forgotten": "flash_devices_forgotten",
 	"session-ended":     "flash_session_ended",
 	"others-ended":      "flash_others_ended",
@@ -138,6 +151,8 @@ type sessionRow struct {
 	Name        string
 	This        bool
 	Since, Seen instant
+	Place       string // roughly where it was opened
+	Device      string // what its owner calls the remembered device that it was opened from
 	Methods     string
 }
 
@@ -146,6 +161,8 @@ type deviceRow struct {
 	Name               string
 	This               bool
 	Since, Seen, Until instant
+	Place              string // roughly where it was last seen
+	Strength           string
 }
 
 // name stands in for a name that is empty.
@@ -166,6 +183,9 @@ func (w words) methods(all []string) string {
 	}
 	return strings.Join(said, ", ")
 }
+
+// strength says how a device proves itself; one that this release has no words for is left out.
+func (w words) strength(s device.Strength) string { return w["strength_"+string(s)] }
 
 type noticeView struct {
 	frame
