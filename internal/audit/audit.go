@@ -42,6 +42,7 @@ const (
 	RecoveryWaits    Kind = "recovery_waits"
 	RecoveryStopped  Kind = "recovery_stopped"
 	RecoveryDone     Kind = "authn_password_recovered"
+	PasswordChanged  Kind = "authn_password_change"
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
 	AccountRead      Kind = "sensitive_read"
