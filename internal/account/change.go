@@ -28,7 +28,6 @@ type Uses struct{ SignsIn, Notices, Recovers bool }
 // Standing is what an account may not do for a while.
 type Standing struct {
 	FrozenUntil time.Time // no change of addresses, contacts or recovery code before; zero: not frozen
-	FrozenAt    time.Time // since when, however often the freeze was prolonged
 	EraseAt     time.Time // zero: its holder has not asked to erase it
 }
 
@@ -39,7 +38,7 @@ func (s *Service) Standing(ctx context.Context, tx *sqldb.Tx, id ID) (Standing, 
 		return Standing{}, fmt.Errorf("read standing of %s: %w", id, err)
 	}
 	if !st.FrozenUntil.After(tx.Now()) {
-		st.FrozenUntil, st.FrozenAt = time.Time{}, time.Time{}
+		st.FrozenUntil = time.Time{}
 	}
 	return st, nil
 }
@@ -187,8 +186,10 @@ func enough(rows []identifierRow) error {
 	return nil
 }
 
-// Undo takes back every change of addresses made since, the newest first, and returns how many.
-// What somebody else has taken since comes back without the right to sign in.
+// Undo takes back every change of addresses made since, the newest first, and returns how many. An
+// address that was removed longer ago than Hold comes back as a name to sign in with and no more: whoever
+// reads it by now must not get power over the account by another address's word. What somebody else signs
+// in with by now does not.
 func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (int, error) {
 	all, err := changesSince(ctx, tx, id, since)
 	if err != nil {
@@ -203,18 +204,28 @@ func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time
 }
 
 func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
-	if err := deleteChange(ctx, tx, c.id); err != nil {
+	if taken, err := takeChange(ctx, tx, c.id); err != nil || !taken {
 		return err
 	}
 	if c.what == added {
 		return deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
 	}
-	err := s.replace(ctx, tx, c.row)
-	if fault.Of(err).Code == "identifier_taken" {
-		c.row.SignsIn = false
-		err = s.replace(ctx, tx, c.row)
+	late := c.what == removed && !c.heldUntil.After(tx.Now())
+	if late {
+		c.row.Notices, c.row.Recovers = false, false
+		if !c.row.SignsIn {
+			return nil
+		}
 	}
-	return err
+	err := s.replace(ctx, tx, c.row)
+	if fault.Of(err).Code != "identifier_taken" {
+		return err
+	}
+	if late {
+		return nil
+	}
+	c.row.SignsIn = false
+	return s.replace(ctx, tx, c.row)
 }
 
 // Reach is an address that is told of what happens.

@@ -163,21 +163,22 @@ func putChange(ctx context.Context, tx *sqldb.Tx, c change) error {
 	return err
 }
 
-func deleteChange(ctx context.Context, tx *sqldb.Tx, id string) error {
-	_, err := tx.Exec(ctx, `DELETE FROM account_address_change WHERE id = $1`, id)
-	return err
+// takeChange deletes a change; of two who undo it at once one takes it.
+func takeChange(ctx context.Context, tx *sqldb.Tx, id string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM account_address_change WHERE id = $1`, id)
+	return n == 1, err
 }
 
 // changesSince returns an account's changes, the newest first.
 func changesSince(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (all []change, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, identifier_id, what, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
+		SELECT id, identifier_id, what, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at, held_until
 		FROM account_address_change WHERE account_id = $1 AND at >= $2 ORDER BY at DESC, id DESC`,
 		func(scan func(...any) error) error {
 			c := change{row: identifierRow{account: id}}
-			var created int64
-			err := scan(&c.id, &c.row.ID, &c.what, &c.row.Kind, &c.row.lookup, &c.row.sealed, &c.row.SignsIn, &c.row.Notices, &c.row.Recovers, &c.row.Verified, &created)
-			c.row.AddedAt = time.UnixMilli(created)
+			var created, held int64
+			err := scan(&c.id, &c.row.ID, &c.what, &c.row.Kind, &c.row.lookup, &c.row.sealed, &c.row.SignsIn, &c.row.Notices, &c.row.Recovers, &c.row.Verified, &created, &held)
+			c.row.AddedAt, c.heldUntil = time.UnixMilli(created), time.UnixMilli(held)
 			all = append(all, c)
 			return err
 		}, id, since.UnixMilli())
@@ -199,10 +200,10 @@ func deleteIdentifier(ctx context.Context, tx *sqldb.Tx, owner ID, id string) er
 }
 
 func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error) {
-	var frozen, since int64
+	var frozen int64
 	var eraseAt sql.NullInt64
-	err = tx.QueryRow(ctx, `SELECT frozen_until, frozen_at, erase_at FROM account WHERE id = $1`, id).Scan(&frozen, &since, &eraseAt)
-	st.FrozenUntil, st.FrozenAt = time.UnixMilli(frozen), time.UnixMilli(since)
+	err = tx.QueryRow(ctx, `SELECT frozen_until, erase_at FROM account WHERE id = $1`, id).Scan(&frozen, &eraseAt)
+	st.FrozenUntil = time.UnixMilli(frozen)
 	if eraseAt.Valid {
 		st.EraseAt = time.UnixMilli(eraseAt.Int64)
 	}
@@ -210,9 +211,7 @@ func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error)
 }
 
 func freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
-	_, err := tx.Exec(ctx, `
-		UPDATE account SET frozen_until = $1, frozen_at = CASE WHEN frozen_until > $2 THEN frozen_at ELSE $2 END
-		WHERE id = $3 AND frozen_until < $1`, until.UnixMilli(), tx.Now().UnixMilli(), id)
+	_, err := tx.Exec(ctx, `UPDATE account SET frozen_until = $1 WHERE id = $2 AND frozen_until < $1`, until.UnixMilli(), id)
 	return err
 }
 

@@ -139,25 +139,31 @@ type Link struct {
 	Undoes bool
 }
 
-// Use uses a link up. ok is false for one that is unknown, used, expired or malformed, or whose address
-// is none of the account's any more: all the same to the caller. Of two uses at once one wins.
-func (s *Service) Use(ctx context.Context, tx *sqldb.Tx, token secret.Token) (l Link, ok bool, err error) {
+// Use uses up a link that leads to a page. ok is false for one that is unknown, used, expired, malformed or
+// another page's, or whose address is none of the account's any more: all the same to the caller, and all the
+// same work, for which the next link in the index stands in for one that is not there. Of two uses at once
+// one wins.
+func (s *Service) Use(ctx context.Context, tx *sqldb.Tx, token secret.Token, page string) (l Link, ok bool, err error) {
 	if !token.WellFormed(LinkPrefix) {
-		return Link{}, false, nil
+		token = secret.NewToken(LinkPrefix) // nobody's
 	}
-	l, ok, err = use(ctx, tx, s.digest(token))
-	if err != nil || !ok {
+	digest := s.digest(token)
+	l, known, err := next(ctx, tx, digest)
+	if err != nil {
 		return Link{}, false, err
 	}
 	reaches, err := s.Accounts.Reaches(ctx, tx, l.Account)
 	if err != nil {
 		return Link{}, false, err
 	}
+	address := ""
 	i := slices.IndexFunc(reaches, func(r account.Reach) bool { return r.ID == l.Address })
-	if i < 0 {
-		return Link{}, false, nil
+	if known && i >= 0 && pathOf(l.Kind) == page {
+		address, l.Undoes = l.Address, reaches[i].Undoes
 	}
-	l.Undoes = reaches[i].Undoes
+	if ok, err = use(ctx, tx, digest, address); err != nil || !ok {
+		return Link{}, false, err
+	}
 	return l, true, nil
 }
 

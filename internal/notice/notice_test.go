@@ -75,8 +75,13 @@ func (d desk) linkTo(id account.ID, to string) secret.Token {
 
 func (d desk) use(token secret.Token) (l notice.Link, ok bool) {
 	d.t.Helper()
+	return d.useAt(notice.PathNotMe, token)
+}
+
+func (d desk) useAt(page string, token secret.Token) (l notice.Link, ok bool) {
+	d.t.Helper()
 	d.write(func(tx *sqldb.Tx) (err error) {
-		l, ok, err = d.Notices.Use(d.t.Context(), tx, token)
+		l, ok, err = d.Notices.Use(d.t.Context(), tx, token, page)
 		return err
 	})
 	return l, ok
@@ -153,6 +158,13 @@ func TestAWaitingRecoveryIsStoppedByAnotherPage(t *testing.T) {
 		}
 		if l.Params["ends"] != e.Ends.Format(time.RFC3339) {
 			t.Errorf("ends %s", l.Params["ends"])
+		}
+		_, fragment, _ := strings.Cut(l.Params["link"], "#")
+		if l, ok := d.use(secret.Of(fragment)); ok {
+			t.Errorf("the other page takes it: %+v", l)
+		}
+		if l, ok := d.useAt(notice.PathStop, secret.Of(fragment)); !ok || l.Kind != message.RecoveryWaiting {
+			t.Errorf("its own page, after the other was tried: %+v, %t", l, ok)
 		}
 	})
 }
@@ -268,7 +280,7 @@ func TestOfManyUsesAtOnceOneWins(t *testing.T) {
 				wg.Go(func() {
 					ok := false
 					err := nodes[i%2].DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
-						_, ok, err = nodes[i%2].Notices.Use(t.Context(), tx, token)
+						_, ok, err = nodes[i%2].Notices.Use(t.Context(), tx, token, notice.PathNotMe)
 						return err
 					})
 					if err != nil {

@@ -1,11 +1,13 @@
 package notice
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
 	"time"
 
+	"countersign/internal/account"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -16,18 +18,27 @@ func put(ctx context.Context, tx *sqldb.Tx, digest []byte, l Link, expires time.
 	return err
 }
 
-// use takes a link that nobody has used.
-func use(ctx context.Context, tx *sqldb.Tx, digest []byte) (l Link, ok bool, err error) {
+// next returns the link of a digest, or the one after it in the index, which is not known: a row less would
+// take less time, and so would an account less that is then looked at. After the last link comes account.Last.
+func next(ctx context.Context, tx *sqldb.Tx, digest []byte) (l Link, known bool, err error) {
+	var found []byte
 	var at int64
 	err = tx.QueryRow(ctx, `
-		UPDATE notice_link SET used_at = $1 WHERE digest = $2 AND used_at IS NULL AND expires_at > $1
-		RETURNING account_id, address_id, kind, at`,
-		tx.Now().UnixMilli(), digest).Scan(&l.Account, &l.Address, &l.Kind, &at)
+		SELECT digest, account_id, address_id, kind, at FROM notice_link WHERE digest >= $1 ORDER BY digest LIMIT 1`,
+		digest).Scan(&found, &l.Account, &l.Address, &l.Kind, &at)
 	if errors.Is(err, sql.ErrNoRows) {
-		return Link{}, false, nil
+		return Link{Account: account.Last}, false, nil
 	}
 	l.At = time.UnixMilli(at)
-	return l, err == nil, err
+	return l, bytes.Equal(found, digest), err
+}
+
+// use takes a link that went to an address and that nobody has used.
+func use(ctx context.Context, tx *sqldb.Tx, digest []byte, address string) (bool, error) {
+	n, err := tx.Exec(ctx, `
+		UPDATE notice_link SET used_at = $1 WHERE digest = $2 AND address_id = $3 AND used_at IS NULL AND expires_at > $1`,
+		tx.Now().UnixMilli(), digest, address)
+	return n == 1, err
 }
 
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {

@@ -278,24 +278,14 @@ func (s *Service) SetHash(ctx context.Context, tx *sqldb.Tx, id account.ID, h Ha
 	return nil
 }
 
-// Replace stores a ready hash in place of the password that was verified. ok is false if that one is
-// there no more, or opens nothing any more: of two changes at once one wins.
-func (s *Service) Replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h Hash) (ok bool, err error) {
-	ok, err = replace(ctx, tx, verified, h)
-	if err != nil {
-		return false, fmt.Errorf("replace password of %s: %w", verified.account, err)
-	}
-	return ok && !verified.dummy, nil
-}
-
 // Stop makes an account's password open nothing until another is set, because somebody may know it.
 // Whoever tries it sees what a wrong one shows.
 func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return stop(ctx, tx, id)
 }
 
-// Changed reports whether an account's password was set or stopped after a time. A proof of the old
-// one from before is worth nothing then.
+// Changed reports whether an account's password was set after a time, or opens nothing. A proof of the old
+// one from before is worth nothing then. Whoever sets or stops it waits for the end of the transaction.
 func (s *Service) Changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (bool, error) {
 	return changed(ctx, tx, id, since)
 }

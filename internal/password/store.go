@@ -46,17 +46,16 @@ func stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return err
 }
 
+// changed is an update that changes nothing: whoever stops or replaces the password meanwhile waits until
+// the caller is done, and then finds what came of it.
 func changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (yes bool, err error) {
-	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM password WHERE account_id = $1 AND (set_at > $2 OR stopped_at > $2))`,
-		string(id), since.UnixMilli()).Scan(&yes)
+	n, err := tx.Exec(ctx, `UPDATE password SET set_at = set_at WHERE account_id = $1 AND set_at <= $2 AND stopped_at IS NULL`,
+		string(id), since.UnixMilli())
+	if err != nil || n == 1 {
+		return false, err
+	}
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM password WHERE account_id = $1)`, string(id)).Scan(&yes)
 	return yes, err
-}
-
-// replace is swap for another password.
-func replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h Hash) (bool, error) {
-	n, err := tx.Exec(ctx, `UPDATE password SET hash = $1, key_id = $2, set_at = $3 WHERE account_id = $4 AND hash = $5 AND stopped_at IS NULL`,
-		h.PHC, h.KeyID, tx.Now().UnixMilli(), string(verified.account), verified.hash.PHC)
-	return n == 1, err
 }
 
 // swap replaces the hash that was verified and no other: a password set meanwhile wins.

@@ -26,6 +26,7 @@ import (
 	"countersign/internal/platform/place"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
+	"countersign/internal/protect"
 	"countersign/internal/recovery"
 	"countersign/internal/server/schema"
 	"countersign/internal/session"
@@ -38,6 +39,7 @@ type Core struct {
 	Config   config.Config
 	SignIn   *signin.Service
 	Recovery *recovery.Service
+	Protect  *protect.Service
 	Owner    *profile.Service
 	Places   *place.Finder   // nil without a database of places
 	Clients  *client.Service // the applications that call the API
@@ -210,6 +212,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
 		Clients: &client.Service{DB: db, Audit: parts.Audit},
 		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
+		Protect: &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()},
 	}, nil
 }
 

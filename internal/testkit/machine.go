@@ -25,6 +25,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
+	"countersign/internal/protect"
 	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
@@ -46,6 +47,7 @@ type Machine struct {
 
 	Profile  *profile.Service
 	Recovery *recovery.Service
+	Protect  *protect.Service
 	Client   signin.Client
 	t        testing.TB
 }
@@ -103,7 +105,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		t.Fatal(err)
 	}
 	return &Machine{
-		Service: machine, Recovery: back,
+		Service: machine, Recovery: back, Protect: &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()},
 		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},
 		Client:  signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
 		t:       t,
