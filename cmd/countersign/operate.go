@@ -131,6 +131,9 @@ type accountCmd struct {
 	Lock   lockCmd   `cmd:"" help:"Lock an account and end its sessions."`
 	Unlock unlockCmd `cmd:"" help:"Let a locked account sign in again."`
 	Close  closeCmd  `cmd:"" help:"Close an account for good."`
+	Import importCmd `cmd:"" help:"Bring accounts in from a file, with the passwords they have."`
+	Export exportCmd `cmd:"" help:"Write accounts to a file, contact data included. This is recorded."`
+	Hashes hashesCmd `cmd:"" help:"Show which hashes of other systems are still in use, and forget some."`
 }
 
 type createCmd struct {

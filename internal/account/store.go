@@ -277,3 +277,153 @@ func deleteClaim(ctx context.Context, tx *sqldb.Tx, id ID, name string) error {
 	_, err := tx.Exec(ctx, `DELETE FROM account_claim WHERE account_id = $1 AND name = $2`, id, name)
 	return err
 }
+
+// namesInUse returns those that somebody signs in with, or did until lately.
+func namesInUse(ctx context.Context, tx *sqldb.Tx, lookups [][]byte) (map[string]bool, error) {
+	used := map[string]bool{}
+	err := sqldb.In(ctx, tx, `SELECT lookup FROM account_identifier WHERE signs_in AND lookup IN %s`, lookups,
+		func(scan func(...any) error) error {
+			var lookup []byte
+			err := scan(&lookup)
+			used[string(lookup)] = true
+			return err
+		})
+	if err != nil {
+		return nil, err
+	}
+	err = sqldb.In(ctx, tx, `
+		SELECT lookup, held_until FROM account_address_change WHERE signs_in AND held_until > 0 AND lookup IN %s`, lookups,
+		func(scan func(...any) error) error {
+			var lookup []byte
+			var held int64
+			err := scan(&lookup, &held)
+			if held > tx.Now().UnixMilli() {
+				used[string(lookup)] = true
+			}
+			return err
+		})
+	return used, err
+}
+
+func idsInUse(ctx context.Context, tx *sqldb.Tx, ids []string) (map[ID]bool, error) {
+	used := map[ID]bool{}
+	err := sqldb.In(ctx, tx, `SELECT id FROM account WHERE id IN %s`, ids, func(scan func(...any) error) error {
+		var id ID
+		err := scan(&id)
+		used[id] = true
+		return err
+	})
+	return used, err
+}
+
+// putAll writes accounts of whose names and ids nobody has any.
+func putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
+	if err := putAccounts(ctx, tx, all); err != nil {
+		return err
+	}
+	var addresses []identifierRow
+	var claims [][]any
+	for _, p := range all {
+		for _, a := range p.addresses {
+			if a.AddedAt.IsZero() {
+				a.AddedAt = p.created(tx.Now())
+			}
+			addresses = append(addresses, a)
+		}
+		for _, c := range p.claims {
+			claims = append(claims, []any{string(p.ID), c.name, c.sealed})
+		}
+	}
+	written, err := tx.Many(ctx, `
+		INSERT INTO account_identifier
+			(id, account_id, kind, lookup, sealed, signs_in, notices, recovers, verified_at, created_at)`,
+		`ON CONFLICT (lookup) WHERE signs_in DO NOTHING`, len(addresses), func(i int) []any {
+			r := addresses[i]
+			added := r.AddedAt.UnixMilli()
+			return []any{
+				r.ID, string(r.account), string(r.Kind), r.lookup, r.sealed, r.SignsIn, r.Notices, r.Recovers,
+				sql.Null[int64]{V: added, Valid: r.Verified},
+				added,
+			}
+		})
+	if err == nil && written != int64(len(addresses)) {
+		err = errRaced
+	}
+	if err != nil {
+		return err
+	}
+	_, err = tx.Many(ctx, `INSERT INTO account_claim (account_id, name, sealed)`, "", len(claims), func(i int) []any { return claims[i] })
+	return err
+}
+
+func putAccounts(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
+	now := tx.Now()
+	written, err := tx.Many(ctx, `INSERT INTO account (id, state, language, created_at, changed_at, frozen_until, erase_at)`,
+		`ON CONFLICT (id) DO NOTHING`, len(all), func(i int) []any {
+			p := all[i]
+			var frozen int64
+			if until := p.standing.FrozenUntil; !until.IsZero() {
+				frozen = until.UnixMilli()
+			}
+			erase := p.standing.EraseAt
+			return []any{
+				string(p.ID), string(p.who.State), p.who.Language, p.created(now).UnixMilli(), now.UnixMilli(), frozen,
+				sql.Null[int64]{V: erase.UnixMilli(), Valid: !erase.IsZero()},
+			}
+		})
+	if err == nil && written != int64(len(all)) {
+		err = errRaced
+	}
+	return err
+}
+
+func accountsAfter(ctx context.Context, tx *sqldb.Tx, after ID, n int) (all []Whole, err error) {
+	err = tx.Each(ctx, `
+		SELECT id, state, language, created_at, frozen_until, erase_at FROM account
+		WHERE id > $1 AND state <> 'decoy' ORDER BY id LIMIT $2`,
+		func(scan func(...any) error) error {
+			var w Whole
+			var created, frozen int64
+			var erase sql.NullInt64
+			err := scan(&w.ID, &w.State, &w.Language, &created, &frozen, &erase)
+			w.CreatedAt = time.UnixMilli(created)
+			if until := time.UnixMilli(frozen); until.After(tx.Now()) {
+				w.Standing.FrozenUntil = until
+			}
+			if erase.Valid {
+				w.Standing.EraseAt = time.UnixMilli(erase.Int64)
+			}
+			all = append(all, w)
+			return err
+		}, string(after), n)
+	return all, err
+}
+
+// identifiersBetween returns those of the accounts from one id to another, decoys included.
+func identifiersBetween(ctx context.Context, tx *sqldb.Tx, first, last ID) (rows []identifierRow, err error) {
+	err = tx.Each(ctx, `
+		SELECT account_id, id, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
+		FROM account_identifier WHERE account_id >= $1 AND account_id <= $2 ORDER BY account_id, created_at, kind, id`,
+		func(scan func(...any) error) error {
+			var r identifierRow
+			var created int64
+			err := scan(&r.account, &r.ID, &r.Kind, &r.lookup, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
+			r.AddedAt = time.UnixMilli(created)
+			rows = append(rows, r)
+			return err
+		}, string(first), string(last))
+	return rows, err
+}
+
+func claimsBetween(ctx context.Context, tx *sqldb.Tx, first, last ID, visit func(owner ID, name string, sealed []byte) error) error {
+	return tx.Each(ctx, `SELECT account_id, name, sealed FROM account_claim WHERE account_id >= $1 AND account_id <= $2`,
+		func(scan func(...any) error) error {
+			var owner ID
+			var name string
+			var sealed []byte
+			if err := scan(&owner, &name, &sealed); err != nil {
+				return err
+			}
+			return visit(owner, name, sealed)
+		}, string(first), string(last))
+}

@@ -16,7 +16,7 @@ func order() []string {
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
 		"factor", "session", "notice",
 		"risk",
-		"signin", "registration", "recovery", "protect", "profile", "breach",
+		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",
 		"oidc", "radius",
 	}
 }

@@ -27,6 +27,8 @@ func owners() map[string]string {
 		"account_address_change": "account",
 		"account_claim":          "account",
 		"password":               "password",
+		"password_kind":          "password",
+		"transfer_line":          "transfer",
 		"device":                 "device",
 		"device_handle":          "device",
 		"client_rule":            "client",

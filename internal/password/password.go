@@ -1,7 +1,8 @@
 // Package password hashes and checks passwords, and says which may be chosen. It owns the
-// table password.
+// tables password and password_kind.
 //
-// A hash is argon2id over the keyed pepper of the NFC form. Hashing is admitted through a
+// A hash is argon2id over the keyed pepper of the NFC form. One that another system made is kept sealed, or
+// under ours, until its owner signs in. Hashing is admitted through a
 // bounded queue, so that a flood costs its senders time and not this machine its memory (P10).
 package password
 
@@ -22,6 +23,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/keyring"
+	"countersign/internal/password/foreign"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -54,6 +56,7 @@ type Service struct {
 	queue  *admission
 	now    func() time.Time
 	dummy  Hash
+	blank  []byte   // sealed: opened for those who have nothing to open
 	pooled sync.Map // Params to argon2id at that cost; as many as there ever were in the configuration
 }
 
@@ -87,6 +90,7 @@ func New(o Options) (*Service, error) {
 	return &Service{
 		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
 		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Ring, o.Params),
+		blank: o.Ring.Seal([]byte(foreign.Stand(foreign.Kind{Family: "bcrypt", Work: 1 << 10}).Text()), place(account.Last)),
 	}, nil
 }
 
@@ -103,6 +107,7 @@ type Hash struct {
 	KeyID string // of the pepper
 
 	stopped bool
+	inner   foreign.Hash // what another system made: see Keep and Wrap
 }
 
 // EnsureDummies writes a password that nothing opens for each of the accounts that has none, so that
@@ -114,8 +119,9 @@ func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) erro
 		return nil
 	}
 	var last Hash
-	err := s.db.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		last, err = get(ctx, tx, accounts[len(accounts)-1])
+	err := s.db.Read(ctx, func(tx *sqldb.Tx) error {
+		r, err := get(ctx, tx, accounts[len(accounts)-1])
+		last = r.hash
 		return err
 	})
 	if err != nil {
@@ -147,12 +153,15 @@ type Stored struct {
 	account account.ID
 	hash    Hash
 	dummy   bool
+	sealed  []byte         // what another system made
+	kinds   []foreign.Kind // what other systems made for anybody here
 }
 
 // Verdict is the outcome of Verify.
 type Verdict struct {
 	OK bool
-	// Stale means that the hash has another cost or pepper than new ones: call Rehash. Only with OK.
+	// Stale means that the hash has another cost or pepper than new ones, or was another system's: call
+	// Rehash. Only with OK.
 	Stale bool
 	// Unusable means that there is a hash and this server cannot check it: it is damaged, or
 	// its pepper is not in the key file. The caller records it and treats the
@@ -165,14 +174,14 @@ type Verdict struct {
 // Load reads an account's password. For an account without one it makes the same query, reads
 // another's row and returns the dummy.
 func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored, error) {
-	h, err := get(ctx, tx, id)
+	r, err := get(ctx, tx, id)
 	if err != nil {
 		return Stored{}, fmt.Errorf("read password of %s: %w", id, err)
 	}
-	if h.PHC == "" {
-		return Stored{account: id, hash: s.dummy, dummy: true}, nil
+	if r.hash.PHC == "" {
+		return Stored{account: id, hash: s.dummy, dummy: true, kinds: r.kinds}, nil
 	}
-	return Stored{account: id, hash: h}, nil
+	return Stored{account: id, hash: r.hash, sealed: r.sealed, kinds: r.kinds}, nil
 }
 
 // Admit lets a sign-in begin that will need Verify, unless so many are under way that it would
@@ -201,17 +210,22 @@ func (s *Service) Verify(ctx context.Context, stored Stored, plain string) (Verd
 
 func (s *Service) compare(stored Stored, plain string) Verdict {
 	h, usable := s.read(stored.hash)
-	if !usable {
+	inner, opened := s.open(stored)
+	if usable = usable && opened; !usable {
 		h, _ = s.read(s.dummy)
 	}
-	peppered, _ := s.ring.PepperWith(h.keyID, normal(plain))
+	before := elsewhere(inner, stored.kinds, plain)
+	peppered, _ := s.ring.PepperWith(h.keyID, before.input(plain))
 	equal := subtle.ConstantTimeCompare(s.tag(h.params, peppered, h.salt, len(h.tag)), h.tag) == 1
 	s.pad(h.params, h.salt)
-	fits := equal && usable && !stored.dummy
+	if inner.Slow() { // what argon2id was asked is nobody's password: it is work that everybody pays
+		equal = before.equal
+	}
+	fits := equal && !before.never && usable && !stored.dummy
 	return Verdict{
 		OK:       fits && !stored.hash.stopped,
 		Stopped:  fits && stored.hash.stopped,
-		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.dummy.KeyID),
+		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.dummy.KeyID || inner.Text() != ""),
 		Unusable: !usable,
 	}
 }
@@ -239,11 +253,15 @@ func (s *Service) pad(was Params, salt []byte) {
 
 // Hash hashes a password as Set does, without checking the policy. Like Verify it waits its turn.
 func (s *Service) Hash(ctx context.Context, plain string) (Hash, error) {
+	return s.hash(ctx, normal(plain))
+}
+
+func (s *Service) hash(ctx context.Context, input []byte) (Hash, error) {
 	if err := s.queue.enter(ctx); err != nil {
 		return Hash{}, err
 	}
 	defer s.leave(s.now())
-	peppered, keyID := s.ring.Pepper(normal(plain))
+	peppered, keyID := s.ring.Pepper(input)
 	salt := random(saltLen)
 	return Hash{PHC: s.params.encode(salt, s.tag(s.params, peppered, salt, tagLen)), KeyID: keyID}, nil
 }
@@ -269,10 +287,11 @@ func (s *Service) Set(ctx context.Context, id account.ID, plain string, personal
 // SetHash stores a ready hash, in place of the one there is. The hash must be one that this
 // server can check: an argon2id PHC string over a pepper of the ring.
 func (s *Service) SetHash(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
-	if _, usable := s.read(h); !usable {
-		return fmt.Errorf("store password of %s: the hash is not one that this server can check", id)
+	e, err := s.entry(Setting{Account: id, Hash: h, At: tx.Now()})
+	if err != nil {
+		return err
 	}
-	if err := put(ctx, tx, id, h); err != nil {
+	if err := put(ctx, tx, e); err != nil {
 		return fmt.Errorf("store password of %s: %w", id, err)
 	}
 	return nil

@@ -32,6 +32,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
+	"countersign/internal/transfer"
 )
 
 // Core is the domain on an open database: what the server and the operator's commands work on.
@@ -43,6 +44,7 @@ type Core struct {
 	Owner    *profile.Service
 	Places   *place.Finder   // nil without a database of places
 	Clients  *client.Service // the applications that call the API
+	Moves    *transfer.Service
 
 	signin.Parts
 }
@@ -213,6 +215,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Clients: &client.Service{DB: db, Audit: parts.Audit},
 		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 		Protect: &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()},
+		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},
 	}, nil
 }
 

@@ -174,6 +174,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
+			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {
