@@ -589,3 +589,27 @@ func TestEverythingAtOnce(t *testing.T) {
 		}
 	})
 }
+
+// A call costs no memory once its like has been counted: this is on the way of every request of every app.
+func TestAnotherCallCostsNoMemory(t *testing.T) {
+	n := newNode(t, dbtest.SQLite(t), testkit.Ring(t), dbtest.NewClock())
+	n.set("ios", client.Change{WarnBelow: bound(t, "4")})
+	n.poll()
+	for name, lines := range map[string][]string{"named": {"ios/3.2.1-beta.2"}, "unnamed": nil, "unknown": {"android/5"}, "malformed": {"x y z"}} {
+		call := client.Call{Lines: lines, API: "v1", At: n.clock.Now()}
+		got := testing.AllocsPerRun(100, func() { n.Count(n.Judge(call).Caller, "GET /x", call.At) })
+		if got != 0 {
+			t.Errorf("%s: %v allocations", name, got)
+		}
+	}
+}
+
+func BenchmarkJudgeAndCount(b *testing.B) {
+	n := &client.Service{DB: dbtest.SQLite(b)}
+	call := client.Call{Lines: []string{"ios/3.2.1"}, API: "v1", At: n.DB.Now()}
+	b.RunParallel(func(pb *testing.PB) {
+		for pb.Next() {
+			n.Count(n.Judge(call).Caller, "GET /x", call.At)
+		}
+	})
+}
