@@ -66,7 +66,7 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	all := []view{signInView{}, deviceView{}, codeView{}, homeView{}, againView{}, noticeView{}, demoView{}, inboxView{}}
+	all := []view{signInView{}, deviceView{}, codeView{}, homeView{}, activityView{}, againView{}, noticeView{}, demoView{}, inboxView{}}
 	for _, v := range append(all, recoverViews()...) {
 		name := v.template()
 		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
