@@ -1,6 +1,8 @@
 package registration
 
 import (
+	"errors"
+	"fmt"
 	"regexp"
 	"slices"
 	"strings"
@@ -18,6 +20,73 @@ import (
 type Claim struct {
 	Name     string
 	Required bool
+	Labels   map[string]string // the operator's words for it by language; "" is for those that have none
+}
+
+// StandardClaims are those that the pages have words for.
+func StandardClaims() []string {
+	return []string{"name", "given_name", "middle_name", "family_name", "nickname", "gender", "birthdate", "zoneinfo"}
+}
+
+// ours are claims that nobody can be asked for: we say them, or the protocol does.
+//
+//nolint:gochecknoglobals // a constant table
+var ours = []string{
+	"sub", "email", "email_verified", "phone_number", "phone_number_verified", "address", "locale", "updated_at", "preferred_username",
+	"profile", "picture", "website", "iss", "aud", "exp", "iat", "nbf", "jti", "auth_time", "nonce", "acr", "amr", "azp", "sid", "scope", "roles", "groups",
+}
+
+const maxClaims = 12 // a longer form sends people away
+
+var (
+	claimName    = regexp.MustCompile(`^[a-z][a-z_]{0,39}$`) // in JSON, too, where our names have no digits
+	languageName = regexp.MustCompile(`^([a-z]{2})?$`)
+)
+
+// ReadClaims reads the settings claims and claim_labels: "name!" is a claim that is required, "team=Team"
+// what people read beside it, "team:de=Mannschaft" in German. The error says what to write instead.
+func ReadClaims(claims, labels []string) (all []Claim, err error) {
+	var bad []error
+	wrong := func(format string, args ...any) { bad = append(bad, fmt.Errorf(format, args...)) }
+	if len(claims) > maxClaims {
+		wrong("registration.claims: %d are more than people fill in: want %d at most", len(claims), maxClaims)
+	}
+	index := map[string]int{}
+	for _, text := range claims {
+		name, required := strings.CutSuffix(text, "!")
+		_, twice := index[name]
+		switch {
+		case !claimName.MatchString(name):
+			wrong("registration.claims: %q: want letters a to z and _, at most 40, and perhaps a ! behind", name)
+		case slices.Contains(ours, name):
+			wrong("registration.claims: %q is not for people to say", name)
+		case twice:
+			wrong("registration.claims: %q is there twice", name)
+		}
+		index[name] = len(all)
+		all = append(all, Claim{Name: name, Required: required, Labels: map[string]string{}})
+	}
+	for _, text := range labels {
+		name, label, _ := strings.Cut(text, "=")
+		name, lang, _ := strings.Cut(name, ":")
+		i, asked := index[name]
+		switch {
+		case !asked:
+			wrong("registration.claim_labels: %q is for no claim that is asked for", text)
+			continue
+		case !languageName.MatchString(lang):
+			wrong("registration.claim_labels: %q: want a language such as de between : and =", text)
+		case label == "" || utf8.RuneCountInString(label) > 80 || strings.ContainsFunc(label, hidden):
+			wrong("registration.claim_labels: %q: want 1 to 80 characters behind the =", text)
+		}
+		all[i].Labels[lang] = label
+	}
+	for _, c := range all {
+		if !slices.Contains(StandardClaims(), c.Name) && c.Labels[""] == "" {
+			wrong(`registration.claim_labels: %q is a claim of your own: say what people read, as "%s=…"`, c.Name, c.Name)
+		}
+	}
+	return all, errors.Join(bad...)
 }
 
 // Problem is what keeps an account from being opened: which field, and which code says why. The address

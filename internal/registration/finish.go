@@ -156,6 +156,7 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 	var remembered device.ID
 	if n.remember != nil {
 		e := *n.remember
+		e.Source = f.From.Source
 		if e.Name == "" {
 			e.Name = name
 		}
@@ -168,7 +169,7 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 		}
 	}
 	way := string(wayTo(f.Address))
-	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []string{"password", way}})
+	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []string{"password", way}, Source: f.From.Source})
 	if err != nil {
 		return Opened{}, err
 	}

@@ -495,3 +495,37 @@ func TestClosedIsClosed(t *testing.T) {
 }
 
 func from(source string) signin.Client { return signin.Client{Source: netip.MustParseAddr(source)} }
+
+func TestWhatPeopleAreAskedFor(t *testing.T) {
+	got, err := registration.ReadClaims([]string{"name!", "birthdate", "team!"}, []string{"team=Team", "team:de=Mannschaft = Gruppe", "birthdate=Day of birth"})
+	want := []registration.Claim{
+		{Name: "name", Required: true, Labels: map[string]string{}},
+		{Name: "birthdate", Labels: map[string]string{"": "Day of birth"}},
+		{Name: "team", Required: true, Labels: map[string]string{"": "Team", "de": "Mannschaft = Gruppe"}},
+	}
+	if diff := cmp.Diff(want, got); diff != "" || err != nil {
+		t.Error(err, diff)
+	}
+	var many, names []string
+	for i := range 13 {
+		many, names = append(many, "c"+string(rune('a'+i))), append(names, "c"+string(rune('a'+i))+"=x")
+	}
+	for label, c := range map[string]struct {
+		claims, labels []string
+		want           string
+	}{
+		"a claim that is ours": {[]string{"email"}, nil, `"email" is not for people to say`},
+		"a claim of no name":   {[]string{"Team 1"}, nil, "want letters a to z"},
+		"twice":                {[]string{"name", "name!"}, nil, "is there twice"},
+		"no words for it":      {[]string{"team"}, nil, `say what people read, as "team=…"`},
+		"words in German only": {[]string{"team"}, []string{"team:de=Mannschaft"}, `say what people read, as "team=…"`},
+		"words for nothing":    {nil, []string{"team=Team"}, "is for no claim that is asked for"},
+		"no language":          {[]string{"name"}, []string{"name:german=Name"}, "want a language such as de"},
+		"an empty label":       {[]string{"name"}, []string{"name="}, "want 1 to 80 characters"},
+		"too many":             {many, names, "more than people fill in"},
+	} {
+		if _, err := registration.ReadClaims(c.claims, c.labels); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: %v, want %q", label, err, c.want)
+		}
+	}
+}

@@ -19,6 +19,7 @@ import (
 	"countersign/internal/courier/inbox"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/registration"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/api"
@@ -48,6 +49,7 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	core.Places.Load(ctx)
 	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
+		core.Registration.Limits.SendName.Burst = 100
 	}
 	if err := core.Clients.Poll(ctx); err != nil { // rules hold from the first request on
 		return nil, errors.Join(err, core.Close())
@@ -92,7 +94,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
-	flows := count(s.core.SignIn, registry)
+	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	clients := c.Clients()
 	client := func(r *http.Request) signin.Client {
 		return signin.Client{Source: clients.Of(r), UserAgent: r.UserAgent()}
@@ -100,7 +102,8 @@ func (s *Server) doors() error {
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
-		Where: s.core.Notices.Where,
+		Where:    s.core.Notices.Where,
+		Register: s.core.Registration.Admits() == nil,
 	})
 	if err != nil {
 		return err
@@ -111,6 +114,10 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
+	(&pages.Register{
+		SignIn:        pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
+		Registrations: newcomers, Asks: asks(c, s.core.Registration),
+	}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
@@ -118,6 +125,7 @@ func (s *Server) doors() error {
 	a := &api.API{
 		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
+		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
 	}
 	a.Mount(mux)
 	s.handler = &web.Front{
@@ -126,6 +134,14 @@ func (s *Server) doors() error {
 		Apps: &web.Apps{Clients: s.core.Clients, Say: p.AppOutdated, More: c.API.DeprecationURL},
 	}
 	return nil
+}
+
+// asks are what newcomers are asked for.
+func asks(c config.Config, r *registration.Service) pages.Asks {
+	return pages.Asks{
+		Invitation: r.Rules.Mode == registration.Invited, Ways: r.Ways, TermsURL: r.Rules.Terms.URL, TermsVersion: r.Rules.Terms.Version,
+		Claims: r.Rules.Claims, MinPassword: c.Password.MinLength,
+	}
 }
 
 func (s *Server) received() []pages.Message {
@@ -174,6 +190,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
+			"registration": c.Registration.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

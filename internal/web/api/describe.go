@@ -27,6 +27,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	c.Servers = []*huma.Server{{URL: h.Public}}
 	c.Tags = []*huma.Tag{
 		{Name: "Sign-in", Description: "Password, recognised device or code, session. After the first call nothing names an account."},
+		{Name: "Registration", Description: "An address, its code, then password and the rest. Before the code nothing tells whether the address has an account."},
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
 	}

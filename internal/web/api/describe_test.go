@@ -112,7 +112,8 @@ func references(t *testing.T, doc map[string]any, at any) {
 func TestTheContractIsWhatIsServed(t *testing.T) {
 	want := []string{
 		"DELETE /api/v1/devices", "DELETE /api/v1/devices/{id}", "DELETE /api/v1/session", "DELETE /api/v1/sessions/{id}",
-		"GET /api/v1/devices", "GET /api/v1/session", "GET /api/v1/sessions", "PATCH /api/v1/devices/{id}",
+		"GET /api/v1/devices", "GET /api/v1/registration", "GET /api/v1/session", "GET /api/v1/sessions", "PATCH /api/v1/devices/{id}",
+		"POST /api/v1/registration", "POST /api/v1/registration/code", "POST /api/v1/registration/finish", "POST /api/v1/registration/send",
 		"POST /api/v1/sessions/end", "POST /api/v1/signin", "POST /api/v1/signin/again", "POST /api/v1/signin/code", "POST /api/v1/signin/code/send", "POST /api/v1/signin/password",
 	}
 	doc, served := described(t)

@@ -207,30 +207,38 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, err
 	}
 	if sent.TooSoon {
-		wait := time.Hour // this flow gets no more
-		if !sent.ResendAt.IsZero() {
-			wait = sent.ResendAt.Sub(h.Now())
-		}
-		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
+		return nil, h.tooSoon(sent.ResendAt)
 	}
 	out := &sendOutput{}
-	out.Body.Way, out.Body.ExpiresAt = sent.Way, instant(sent.ExpiresAt)
-	if !sent.ResendAt.IsZero() {
-		next := instant(sent.ResendAt.Add(time.Second - 1)) // rounded up: nobody is told to come back too early
-		out.Body.ResendAt = &next
-	}
+	out.Body.Way, out.Body.ExpiresAt, out.Body.ResendAt = sent.Way, instant(sent.ExpiresAt), again(sent.ResendAt)
 	return out, nil
+}
+
+func (h *API) tooSoon(resend time.Time) error {
+	wait := time.Hour // this flow gets no more
+	if !resend.IsZero() {
+		wait = resend.Sub(h.Now())
+	}
+	return fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
+}
+
+// again is when to come back, rounded up: nobody is told to come back too early.
+func again(at time.Time) *time.Time {
+	if at.IsZero() {
+		return nil
+	}
+	next := instant(at.Add(time.Second - 1))
+	return &next
 }
 
 func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
 	proof := signin.CodeProof{Code: secret.Of(in.Body.Code)}
 	if e := in.Body.Remember; e != nil {
-		key, keyErr := base64.RawURLEncoding.DecodeString(e.PublicKey)
-		signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
-		if err := errors.Join(keyErr, sigErr); err != nil {
-			return nil, invalid(err)
+		read, err := e.read()
+		if err != nil {
+			return nil, err
 		}
-		proof.Remember = &device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}
+		proof.Remember = &read
 		if e.Handle != "" {
 			proof.Handles = tokens([]string{e.Handle})
 		}

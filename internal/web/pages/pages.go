@@ -35,6 +35,8 @@ type Options struct {
 	Now   func() time.Time
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
+	// Register says that accounts can be opened, so that the sign-in leads there.
+	Register bool
 }
 
 // Pages renders every page. It is safe for concurrent use.
@@ -58,7 +60,9 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	for _, v := range []view{signInView{}, deviceView{}, codeView{}, homeView{}, againView{}, noticeView{}, demoView{}, inboxView{}} {
+	for _, v := range []view{
+		signInView{}, deviceView{}, codeView{}, registerView{}, registerCodeView{}, aboutView{}, homeView{}, againView{}, noticeView{}, demoView{}, inboxView{},
+	} {
 		name := v.template()
 		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {

@@ -56,6 +56,7 @@ func (f frame) fails(problem string) frame {
 //nolint:gochecknoglobals // a table that is only read
 var flashes = map[string]string{
 	"code-sent":         "code_sent",
+	"register-sent":     "register_sent",
 	"device-forgotten":  "flash_device_forgotten",
 	"device-renamed":    "flash_device_renamed",
 	"devices-forgotten": "flash_devices_forgotten",
@@ -76,7 +77,11 @@ func (f frame) flash(code string) frame {
 type instant struct{ Machine, Words string }
 
 // signInView has no field for what was typed.
-type signInView struct{ frame }
+type signInView struct {
+	frame
+
+	Register bool // accounts can be opened
+}
 
 func (signInView) template() string { return "signin" }
 
