@@ -66,6 +66,7 @@ type cli struct {
 	Account accountCmd `cmd:"" help:"Create, show, lock, unlock and close accounts."`
 	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
 	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
+	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
 	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
 	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`

@@ -54,8 +54,8 @@ func (checkCmd) Run(w world, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if err := server.CheckLetters(cfg, w.now); err != nil {
-		return config.Problems{err.Error()}
+	if err := errors.Join(server.CheckLetters(cfg, w.now), server.CheckRegistration(cfg)); err != nil {
+		return config.Problems(strings.Split(err.Error(), "\n"))
 	}
 	w.say("the settings are fine")
 	return nil

@@ -107,6 +107,7 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 	cfg.Site.PublicURL = "http://localhost:" + strconv.Itoa(public.Addr().(*net.TCPAddr).Port) //nolint:forcetypeassert // we asked for TCP
 	cfg.Database.URL = config.NewSecret("sqlite:" + filepath.Join(dir, "countersign.db"))
 	cfg.Keys.File = filepath.Join(dir, "countersign.key")
+	cfg.Registration.Mode, cfg.Registration.Claims = "open", []string{"name"}
 	cfg.Log = config.Log{Format: "text", Level: "warn"}
 	log, flush := server.NewLog(cfg.Log, w.stderr)
 	defer flush()

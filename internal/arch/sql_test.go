@@ -44,6 +44,10 @@ func owners() map[string]string {
 		"recovery_contact":       "recovery",
 		"recovery_contact_code":  "recovery",
 		"recovery_saved_code":    "recovery",
+
+		"registration_flow":       "registration",
+		"registration_consent":    "registration",
+		"registration_invitation": "registration",
 	}
 }
 

@@ -58,6 +58,8 @@ const (
 	ClientRuleChanged Kind = "client_rule_changed"
 	APIRetired        Kind = "api_retired"
 	APIUnretired      Kind = "api_unretired"
+	InvitationMade    Kind = "invitation_created"
+	InvitationRevoked Kind = "invitation_revoked"
 )
 
 // Event is one security event. Detail holds fixed words only, never contact data.

@@ -28,6 +28,7 @@ import (
 	"countersign/internal/profile"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/server/schema"
 	"countersign/internal/session"
 	"countersign/internal/signin"
@@ -37,14 +38,15 @@ import (
 
 // Core is the domain on an open database: what the server and the operator's commands work on.
 type Core struct {
-	Config   config.Config
-	SignIn   *signin.Service
-	Recovery *recovery.Service
-	Protect  *protect.Service
-	Owner    *profile.Service
-	Places   *place.Finder   // nil without a database of places
-	Clients  *client.Service // the applications that call the API
-	Moves    *transfer.Service
+	Config       config.Config
+	SignIn       *signin.Service
+	Recovery     *recovery.Service
+	Protect      *protect.Service
+	Registration *registration.Service
+	Owner        *profile.Service
+	Places       *place.Finder   // nil without a database of places
+	Clients      *client.Service // the applications that call the API
+	Moves        *transfer.Service
 
 	signin.Parts
 }
@@ -210,8 +212,16 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Parts: parts, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site,
 		Parser: machine.Parser, Ways: machine.Ways, Wait: c.Recovery.Wait.D(),
 	}
+	welcome, err := rules(c)
+	if err != nil {
+		return nil, err
+	}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
+		Registration: &registration.Service{
+			Parts: parts, Rules: welcome, Limits: registration.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
+			Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
+		},
 		Clients: &client.Service{DB: db, Audit: parts.Audit},
 		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
 		Protect: &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()},
@@ -224,6 +234,21 @@ func places(c config.Config, d Deps) *place.Finder {
 		return nil
 	}
 	return &place.Finder{File: c.Place.Database, Log: d.Log}
+}
+
+// CheckRegistration says what in the settings of registration makes no sense.
+func CheckRegistration(c config.Config) error {
+	_, err := rules(c)
+	return err
+}
+
+// rules are what the operator wants of new accounts.
+func rules(c config.Config) (registration.Rules, error) {
+	r := c.Registration
+	claims, err := registration.ReadClaims(r.Claims, r.ClaimLabels)
+	return registration.Rules{
+		Mode: registration.Mode(r.Mode), Terms: registration.Terms{URL: r.TermsURL, Version: r.TermsVersion}, Claims: claims,
+	}, err
 }
 
 // ways are those that have a provider.

@@ -10,7 +10,9 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 )
@@ -94,4 +96,64 @@ func (c counted) Code(ctx context.Context, ref signin.Ref, client signin.Client,
 	next, err := c.Service.Code(ctx, ref, client, p)
 	c.note("code", next, err)
 	return next, err
+}
+
+// countedNewcomers is registration with its outcomes counted. No step before the code counts apart who has an account.
+type countedNewcomers struct {
+	*registration.Service
+
+	outcomes *prometheus.CounterVec
+}
+
+func countNewcomers(s *registration.Service, reg prometheus.Registerer) countedNewcomers {
+	n := countedNewcomers{s, prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "countersign_registration_total", Help: "Outcomes of registration steps: what was asked, and how it ended.",
+	}, []string{"step", "outcome"})}
+	reg.MustRegister(n.outcomes)
+	return n
+}
+
+func (n countedNewcomers) note(step, outcome string, err error) {
+	switch {
+	case err != nil && errors.Is(err, context.Canceled):
+		outcome = "client_gone"
+	case err != nil:
+		outcome = fault.Of(err).Code
+	}
+	n.outcomes.WithLabelValues(step, outcome).Inc()
+}
+
+// Begin counts beginnings.
+func (n countedNewcomers) Begin(ctx context.Context, b registration.Begin) (registration.Begun, error) {
+	begun, err := n.Service.Begin(ctx, b)
+	n.note("begin", string(begun.Sent.Way), err)
+	return begun, err
+}
+
+// Send counts further messages.
+func (n countedNewcomers) Send(ctx context.Context, ref signin.Ref, client signin.Client) (registration.Sent, error) {
+	sent, err := n.Service.Send(ctx, ref, client)
+	n.note("send", outcomeOf(string(sent.Way), sent.TooSoon), err)
+	return sent, err
+}
+
+// Code counts codes.
+func (n countedNewcomers) Code(ctx context.Context, ref signin.Ref, client signin.Client, code secret.Token) (registration.Next, error) {
+	next, err := n.Service.Code(ctx, ref, client, code)
+	n.note("code", outcomeOf(string(next.Step), next.Refused), err)
+	return next, err
+}
+
+// Finish counts accounts opened, and forms to be put right.
+func (n countedNewcomers) Finish(ctx context.Context, ref signin.Ref, client signin.Client, a registration.About) (registration.Opened, error) {
+	opened, err := n.Service.Finish(ctx, ref, client, a)
+	n.note("finish", outcomeOf("opened", len(opened.Problems) > 0), err)
+	return opened, err
+}
+
+func outcomeOf(otherwise string, refused bool) string {
+	if refused {
+		return "refused"
+	}
+	return otherwise
 }

@@ -39,7 +39,7 @@ const (
 func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
 	out := []Finding{public(c)}
 	out = append(out, database(ctx, c, d)...)
-	return append(out, hashing(c, d), letters(c, d), placed(c, d), watched(c))
+	return append(out, hashing(c, d), letters(c, d), newcomers(c), placed(c, d), watched(c))
 }
 
 func finding(part string, state State, words, remedy string) Finding {
@@ -167,6 +167,14 @@ func letters(c config.Config, d Deps) Finding {
 		return finding("letters", Warning, words, "inbox delivers to nobody: set email.provider and sms.provider")
 	}
 	return finding("letters", Fine, words, "")
+}
+
+// newcomers looks at what people who open accounts are asked for.
+func newcomers(c config.Config) Finding {
+	if err := CheckRegistration(c); err != nil {
+		return finding("register", Broken, strings.ReplaceAll(err.Error(), "\n", "; "), "")
+	}
+	return finding("register", Fine, "new accounts: "+c.Registration.Mode, "")
 }
 
 // placed looks at the file of places. One that is old places people wrongly, and some licences end

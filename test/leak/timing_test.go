@@ -16,6 +16,7 @@ import (
 	"net/http/httptest"
 	"net/url"
 	"os"
+	"path"
 	"runtime"
 	"strconv"
 	"strings"
@@ -36,6 +37,7 @@ type mode struct {
 	hidden   bool // signin.hide_password_result
 	realCost bool
 	steps    []timed
+	held     bool // who is known had the address until lately
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -51,20 +53,25 @@ type person struct{ name, flow, browser string }
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
 	return []mode{
-		{"API", engine, false, realCost, apiSteps(false)},
-		{"API, result hidden", engine, true, realCost, apiSteps(true)},
-		{"pages", engine, false, realCost, pageSteps(false)},
-		{"pages, result hidden", engine, true, realCost, pageSteps(true)},
+		{"API", engine, false, realCost, apiSteps(false), false},
+		{"API, result hidden", engine, true, realCost, apiSteps(true), false},
+		{"pages", engine, false, realCost, pageSteps(false), false},
+		{"pages, result hidden", engine, true, realCost, pageSteps(true), false},
+	}
+}
+
+// calls makes one call of an app.
+func calls(path string, pairs func(p *person) map[string]string) func(*person) (string, string, string) {
+	return func(p *person) (string, string, string) {
+		body, _ := json.Marshal(pairs(p)) // strings always can
+		return "/api/v1" + path, "application/json", string(body)
 	}
 }
 
 // apiSteps are an app's calls. Only where the password's result is hidden does a stranger come to the code.
 func apiSteps(hidden bool) []timed {
 	call := func(path string, pairs func(p *person) map[string]string) func(*person) (string, string, string) {
-		return func(p *person) (string, string, string) {
-			body, _ := json.Marshal(pairs(p)) // strings always can
-			return "/api/v1/signin" + path, "application/json", string(body)
-		}
+		return calls("/signin"+path, pairs)
 	}
 	send := call("/code/send", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "way": "email"} })
 	steps := []timed{
@@ -121,6 +128,7 @@ func newClocked(t *testing.T, m mode) *clocked {
 		Database: dbtest.NewURL(t, m.engine), Idle: true, RealCost: m.realCost, Decoys: account.DefaultDecoys,
 		Config: func(c *config.Config) {
 			c.SignIn.HidePasswordResult = m.hidden
+			c.Registration.Mode = "open"
 			c.Log.Level = "error"
 		},
 	})
@@ -132,6 +140,7 @@ func newClocked(t *testing.T, m mode) *clocked {
 		*ladder = 1 << 30
 	}
 	l.Password.Stop, l.PasswordAccount.Stop, l.Code.Stop, l.CodeAccount.Stop = 1<<30, 1<<30, 1<<30, 1<<30
+	unlimited(&n.Core().Registration.Limits)
 	c := &clocked{t: t, node: n, handler: n.Handler()}
 	hash, err := n.Core().Passwords.Hash(t.Context(), servertest.Password)
 	if err != nil {
@@ -173,6 +182,9 @@ func newClocked(t *testing.T, m mode) *clocked {
 	if err != nil {
 		t.Fatal(err)
 	}
+	if m.held {
+		c.hold()
+	}
 	return c
 }
 
@@ -199,8 +211,8 @@ func heads() bool { return lot(2) == 0 }
 
 // time makes one request and says how many microseconds the handler took.
 func (c *clocked) time(s timed, p *person) float64 {
-	path, kind, body := s.ask(p)
-	r := httptest.NewRequest(http.MethodPost, c.node.URL+path, strings.NewReader(body))
+	to, kind, body := s.ask(p)
+	r := httptest.NewRequest(http.MethodPost, c.node.URL+to, strings.NewReader(body))
 	r.Header.Set("Content-Type", kind)
 	if p.browser != "" {
 		r.AddCookie(&http.Cookie{Name: "__Host-cs_browser", Value: p.browser})
@@ -211,7 +223,7 @@ func (c *clocked) time(s timed, p *person) float64 {
 	took := float64(time.Since(began).Nanoseconds()) / 1000
 	res := w.Result()
 	if res.StatusCode != s.want {
-		c.t.Fatalf("%s: %d %s", path, w.Code, w.Body)
+		c.t.Fatalf("%s: %d %s", to, w.Code, w.Body)
 	}
 	p.keep(res, w.Body.Bytes())
 	return took
@@ -225,7 +237,7 @@ func (p *person) keep(res *http.Response, body []byte) {
 			p.flow = began.Flow
 		}
 		if to, err := res.Location(); err == nil {
-			p.flow = strings.TrimPrefix(to.Path, "/signin/")
+			p.flow = path.Base(to.Path)
 		}
 	}
 	for _, cookie := range res.Cookies() {

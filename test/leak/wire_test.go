@@ -114,8 +114,10 @@ func (v *visitor) keep(res *http.Response, a answer) {
 	}
 	if to, err := res.Location(); err == nil {
 		v.path = to.RequestURI()
-		if flow, ok := strings.CutPrefix(to.Path, "/signin/"); ok {
-			v.flow = flow
+		for _, way := range []string{"/signin/", "/register/"} {
+			if flow, ok := strings.CutPrefix(to.Path, way); ok {
+				v.flow = flow
+			}
 		}
 	}
 }

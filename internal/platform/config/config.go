@@ -25,6 +25,9 @@ type Config struct {
 	Password Password `toml:"password" doc:"What a password must be, and what hashing it costs."`
 	SignIn   SignIn   `toml:"signin" doc:"The sign-in flow."`
 	Recovery recovery `toml:"recovery" doc:"Getting back into an account."`
+
+	Registration registration `toml:"registration" doc:"How people open accounts. Without it only operators make them: countersign account create."`
+
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
@@ -180,12 +183,15 @@ func Default() Config {
 		Password: Password{MinLength: 15, MemoryKiB: 19456, Time: 2, Threads: 1, MaxWait: Duration(2 * time.Second)},
 		SignIn:   SignIn{FlowTTL: Duration(15 * time.Minute), CodeDigits: 6, CodeTTL: Duration(10 * time.Minute)},
 		Recovery: recovery{Wait: Duration(day)},
-		Device:   Device{RememberFor: Duration(30 * day)},
-		Session:  Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
-		Email:    Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
-		SMS:      SMS{Provider: "inbox", TwilioURL: "https://api.twilio.com"},
-		Log:      Log{Format: "json", Level: "info"},
-		Metrics:  Metrics{Listen: "127.0.0.1:9090"},
+
+		Registration: registration{Mode: "closed"},
+
+		Device:  Device{RememberFor: Duration(30 * day)},
+		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
+		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
+		SMS:     SMS{Provider: "inbox", TwilioURL: "https://api.twilio.com"},
+		Log:     Log{Format: "json", Level: "info"},
+		Metrics: Metrics{Listen: "127.0.0.1:9090"},
 	}
 }
 

@@ -46,6 +46,7 @@ func (c Config) Validate() error {
 	c.checkStore(k)
 	c.checkPassword(k)
 	c.checkTimes(k)
+	c.checkRegistration(k)
 	c.checkEmail(k)
 	c.checkSMS(k)
 	c.checkWatch(k)

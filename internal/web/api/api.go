@@ -19,6 +19,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/profile"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -45,6 +46,10 @@ type API struct {
 	Public   string // the public URL, for the description
 	// Where says in a language roughly where an address of the network is; empty if that is not known.
 	Where func(from netip.Addr, lang string) string
+
+	Registrations Registrations
+	Asks          registration.Rules
+	MinPassword   int
 
 	buffers sync.Pool // of *[]byte, for getSession
 }
@@ -83,6 +88,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	a := newHuma(h, mux)
 	h.signIn(a)
 	h.recovery(a)
+	h.register(a)
 	h.own(a)
 	h.account(a)
 	h.activity(a)

@@ -28,6 +28,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	c.Tags = []*huma.Tag{
 		{Name: "Sign-in", Description: "Password, recognised device or code, session. After the first call nothing names an account."},
 		{Name: "Recovery", Description: "Back into an account: two proofs, or one and a waiting time, then a new password. After the first call nothing names an account or an address."},
+		{Name: "Registration", Description: "An address, its code, then password and the rest. Before the code nothing tells whether the address has an account."},
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
 		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},

@@ -137,6 +137,11 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/recovery/send",
 		"POST /api/v1/recovery/state",
 		"POST /api/v1/recovery/wait",
+		"GET /api/v1/registration",
+		"POST /api/v1/registration",
+		"POST /api/v1/registration/code",
+		"POST /api/v1/registration/finish",
+		"POST /api/v1/registration/send",
 	}
 	slices.Sort(want)
 	doc, served := described(t)

@@ -226,12 +226,11 @@ func tooSoon(again, now time.Time) error {
 func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
 	proof := signin.CodeProof{Code: secret.Of(in.Body.Code)}
 	if e := in.Body.Remember; e != nil {
-		key, keyErr := base64.RawURLEncoding.DecodeString(e.PublicKey)
-		signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
-		if err := errors.Join(keyErr, sigErr); err != nil {
-			return nil, invalid(err)
+		read, err := e.read()
+		if err != nil {
+			return nil, err
 		}
-		proof.Remember = &device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}
+		proof.Remember = &read
 		if e.Handle != "" {
 			proof.Handles = tokens([]string{e.Handle})
 		}

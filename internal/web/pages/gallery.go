@@ -22,6 +22,7 @@ type Shot struct {
 func (p *Pages) Gallery() []Shot {
 	shots := append(p.signInShots(), p.codeShots()...)
 	shots = append(shots, p.recoverShots()...)
+	shots = append(shots, p.registerShots()...)
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
 	shots = append(shots, p.againShots()...)
@@ -44,11 +45,12 @@ func madeUpPlace(_ netip.Addr, lang string) string {
 
 func (p *Pages) signInShots() []Shot {
 	return []Shot{
-		p.shot("signin", "signin_title", func(f frame) view { return signInView{f} }),
-		p.shot("signin-refused", "signin_title", func(f frame) view { return signInView{f.fails(f.say("signin_refused"))} }),
-		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{f.fails(f.say("signin_missing"))} }),
-		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{f.flash("signed-out")} }),
-		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{f.flash("all-ended")} }),
+		p.shot("signin", "signin_title", func(f frame) view { return signInView{frame: f} }),
+		p.shot("signin-refused", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_refused"))} }),
+		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_missing"))} }),
+		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{frame: f.flash("signed-out")} }),
+		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{frame: f.flash("all-ended")} }),
+		p.shot("signin-register", "signin_title", func(f frame) view { return signInView{frame: f, Register: true} }),
 		p.shot("device", "device_title", func(f frame) view {
 			return deviceView{frame: f, Flow: "/signin/example", Nonce: "example", Origin: p.options.Origin}
 		}),

@@ -40,6 +40,8 @@ type Options struct {
 	Ways []factor.Way
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
+	// Register says that accounts can be opened, so that the sign-in leads there.
+	Register bool
 }
 
 // Pages renders every page. It is safe for concurrent use.
@@ -66,7 +68,10 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	all := []view{signInView{}, deviceView{}, codeView{}, homeView{}, activityView{}, againView{}, noticeView{}, demoView{}, inboxView{}}
+	all := []view{
+		signInView{}, deviceView{}, codeView{}, registerView{}, registerCodeView{}, aboutView{}, homeView{}, activityView{}, againView{},
+		noticeView{}, demoView{}, inboxView{},
+	}
 	for _, v := range append(all, recoverViews()...) {
 		name := v.template()
 		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")

@@ -13,6 +13,9 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+
+	"countersign/internal/factor"
+	"countersign/internal/registration"
 )
 
 func testPages(t *testing.T) *Pages {
@@ -122,7 +125,7 @@ func TestNoWordsAreUnusedAndNoneAreMissing(t *testing.T) {
 		}
 	}
 	// These are put together: "way_" + way, and the like.
-	built := regexp.MustCompile(`^(way|method|strength|did|code_lead|second|minute|hour)_|_(title|lead)$|^recover_(to_hint|where|code_lead|other_lead|by|contacts|saved|old|password)_`)
+	built := regexp.MustCompile(`^(way|method|strength|did|code_lead|register_code_lead|claim|wrong|second|minute|hour)_|_(title|lead)$|^recover_(to_hint|where|code_lead|other_lead|by|contacts|saved|old|password)_`)
 	for key := range words {
 		if !strings.Contains(text, `"`+key+`"`) && !built.MatchString(key) {
 			t.Errorf("%s is not used", key)
@@ -155,7 +158,14 @@ func TestNothingFromOutsideBecomesMarkup(t *testing.T) {
 	f := p.frame("en", "signin_title")
 	f.Site, f.Flash = evil, evil
 	pages := []view{
-		signInView{f.fails(evil)},
+		signInView{frame: f.fails(evil)},
+		registerPage(f.fails(evil), Asks{Invitation: true}),
+		registerCodePage(f, evil, registration.Next{Way: factor.Email}, 1),
+		aboutView{
+			frame: f, Submit: evil, Nonce: evil, Origin: evil, Asks: Asks{TermsURL: "https://example.org/" + evil, TermsVersion: evil, Claims: []registration.Claim{
+				{Name: "team", Labels: map[string]string{"": evil}},
+			}},
+		}.asking([]registration.Problem{{Field: "team", Code: "claim_missing"}}),
 		deviceView{frame: f, Flow: "/signin/" + evil, Nonce: evil, Origin: evil},
 		codeView{frame: f, Submit: evil, Nonce: evil, Origin: evil}.ways(nil, evil, 0),
 		homeView{frame: f, Sessions: []sessionRow{{ID: evil, Name: evil}}, Devices: []deviceRow{{ID: evil, Name: evil}}},
@@ -177,7 +187,10 @@ func TestNothingFromOutsideBecomesMarkup(t *testing.T) {
 // A problem stands in the title, is announced, has the focus, and the fields point at it (WCAG 3.3.1).
 func TestAProblemIsToldToEveryone(t *testing.T) {
 	all := shots(t, testPages(t))
-	for _, name := range []string{"signin-refused", "signin-missing", "code-refused", "code-missing"} {
+	for _, name := range []string{
+		"signin-refused", "signin-missing", "code-refused", "code-missing", "register-missing", "register-malformed", "register-refused",
+		"register-code-refused", "register-code-missing",
+	} {
 		for _, want := range []string{
 			"<title>Error: ", `id="problem" role="alert" tabindex="-1" autofocus`, `aria-invalid="true"`, `aria-describedby="problem`,
 		} {
@@ -195,6 +208,13 @@ func TestFieldsHelpPasswordManagersAndPhones(t *testing.T) {
 		"signin/en":     {`autocomplete="username"`, `type="password" autocomplete="current-password"`},
 		"code-sms/en":   {`inputmode="numeric" autocomplete="one-time-code"`},
 		"code-email/de": {`inputmode="numeric" autocomplete="one-time-code"`},
+
+		"register/en":          {`autocomplete="username"`},
+		"register-code-sms/en": {`inputmode="numeric" autocomplete="one-time-code"`},
+		"about-everything/en": {
+			`type="password" autocomplete="new-password"`, `autocomplete="username" readonly tabindex="-1" aria-hidden="true"`, `autocomplete="name" required`,
+			`autocomplete="given-name"`, `autocomplete="additional-name"`, `autocomplete="family-name"`, `type="date" dir="auto" autocomplete="bday"`,
+		},
 	} {
 		for _, want := range wants {
 			if !strings.Contains(all[page], want) {
@@ -292,7 +312,7 @@ func TestAssetsAreKeptForeverUnderTheirHashOnly(t *testing.T) {
 			t.Errorf("%s: %s", path, res.Status)
 		}
 	}
-	if lines := strings.Count(string(p.assets.files["app.js"]), "\n"); lines > 220 {
+	if lines := strings.Count(string(p.assets.files["app.js"]), "\n"); lines > 300 {
 		t.Errorf("the script has grown to %d lines", lines)
 	}
 }

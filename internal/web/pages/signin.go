@@ -72,7 +72,7 @@ func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.Pages.show(w, http.StatusOK, signInView{f.flash(r.URL.Query().Get("done"))})
+	return h.Pages.show(w, http.StatusOK, h.Pages.signInPage(f.flash(r.URL.Query().Get("done"))))
 }
 
 func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
@@ -106,9 +106,13 @@ func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	return h.advance(w, r, ref, next)
 }
 
+func (p *Pages) signInPage(f frame) signInView {
+	return signInView{frame: f, Register: p.options.Register}
+}
+
 func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.Pages.show(w, http.StatusUnprocessableEntity, signInView{f.fails(f.say(key))})
+	return h.Pages.show(w, http.StatusUnprocessableEntity, h.Pages.signInPage(f.fails(f.say(key))))
 }
 
 // advance leads to wherever the flow stands now.

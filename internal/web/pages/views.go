@@ -57,6 +57,7 @@ func (f frame) fails(problem string) frame {
 var flashes = map[string]string{
 	"code-sent":         "code_sent",
 	"one-more":          "recover_one_more",
+	"register-sent":     "register_sent",
 	"device-forgotten":  "flash_device_forgotten",
 	"device-renamed":    "flash_device_renamed",
 	"devices-forgotten": "flash_devices_forgotten",
@@ -77,7 +78,11 @@ func (f frame) flash(code string) frame {
 type instant struct{ Machine, Words string }
 
 // signInView has no field for what was typed.
-type signInView struct{ frame }
+type signInView struct {
+	frame
+
+	Register bool // accounts can be opened
+}
 
 func (signInView) template() string { return "signin" }
 

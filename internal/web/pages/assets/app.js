@@ -69,22 +69,30 @@ async function recognise(form) {
   form.submit();
 }
 
-// remember adds the key to the code form when the box is ticked.
-function remember(form) {
+// prove adds the key to a form in which the device is to be remembered.
+async function prove(form) {
+  if (!form.elements.remember?.checked || !canKeepKeys()) return;
+  try {
+    const pair = await atMost(5000, makeKey());
+    const signature = await sign(pair, "remember", form);
+    form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
+    form.elements.signature.value = signature;
+  } catch {
+    form.elements.public_key.value = form.elements.signature.value = "";
+  }
+}
+
+// remember offers to remember the device, where a key can be kept.
+function remember(box) {
+  const form = box.closest("form");
   form.querySelector(canKeepKeys() ? "[data-remember]" : "[data-cannot-remember]").hidden = false;
+  if ("keep" in form.dataset) return; // that sends the form itself
   form.addEventListener("submit", async (event) => {
     if (!form.elements.remember.checked || !canKeepKeys()) return;
     event.preventDefault();
     if (form.dataset.going) return;
     form.dataset.going = "yes";
-    try {
-      const pair = await atMost(5000, makeKey());
-      const signature = await sign(pair, "remember", form);
-      form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
-      form.elements.signature.value = signature;
-    } catch {
-      form.elements.public_key.value = form.elements.signature.value = "";
-    }
+    await prove(form);
     form.submit();
   });
 }
@@ -130,13 +138,14 @@ function reveal(button) {
   field.form.addEventListener("submit", () => set(false)); // or the browser keeps it among typed texts
 }
 
-// keep keeps what was typed in its fields when a form is refused, but for passwords. The server never sends it back.
-function keep(form) {
+// keepTyped keeps what was typed when a form is refused, but passwords. The server never sends it back.
+function keepTyped(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (form.dataset.going) return;
     form.dataset.going = "yes";
-    const typed = [...form.elements].filter((field) => field.id && /^(text|email|tel)$/.test(field.type)).map((field) => [field.id, field.value]);
+    await prove(form);
+    const typed = [...form.elements].filter((e) => e.name && !["hidden", "password"].includes(e.type));
     const sent = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => null);
     if (!sent) return form.submit();
     if (sent.redirected) return location.assign(sent.url);
@@ -146,12 +155,31 @@ function keep(form) {
     document.title = answer.title;
     document.querySelector("main").replaceWith(main);
     enhance(main);
-    for (const [id, value] of typed) {
-      const again = document.getElementById(id);
-      if (again) again.value = value;
+    for (const before of typed) {
+      const field = main.querySelector(`[name="${before.name}"]`);
+      if (field?.type === "checkbox") field.checked = before.checked;
+      else if (field) field.value = before.value;
     }
     (document.getElementById("problem") ?? main).focus();
   });
+}
+
+// invitation takes an invitation out of the address, where it stands behind a # that no server sees.
+function invitation(field) {
+  const secret = location.hash.slice(1);
+  if (!secret.startsWith("csi_")) return;
+  field.value = secret;
+  history.replaceState(null, "", location.pathname + location.search);
+}
+
+// username keeps the address in this tab until the account is open, for the password manager to see.
+function username(field) {
+  try {
+    if (field.dataset.username === "show") field.value = sessionStorage.getItem("username") ?? "";
+    else field.form.addEventListener("submit", () => sessionStorage.setItem("username", field.value));
+  } catch {
+    // this browser keeps nothing
+  }
 }
 
 function copy(button) {
@@ -193,10 +221,13 @@ function enhance(root) {
   each("[data-reveal]", reveal);
   each("[data-copy]", copy);
   each("[data-wait]", countDown);
-  each("[data-keep]", keep);
+  each("[data-keep]", keepTyped);
   each("[data-recognise]", recognise);
-  each("[data-code]", remember);
+  each("[data-remember]", remember);
   each("[data-code], [data-otp]", fromText);
+  each("[data-invitation]", invitation);
+  each("[data-username]", username);
+  each("[data-zone]", (field) => (field.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone));
 }
 
 enhance(document);
