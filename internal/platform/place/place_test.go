@@ -266,3 +266,15 @@ func TestTheCheckSaysWhatAFileIs(t *testing.T) {
 		t.Errorf("%q %v %v", kind, at, err)
 	}
 }
+
+func BenchmarkOf(b *testing.B) {
+	file := filepath.Join(b.TempDir(), "places.mmdb")
+	placetest.Write(b, file, built, map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
+	f := &place.Finder{File: file, Log: slog.New(slog.DiscardHandler)}
+	f.Load(b.Context())
+	for b.Loop() {
+		if f.Of(here).In("de") == "" {
+			b.Fatal("nowhere")
+		}
+	}
+}
