@@ -28,6 +28,7 @@ type Uses struct{ SignsIn, Notices, Recovers bool }
 // Standing is what an account may not do for a while.
 type Standing struct {
 	FrozenUntil time.Time // no change of addresses, contacts or recovery code before; zero: not frozen
+	FrozenAt    time.Time // since when, however often the freeze was prolonged
 	EraseAt     time.Time // zero: its holder has not asked to erase it
 }
 
@@ -38,7 +39,7 @@ func (s *Service) Standing(ctx context.Context, tx *sqldb.Tx, id ID) (Standing, 
 		return Standing{}, fmt.Errorf("read standing of %s: %w", id, err)
 	}
 	if !st.FrozenUntil.After(tx.Now()) {
-		st.FrozenUntil = time.Time{}
+		st.FrozenUntil, st.FrozenAt = time.Time{}, time.Time{}
 	}
 	return st, nil
 }

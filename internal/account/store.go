@@ -200,10 +200,10 @@ func deleteIdentifier(ctx context.Context, tx *sqldb.Tx, owner ID, id string) er
 }
 
 func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error) {
-	var frozen int64
+	var frozen, since int64
 	var eraseAt sql.NullInt64
-	err = tx.QueryRow(ctx, `SELECT frozen_until, erase_at FROM account WHERE id = $1`, id).Scan(&frozen, &eraseAt)
-	st.FrozenUntil = time.UnixMilli(frozen)
+	err = tx.QueryRow(ctx, `SELECT frozen_until, frozen_at, erase_at FROM account WHERE id = $1`, id).Scan(&frozen, &since, &eraseAt)
+	st.FrozenUntil, st.FrozenAt = time.UnixMilli(frozen), time.UnixMilli(since)
 	if eraseAt.Valid {
 		st.EraseAt = time.UnixMilli(eraseAt.Int64)
 	}
@@ -211,7 +211,9 @@ func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error)
 }
 
 func freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
-	_, err := tx.Exec(ctx, `UPDATE account SET frozen_until = $1 WHERE id = $2 AND frozen_until < $1`, until.UnixMilli(), id)
+	_, err := tx.Exec(ctx, `
+		UPDATE account SET frozen_until = $1, frozen_at = CASE WHEN frozen_until > $2 THEN frozen_at ELSE $2 END
+		WHERE id = $3 AND frozen_until < $1`, until.UnixMilli(), tx.Now().UnixMilli(), id)
 	return err
 }
 

@@ -42,6 +42,7 @@ const (
 	RecoveryWaits    Kind = "recovery_waits"
 	RecoveryStopped  Kind = "recovery_stopped"
 	RecoveryDone     Kind = "authn_password_recovered"
+	PasswordChanged  Kind = "authn_password_change"
 	Protected        Kind = "account_protected" // its holder said that something was not them
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"

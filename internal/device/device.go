@@ -261,7 +261,18 @@ func (s *Service) Forget(ctx context.Context, tx *sqldb.Tx, who account.ID, id I
 
 // ForgetAll ends the remembering of every device of the account.
 func (s *Service) ForgetAll(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
-	return endAll(ctx, tx, who, "forgotten by its owner")
+	return s.ForgetOthers(ctx, tx, who, "")
+}
+
+// ForgetOthers ends the remembering of every device of the account but one.
+func (s *Service) ForgetOthers(ctx context.Context, tx *sqldb.Tx, who account.ID, keep ID) error {
+	return endOthers(ctx, tx, who, keep, "forgotten by its owner")
+}
+
+// KnownBefore reports whether a device that is remembered for the account had been so before a time,
+// under whatever name: a browser keeps its key when it is forgotten and remembered anew.
+func (s *Service) KnownBefore(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, before time.Time) (bool, error) {
+	return knownBefore(ctx, tx, who, id, before)
 }
 
 // Prune deletes a bounded number of devices whose time was over a month ago, with their handles,

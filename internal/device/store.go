@@ -80,10 +80,18 @@ func end(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, why string) (
 	return n == 1, err
 }
 
-func endAll(ctx context.Context, tx *sqldb.Tx, who account.ID, why string) error {
-	_, err := tx.Exec(ctx, `UPDATE device SET ended_at = $1, ended_why = $2 WHERE account_id = $3 AND ended_at IS NULL`,
-		tx.Now().UnixMilli(), why, who)
+func endOthers(ctx context.Context, tx *sqldb.Tx, who account.ID, keep ID, why string) error {
+	_, err := tx.Exec(ctx, `UPDATE device SET ended_at = $1, ended_why = $2 WHERE account_id = $3 AND ended_at IS NULL AND id <> $4`,
+		tx.Now().UnixMilli(), why, who, keep)
 	return err
+}
+
+func knownBefore(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, before time.Time) (known bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT 1 FROM device d JOIN device was ON was.public_key = d.public_key AND was.account_id = d.account_id
+			WHERE d.id = $1 AND d.account_id = $2 AND d.ended_at IS NULL AND was.created_at < $3)`,
+		id, who, before.UnixMilli()).Scan(&known)
+	return known, err
 }
 
 // endBeyond keeps the keep devices last seen.

@@ -297,6 +297,16 @@ func (s *Service) SetHash(ctx context.Context, tx *sqldb.Tx, id account.ID, h Ha
 	return nil
 }
 
+// Replace stores a ready hash in place of the password that was verified. ok is false if that one is
+// there no more, or opens nothing any more: of two changes at once one wins.
+func (s *Service) Replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h Hash) (ok bool, err error) {
+	ok, err = replace(ctx, tx, verified, h)
+	if err != nil {
+		return false, fmt.Errorf("replace password of %s: %w", verified.account, err)
+	}
+	return ok && !verified.dummy, nil
+}
+
 // Stop makes an account's password open nothing until another is set, because somebody may know it.
 // Whoever tries it sees what a wrong one shows.
 func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {

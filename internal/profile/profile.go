@@ -1,8 +1,8 @@
 // Package profile is what an account's owner may see and change once signed in, and what an
 // operator may do to the account as a whole.
 //
-// What is here can only protect: it ends sessions and forgets devices, and so asks for nothing
-// more than the session.
+// Ending sessions and forgetting devices can only protect, and asks for nothing more than the session.
+// Everything else asks for a proof that is fresh: see free.
 package profile
 
 import (

@@ -7,7 +7,9 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/device"
+	"countersign/internal/message"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/testkit"
@@ -18,15 +20,25 @@ import (
 type home struct {
 	*testkit.Machine
 
-	t *testing.T
+	clock *dbtest.Clock
+	t     *testing.T
 }
 
 func each(t *testing.T, f func(t *testing.T, h home)) {
-	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) { f(t, home{testkit.NewMachine(t, db, testkit.Ring(t)), t}) })
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		f(t, home{testkit.NewMachine(t, db, testkit.Ring(t)), clock, t})
+	})
 }
 
 // signIn opens a session, from a remembered device if there is one.
-func (h home) signIn(who account.ID, from device.ID) (s session.Session) {
+func (h home) signIn(who account.ID, from device.ID) session.Session {
+	h.t.Helper()
+	s, _ := h.open(who, from)
+	return s
+}
+
+// open is signIn with the token.
+func (h home) open(who account.ID, from device.ID) (s session.Session, token secret.Token) {
 	h.t.Helper()
 	var st session.Started
 	err := h.DB.Write(h.t.Context(), func(tx *sqldb.Tx) (err error) {
@@ -39,13 +51,44 @@ func (h home) signIn(who account.ID, from device.ID) (s session.Session) {
 	if err != nil {
 		h.t.Fatal(err)
 	}
-	return s
+	return s, st.Token
 }
 
-func (h home) remember(who account.ID) (id device.ID) {
+// alive reports whether a token still is somebody's session.
+func (h home) alive(token secret.Token) bool {
+	h.t.Helper()
+	_, err := h.Sessions.Check(h.t.Context(), token)
+	if err != nil && fault.Of(err).Code != "session_ended" {
+		h.t.Fatal(err)
+	}
+	return err == nil
+}
+
+// told fails unless the next letters are of these kinds.
+func (h home) told(ch message.Channel, want ...message.Kind) {
+	h.t.Helper()
+	got := []message.Kind{}
+	for _, l := range h.Letters(ch) {
+		if !l.Withhold {
+			got = append(got, l.Kind)
+		}
+	}
+	slices.Sort(got)
+	slices.Sort(want)
+	if !slices.Equal(got, want) {
+		h.t.Errorf("letters by %s: %v, want %v", ch, got, want)
+	}
+}
+
+func (h home) remember(who account.ID) device.ID {
+	h.t.Helper()
+	return h.rememberKey(who, testkit.NewKey(h.t))
+}
+
+func (h home) rememberKey(who account.ID, key testkit.Key) (id device.ID) {
 	h.t.Helper()
 	err := h.DB.Write(h.t.Context(), func(tx *sqldb.Tx) error {
-		r, err := h.Devices.Remember(h.t.Context(), tx, who, device.Enrolment{PublicKey: testkit.NewKey(h.t).Public(), Name: "Phone"}, nil)
+		r, err := h.Devices.Remember(h.t.Context(), tx, who, device.Enrolment{PublicKey: key.Public(), Name: "Phone"}, nil)
 		if err == nil {
 			id = r.ID
 		}

@@ -75,6 +75,10 @@ func (m *memory) put(key [32]byte, row Session, now time.Time) *entry {
 	if m.byDigest == nil {
 		m.byDigest, m.byID = map[[32]byte]*entry{}, map[ID]*entry{}
 	}
+	if was := m.byID[row.ID]; was != nil && was.key != key { // renewed: one of the two was read before
+		was.ended.Store(true)
+		delete(m.byDigest, was.key)
+	}
 	if old := m.byDigest[key]; old != nil && old.seen.Load() > e.seen.Load() {
 		e.seen.Store(old.seen.Load()) // seen since, not yet written
 	}

@@ -93,6 +93,21 @@ func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, erro
 	return st, err
 }
 
+// Renew gives a live session of the account a new token. The old one is worthless at once, on other nodes
+// within a second, as if the session had ended.
+func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (Started, error) {
+	token := secret.NewToken(Prefix)
+	expires, ok, err := renew(ctx, tx, s.digest(token), who, id)
+	if err != nil || !ok {
+		return Started{}, errors.Join(err, errIf(err == nil))
+	}
+	if err := announce(ctx, tx, id); err != nil {
+		return Started{}, err
+	}
+	tx.AfterCommit(func() { s.memory.end([]ID{id}) })
+	return Started{ID: id, Token: token, ExpiresAt: expires}, nil
+}
+
 var errEnded = errors.New("no such session, or it has ended")
 
 func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }

@@ -98,6 +98,18 @@ func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
 	return ids, err
 }
 
+// renew changes the digest of a session that is live.
+func renew(ctx context.Context, tx *sqldb.Tx, digest []byte, who account.ID, id ID) (expires time.Time, ok bool, err error) {
+	var at int64
+	err = tx.QueryRow(ctx, `
+		UPDATE session SET digest = $1 WHERE id = $2 AND account_id = $3 AND ended_at IS NULL AND expires_at > $4
+		RETURNING expires_at`, digest, id, who, tx.Now().UnixMilli()).Scan(&at)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	return time.UnixMilli(at), err == nil, err
+}
+
 func announce(ctx context.Context, tx *sqldb.Tx, id ID) error {
 	_, err := tx.Exec(ctx, `INSERT INTO session_change (id, at, session_id) VALUES ($1, $2, $3)`,
 		uuid.Must(uuid.NewV7()).String(), tx.Now().UnixMilli(), id)

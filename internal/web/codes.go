@@ -54,6 +54,7 @@ func Codes() []Code {
 		{"password_malformed", 422, "The password is not text", "Send UTF-8 without NUL."},
 		{"password_too_short", 422, "The password is too short", "Choose a longer one: 15 characters, unless password.min_length says otherwise."},
 		{"password_too_long", 422, "The password is too long", "Choose a shorter one."},
+		{"password_unchanged", 422, "The new password is the current one", "Choose another."},
 		{"password_context", 422, "The password is made of names and addresses that a stranger would try", "Choose another."},
 		{"password_common", 422, "The password is among those tried first", "Choose another."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},

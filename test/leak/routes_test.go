@@ -56,6 +56,7 @@ var table = map[string]string{
 	"POST /api/v1/signin/password":  "422 input_invalid",
 	"POST /api/v1/signin/code/send": "422 input_invalid",
 	"POST /api/v1/signin/code":      "422 input_invalid",
+	"POST /api/v1/account/password": "401 session_ended",
 	"GET /api/v1/session":           "401 session_ended",
 	"DELETE /api/v1/session":        "401 session_ended",
 	"GET /api/v1/sessions":          "401 session_ended",

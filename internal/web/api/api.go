@@ -81,6 +81,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	a := newHuma(h, mux)
 	h.signIn(a)
 	h.own(a)
+	h.account(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a

@@ -29,6 +29,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		{Name: "Sign-in", Description: "Password, recognised device or code, session. After the first call nothing names an account."},
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
+		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "css_…", Description: "The session's token, for apps."},
