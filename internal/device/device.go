@@ -287,7 +287,9 @@ func (s *Service) KnownBefore(ctx context.Context, tx *sqldb.Tx, who account.ID,
 }
 
 // Erase deletes every device of an account for good.
-func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error { return erase(ctx, tx, who) }
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return erase(ctx, tx, who)
+}
 
 // Prune deletes a bounded number of devices whose time was over a month ago, with their handles,
 // and returns how many.

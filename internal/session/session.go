@@ -207,7 +207,9 @@ func (s *Service) All(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []
 }
 
 // Erase deletes every session of an account for good. The caller has ended them, so that every node knows.
-func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error { return erase(ctx, tx, who) }
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return erase(ctx, tx, who)
+}
 
 // End ends one session of the account. ok is false if the account has no such live session.
 func (s *Service) End(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ok bool, err error) {
