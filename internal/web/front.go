@@ -110,8 +110,8 @@ func responseOf(w http.ResponseWriter) *response {
 	}
 }
 
-// RequestID returns the id under which the log knows the request that w answers.
-func RequestID(w http.ResponseWriter) string {
+// requestID returns the id under which the log knows the request that w answers.
+func requestID(w http.ResponseWriter) string {
 	if res := responseOf(w); res != nil {
 		return res.id()
 	}

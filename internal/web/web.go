@@ -58,7 +58,7 @@ func Handle(log *slog.Logger, h func(w http.ResponseWriter, r *http.Request) err
 // fail logs err and writes its answer.
 func fail(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
 	a := answerTo(r, err)
-	a.RequestID = RequestID(w)
+	a.RequestID = requestID(w)
 	report(r.Context(), log, a, err)
 	res := responseOf(w)
 	if res == nil { // a handler tested without its Front
