@@ -11,6 +11,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"net/netip"
+	"strconv"
+	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -47,6 +50,10 @@ const (
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
 	AccountRead      Kind = "sensitive_read"
+	DataDownloaded   Kind = "data_downloaded"
+	EraseAsked       Kind = "erase_asked"
+	EraseStopped     Kind = "erase_stopped"
+	AccountErased    Kind = "user_deleted"
 
 	ClientRuleChanged Kind = "client_rule_changed"
 	APIRetired        Kind = "api_retired"
@@ -77,10 +84,75 @@ func (l *Log) Append(ctx context.Context, tx *sqldb.Tx, e Event) error {
 	}
 	r := row{ID: uuid.Must(uuid.NewV7()).String(), At: tx.Now().UnixMilli(), Kind: e.Kind, Account: e.Account, Actor: e.Actor, Detail: string(detail)}
 	if e.Source.IsValid() {
-		r.Source = l.Ring.Seal([]byte(e.Source.Unmap().String()), keyring.Place{Table: "audit_event", Row: r.ID, Column: "source"})
+		r.Source = l.Ring.Seal([]byte(e.Source.Unmap().String()), place(r.ID))
 	}
 	r.MAC = l.mac(r)
 	return put(ctx, tx, r)
+}
+
+// Past is an event of an account as it was recorded. Source is the zero Addr where it cannot be opened.
+type Past struct {
+	Event
+
+	ID string
+	At time.Time
+}
+
+// Mark is a place in an account's record: just before the event that it names. The zero Mark is its end.
+type Mark struct {
+	At time.Time
+	ID string
+}
+
+// String is a mark as callers keep it.
+func (m Mark) String() string { return strconv.FormatInt(m.At.UnixMilli(), 10) + "-" + m.ID }
+
+// ParseMark reads what String wrote.
+func ParseMark(text string) (m Mark, ok bool) {
+	at, id, _ := strings.Cut(text, "-")
+	ms, err := strconv.ParseInt(at, 10, 64)
+	if err != nil || ms < 0 || uuid.Validate(id) != nil {
+		return Mark{}, false
+	}
+	return Mark{At: time.UnixMilli(ms), ID: id}, true
+}
+
+// Span is a part of an account's record: up to Most events before a mark, and since a time.
+type Span struct {
+	Since  time.Time
+	Before Mark
+	Most   int
+}
+
+// Of returns a part of an account's record, the newest event first.
+func (l *Log) Of(ctx context.Context, tx *sqldb.Tx, account string, s Span) (all []Past, err error) {
+	if s.Before == (Mark{}) {
+		s.Before.At = tx.Now().Add(time.Hour) // whatever the clocks of other nodes say
+	}
+	err = of(ctx, tx, account, s, func(r row) { all = append(all, l.past(r)) })
+	return all, err
+}
+
+// Find returns one event of an account. ok is false if it has none by that id.
+func (l *Log) Find(ctx context.Context, tx *sqldb.Tx, account, id string) (p Past, ok bool, err error) {
+	r, ok, err := find(ctx, tx, account, id)
+	if err != nil || !ok {
+		return Past{}, false, err
+	}
+	return l.past(r), true, nil
+}
+
+func (l *Log) past(r row) Past {
+	p := Past{Event: Event{Kind: r.Kind, Account: r.Account, Actor: r.Actor}, ID: r.ID, At: time.UnixMilli(r.At)}
+	_ = json.Unmarshal([]byte(r.Detail), &p.Detail) // a row that was changed shows in Verify
+	if plain, err := l.Ring.Open(r.Source, place(r.ID)); err == nil {
+		p.Source, _ = netip.ParseAddr(string(plain))
+	}
+	return p
+}
+
+func place(id string) keyring.Place {
+	return keyring.Place{Table: "audit_event", Row: id, Column: "source"}
 }
 
 // Verified is what a look at some rows found.

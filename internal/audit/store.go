@@ -3,6 +3,7 @@ package audit
 import (
 	"context"
 	"database/sql"
+	"errors"
 
 	"countersign/internal/platform/sqldb"
 )
@@ -27,17 +28,40 @@ func put(ctx context.Context, tx *sqldb.Tx, r row) error {
 }
 
 func each(ctx context.Context, tx *sqldb.Tx, after string, n int, visit func(row)) error {
+	return tx.Each(ctx, `SELECT `+columns+` FROM audit_event WHERE id > $1 ORDER BY id LIMIT $2`, visiting(visit), after, n)
+}
+
+func of(ctx context.Context, tx *sqldb.Tx, account string, s Span, visit func(row)) error {
 	return tx.Each(ctx, `
-		SELECT id, at, kind, account_id, actor, source, detail, mac FROM audit_event
-		WHERE id > $1 ORDER BY id LIMIT $2`,
-		func(scan func(...any) error) error {
-			var r row
-			var account sql.NullString
-			if err := scan(&r.ID, &r.At, &r.Kind, &account, &r.Actor, &r.Source, &r.Detail, &r.MAC); err != nil {
-				return err
-			}
-			r.Account = account.String
+		SELECT `+columns+` FROM audit_event
+		WHERE account_id = $1 AND at >= $2 AND at <= $3 AND (at < $3 OR id < $4)
+		ORDER BY at DESC, id DESC LIMIT $5`,
+		visiting(visit), account, s.Since.UnixMilli(), s.Before.At.UnixMilli(), s.Before.ID, s.Most)
+}
+
+func find(ctx context.Context, tx *sqldb.Tx, account, id string) (row, bool, error) {
+	r, err := scanRow(tx.QueryRow(ctx, `SELECT `+columns+` FROM audit_event WHERE id = $1 AND account_id = $2`, id, account).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row{}, false, nil
+	}
+	return r, err == nil, err
+}
+
+const columns = `id, at, kind, account_id, actor, source, detail, mac`
+
+func scanRow(scan func(...any) error) (r row, err error) {
+	var account sql.NullString
+	err = scan(&r.ID, &r.At, &r.Kind, &account, &r.Actor, &r.Source, &r.Detail, &r.MAC)
+	r.Account = account.String
+	return r, err
+}
+
+func visiting(visit func(row)) func(func(...any) error) error {
+	return func(scan func(...any) error) error {
+		r, err := scanRow(scan)
+		if err == nil {
 			visit(r)
-			return nil
-		}, after, n)
+		}
+		return err
+	}
 }

@@ -66,6 +66,7 @@ type Device struct {
 	Strength                         Strength
 	Source                           netip.Addr // whence it was last seen; invalid if that is not known
 	CreatedAt, LastSeenAt, ExpiresAt time.Time
+	EndedAt                          time.Time // All alone fills it in; zero for one that did not end, or ended by its time
 }
 
 // Proof is what a returning device shows: its handle (a browser shares one cookie among
@@ -235,12 +236,22 @@ func (s *Service) List(ctx context.Context, who account.ID) (all []Device, err e
 // Live is List within the caller's transaction.
 func (s *Service) Live(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Device, error) {
 	rows, err := list(ctx, tx, who)
+	return s.shown(rows), err
+}
+
+// All returns every device that is kept of an account, those over for up to a month too, the newest first.
+func (s *Service) All(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Device, error) {
+	rows, err := listAll(ctx, tx, who)
+	return s.shown(rows), err
+}
+
+func (s *Service) shown(rows []kept) []Device {
 	all := make([]Device, 0, len(rows))
 	for _, r := range rows {
 		r.Strength, r.Source = SoftwareKey, s.open(r.ID, r.source)
 		all = append(all, r.Device)
 	}
-	return all, err
+	return all
 }
 
 var errNameless = errors.New("nothing that prints is in the name")
@@ -273,6 +284,11 @@ func (s *Service) ForgetOthers(ctx context.Context, tx *sqldb.Tx, who account.ID
 // under whatever name: a browser keeps its key when it is forgotten and remembered anew.
 func (s *Service) KnownBefore(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, before time.Time) (bool, error) {
 	return knownBefore(ctx, tx, who, id, before)
+}
+
+// Erase deletes every device of an account for good.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return erase(ctx, tx, who)
 }
 
 // Prune deletes a bounded number of devices whose time was over a month ago, with their handles,

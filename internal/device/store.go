@@ -110,14 +110,44 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err er
 		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
 		ORDER BY last_seen_at DESC, id DESC`,
 		func(scan func(...any) error) error {
-			d := kept{owner: who}
-			var created, seen, expires int64
-			err := scan(&d.ID, &d.Name, &created, &seen, &expires, &d.source)
-			d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
+			d, err := scanDevice(scan)
 			all = append(all, d)
 			return err
 		}, who, tx.Now().UnixMilli())
 	return all, err
+}
+
+func scanDevice(scan func(...any) error, more ...any) (d kept, err error) {
+	var created, seen, expires int64
+	err = scan(append([]any{&d.ID, &d.Name, &created, &seen, &expires, &d.source}, more...)...)
+	d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
+	return d, err
+}
+
+// listAll asks twice, for the two indexes.
+func listAll(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
+	const every = `SELECT id, name, created_at, last_seen_at, expires_at, source, ended_at FROM device WHERE account_id = $1 AND ended_at IS `
+	err = tx.Each(ctx, every+`NULL UNION ALL `+every+`NOT NULL ORDER BY created_at DESC, id DESC`,
+		func(scan func(...any) error) error {
+			var ended sql.NullInt64
+			d, err := scanDevice(scan, &ended)
+			if ended.Valid {
+				d.EndedAt = time.UnixMilli(ended.Int64)
+			}
+			all = append(all, d)
+			return err
+		}, who)
+	return all, err
+}
+
+// erase deletes an account's devices with their handles: by both indexes.
+func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	for _, which := range []string{"NULL", "NOT NULL"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM device WHERE account_id = $1 AND ended_at IS `+which, who); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // keepExpired is how long the row of a device that expired (or would have, had it not been ended)

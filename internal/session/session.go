@@ -56,7 +56,8 @@ type Session struct {
 	AuthenticatedAt time.Time
 	LastSeenAt      time.Time
 	ExpiresAt       time.Time
-	Source          netip.Addr // whence it was opened; List alone fills it in, where it is known
+	Source          netip.Addr // whence it was opened; List and All alone fill it in, where it is known
+	EndedAt         time.Time  // All alone fills it in; zero for one that did not end, or ended by its time
 }
 
 // New is a session to start.
@@ -193,6 +194,21 @@ func (s *Service) List(ctx context.Context, who account.ID) (all []Session, err 
 		all = append(all, r.Session)
 	}
 	return all, err
+}
+
+// All returns every session that is kept of an account, those over for up to a month too, the newest first.
+func (s *Service) All(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Session, err error) {
+	rows, err := listAll(ctx, tx, who)
+	for _, r := range rows {
+		r.Source = s.open(r.ID, r.source)
+		all = append(all, r.Session)
+	}
+	return all, err
+}
+
+// Erase deletes every session of an account for good. The caller has ended them, so that every node knows.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return erase(ctx, tx, who)
 }
 
 // End ends one session of the account. ok is false if the account has no such live session.

@@ -65,6 +65,33 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID, idle time.Duration)
 	return all, err
 }
 
+// listAll asks twice, for the two indexes.
+func listAll(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
+	const every = `SELECT ` + columns + `, source, ended_at FROM session WHERE account_id = $1 AND ended_at IS `
+	err = tx.Each(ctx, every+`NULL UNION ALL `+every+`NOT NULL ORDER BY created_at DESC, id DESC`,
+		func(scan func(...any) error) error {
+			var s kept
+			var ended sql.NullInt64
+			var err error
+			if s.Session, err = scanSession(scan, &s.source, &ended); ended.Valid {
+				s.EndedAt = time.UnixMilli(ended.Int64)
+			}
+			all = append(all, s)
+			return err
+		}, who)
+	return all, err
+}
+
+// erase deletes an account's sessions: by both indexes.
+func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	for _, which := range []string{"NULL", "NOT NULL"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM session WHERE account_id = $1 AND ended_at IS `+which, who); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // ended names the sessions of one account to end: only one, all but one, those opened from a
 // device but one, or those beyond the newest so many.
 type ended struct {

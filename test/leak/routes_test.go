@@ -35,6 +35,7 @@ var table = map[string]string{
 	"POST /sessions/end-others": "303 /signin",
 	"POST /sessions/end-all":    "303 /signin",
 	"POST /signout":             "303 /signin",
+	"GET /activity":             "303 /signin",
 	"GET /reauth":               "303 /signin",
 	"POST /reauth":              "303 /signin",
 
@@ -63,6 +64,7 @@ var table = map[string]string{
 	"DELETE /api/v1/sessions/{id}":  "401 session_ended",
 	"POST /api/v1/sessions/end":     "401 session_ended",
 	"GET /api/v1/devices":           "401 session_ended",
+	"GET /api/v1/account/activity":  "401 session_ended",
 	"DELETE /api/v1/devices":        "401 session_ended",
 	"DELETE /api/v1/devices/{id}":   "401 session_ended",
 	"PATCH /api/v1/devices/{id}":    "401 session_ended",

@@ -20,7 +20,7 @@ CREATE TABLE audit_event (
     detail     TEXT NOT NULL,  -- JSON, no contact data
     mac        BYTEA NOT NULL
 );
--- no statement of ours: for operators who ask what happened to an account
+-- for holders, and for operators who ask what happened to an account
 CREATE INDEX audit_event_account ON audit_event (account_id, at);
 
 -- outbox: letters accepted, not yet sent

@@ -82,6 +82,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.signIn(a)
 	h.own(a)
 	h.account(a)
+	h.activity(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a

@@ -115,6 +115,7 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"DELETE /api/v1/devices/{id}",
 		"DELETE /api/v1/session",
 		"DELETE /api/v1/sessions/{id}",
+		"GET /api/v1/account/activity",
 		"GET /api/v1/devices",
 		"GET /api/v1/session",
 		"GET /api/v1/sessions",

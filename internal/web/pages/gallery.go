@@ -22,6 +22,7 @@ type Shot struct {
 func (p *Pages) Gallery() []Shot {
 	shots := append(p.signInShots(), p.codeShots()...)
 	shots = append(shots, p.homeShots()...)
+	shots = append(shots, p.activityShots()...)
 	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.noticeShots()...)
 	return append(shots, p.demoShots()...)

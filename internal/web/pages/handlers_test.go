@@ -16,6 +16,7 @@ import (
 	"github.com/google/go-cmp/cmp"
 	"github.com/google/go-cmp/cmp/cmpopts"
 
+	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
@@ -46,6 +47,9 @@ type desk struct {
 	ref      signin.Ref
 	sends    []factor.Way
 	done     []string // what the owner had done
+
+	activity profile.Activity
+	from     audit.Mark
 
 	next signin.Next
 	sent signin.Sent
@@ -128,6 +132,20 @@ func (d *desk) RenameDevice(_ context.Context, _ session.Session, _ signin.Clien
 	return id == "dev", d.note("rename " + string(id) + " to " + name)
 }
 
+func (d *desk) Activity(_ context.Context, _ session.Session, from audit.Mark) (profile.Activity, error) {
+	d.from = from
+	return d.activity, d.err
+}
+
+func (d *desk) Deed(_ context.Context, _ session.Session, id string) (profile.Deed, bool, error) {
+	for _, deed := range d.activity.Deeds {
+		if deed.ID == id {
+			return deed, true, nil
+		}
+	}
+	return profile.Deed{}, false, nil
+}
+
 func (d *desk) ForgetAllDevices(context.Context, session.Session, signin.Client) error {
 	return d.note("forget all")
 }
@@ -147,6 +165,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Again{SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}}).Mount(mux)
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Holder: d, Client: client}).Mount(mux)
+	(&Activity{Pages: p, Log: quiet(), Sessions: d, Holder: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
 	if err != nil {

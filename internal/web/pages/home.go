@@ -6,9 +6,11 @@ import (
 	"net/http"
 	"slices"
 
+	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
+	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -33,6 +35,8 @@ type Owner interface {
 // Holder is what else the signed-in may do with what is theirs.
 type Holder interface {
 	RenameDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID, name string) (bool, error)
+	Activity(ctx context.Context, me session.Session, before audit.Mark) (profile.Activity, error)
+	Deed(ctx context.Context, me session.Session, id string) (profile.Deed, bool, error)
 }
 
 // Home is what the signed-in see: where they are signed in and which devices are remembered. All

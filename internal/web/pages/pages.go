@@ -58,7 +58,7 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	for _, v := range []view{signInView{}, deviceView{}, codeView{}, homeView{}, againView{}, noticeView{}, demoView{}, inboxView{}} {
+	for _, v := range []view{signInView{}, deviceView{}, codeView{}, homeView{}, activityView{}, againView{}, noticeView{}, demoView{}, inboxView{}} {
 		name := v.template()
 		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {

@@ -122,7 +122,7 @@ func TestNoWordsAreUnusedAndNoneAreMissing(t *testing.T) {
 		}
 	}
 	// These are put together: "way_" + way, and the like.
-	built := regexp.MustCompile(`^(way|method|strength|code_lead|second|minute|hour)_|_(title|lead)$`)
+	built := regexp.MustCompile(`^(way|method|strength|did|code_lead|second|minute|hour)_|_(title|lead)$`)
 	for key := range words {
 		if !strings.Contains(text, `"`+key+`"`) && !built.MatchString(key) {
 			t.Errorf("%s is not used", key)
@@ -212,7 +212,7 @@ func TestFieldsHelpPasswordManagersAndPhones(t *testing.T) {
 // A-7.4.4, N-5.1-13: the way out is on every page of the signed-in.
 func TestSignOutIsOnEverySignedInPage(t *testing.T) {
 	for name, page := range shots(t, testPages(t)) {
-		if (strings.HasPrefix(name, "home") || strings.HasPrefix(name, "again")) != strings.Contains(page, `action="/signout"`) {
+		if slices.ContainsFunc([]string{"home", "again", "activity"}, func(page string) bool { return strings.HasPrefix(name, page) }) != strings.Contains(page, `action="/signout"`) {
 			t.Errorf("%s: sign out is missing or too much", name)
 		}
 	}

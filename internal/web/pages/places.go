@@ -9,6 +9,7 @@ type place struct {
 // places are what the navigation has, in its order. A page belongs here when it exists.
 var places = []place{ //nolint:gochecknoglobals // a constant table
 	{"/", "nav_home"},
+	{activityPath, "nav_activity"},
 }
 
 // placeView is an entry of the navigation as a page shows it.

@@ -174,14 +174,24 @@ func (w words) name(s string) string {
 }
 
 // methods says what was proved; a method this release has no words for is left out.
-func (w words) methods(all []string) string {
-	var said []string
+func (w words) methods(all []string) string { return strings.Join(w.methodList(all), ", ") }
+
+func (w words) methodList(all []string) (said []string) {
 	for _, m := range all {
 		if text, ok := w["method_"+m]; ok {
 			said = append(said, text)
 		}
 	}
-	return strings.Join(said, ", ")
+	return said
+}
+
+// and lists things as a sentence does.
+func (w words) and(all []string) string {
+	last := len(all) - 1
+	if last < 1 {
+		return strings.Join(all, "")
+	}
+	return w.say("list_and", "first", strings.Join(all[:last], w.say("list_comma")), "last", all[last])
 }
 
 // strength says how a device proves itself; one that this release has no words for is left out.

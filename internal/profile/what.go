@@ -1,0 +1,161 @@
+package profile
+
+import (
+	"slices"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+)
+
+// What is what was done, in the words of whom it concerns.
+type What string
+
+// What an owner is shown.
+const (
+	SignedIn        What = "signed_in"
+	SignedOut       What = "signed_out"
+	SignInEnded     What = "sign_in_ended"
+	OthersEnded     What = "others_ended"
+	AllEnded        What = "all_ended"
+	WrongPassword   What = "wrong_password"
+	RightPassword   What = "right_password" // and the sign-in was not finished
+	CodeAsked       What = "code_asked"     // and the sign-in was not finished
+	WrongCode       What = "wrong_code"
+	TooMany         What = "too_many"
+	Remembered      What = "device_remembered"
+	Renamed         What = "device_renamed"
+	Forgotten       What = "device_forgotten"
+	AllForgotten    What = "devices_forgotten"
+	Unproved        What = "device_unproved"
+	Replayed        What = "device_replayed"
+	RecoveryCode    What = "recovery_code"
+	RecoveryProved  What = "recovery_proved"
+	RecoveryFailed  What = "recovery_failed"
+	ContactsAsked   What = "contacts_asked"
+	RecoveryWaits   What = "recovery_waits"
+	RecoveryStopped What = "recovery_stopped"
+	RecoveryDone    What = "recovery_done"
+	PasswordChanged What = "password_changed"
+	Protected       What = "account_protected"
+	Opened          What = "account_opened"
+	Locked          What = "account_locked"
+	Unlocked        What = "account_unlocked"
+	Closed          What = "account_closed"
+	LookedAt        What = "looked_at"
+	LookedAtAll     What = "looked_at_all" // with addresses and numbers
+	LanguageChanged What = "language_changed"
+	Downloaded      What = "data_downloaded"
+	EraseAsked      What = "erase_asked"
+	EraseStopped    What = "erase_stopped"
+)
+
+// whatOf says what an event is to the owner; it is empty for what is none of theirs, or told by another
+// event, and for kinds of a later release.
+func whatOf(e audit.Past) What {
+	switch e.Kind {
+	case audit.LoginSuccess:
+		return SignedIn
+	case audit.PasswordFailed:
+		return WrongPassword
+	case audit.PasswordPassed:
+		return RightPassword
+	case audit.CodeFailed:
+		return WrongCode
+	case audit.CodeSent:
+		return either(e.Detail["for"] == "recovery", RecoveryCode, CodeAsked)
+	case audit.Throttled:
+		return TooMany
+	case audit.DeviceRemembered:
+		return Remembered
+	case audit.DeviceUnproved:
+		return Unproved
+	case audit.DeviceReplayed:
+		return Replayed
+	case audit.DeviceForgotten:
+		return either(e.Detail["which"] == "all", AllForgotten, Forgotten)
+	case audit.DeviceRenamed:
+		return Renamed
+	case audit.SessionEnded:
+		return ended(e)
+	case audit.RecoveryProved:
+		return RecoveryProved
+	case audit.RecoveryFailed:
+		return RecoveryFailed
+	case audit.RecoveryAsked:
+		return ContactsAsked
+	case audit.RecoveryWaits:
+		return RecoveryWaits
+	case audit.RecoveryStopped:
+		return RecoveryStopped
+	case audit.RecoveryDone:
+		return RecoveryDone
+	case audit.AccountCreated:
+		return Opened
+	case audit.AccountChanged:
+		return changed(e)
+	case audit.AccountRead:
+		return either(e.Detail["revealed"] == "true", LookedAtAll, LookedAt)
+	case audit.DataDownloaded:
+		return Downloaded
+	case audit.EraseAsked:
+		return EraseAsked
+	case audit.EraseStopped:
+		return EraseStopped
+	case audit.Protected:
+		return Protected
+	case audit.PasswordChanged:
+		return PasswordChanged
+	case audit.DeviceRecognised: // the sign-in that follows says so
+	case audit.AccountErased: // nobody is left to be shown it
+	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired: // of no account
+	}
+	return ""
+}
+
+func ended(e audit.Past) What {
+	switch e.Detail["which"] {
+	case e.Detail["by_session"]:
+		return SignedOut
+	case "others":
+		return OthersEnded
+	case "all":
+		return AllEnded
+	}
+	return SignInEnded
+}
+
+func changed(e audit.Past) What {
+	switch account.State(e.Detail["state"]) {
+	case account.Locked:
+		return Locked
+	case account.Active:
+		return Unlocked
+	case account.Closed:
+		return Closed
+	case account.Decoy: // nobody's
+	}
+	return either(e.Detail["language"] != "", LanguageChanged, "")
+}
+
+func either(yes bool, a, b What) What {
+	if yes {
+		return a
+	}
+	return b
+}
+
+// leadsOn says that a sign-in which succeeded had this on its way.
+func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, CodeAsked}, w) }
+
+// repeats says that many of the same in a row are one line.
+func (w What) repeats() bool {
+	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, TooMany, Unproved, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
+}
+
+// Foreign says that somebody else may have done it, which its owner can then say.
+func (w What) Foreign() bool {
+	return !slices.Contains([]What{
+		TooMany, Opened, Locked, Unlocked, Closed, LookedAt, LookedAtAll, // the server or an operator
+		WrongPassword, WrongCode, RecoveryFailed, // nobody got any further
+	}, w)
+}

@@ -1,0 +1,94 @@
+package pages
+
+import (
+	"log/slog"
+	"net/http"
+
+	"countersign/internal/audit"
+	"countersign/internal/profile"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/web"
+)
+
+// Activity shows the signed-in what was done in their account, and lets them say that it was not them.
+// All fields are required.
+type Activity struct {
+	Pages    *Pages
+	Log      *slog.Logger
+	Sessions Sessions
+	Holder   Holder
+	Client   func(*http.Request) signin.Client
+}
+
+// Mount registers the routes; nobody else knows these paths.
+func (h *Activity) Mount(mux *http.ServeMux) {
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
+		"GET " + activityPath: h.get,
+	} {
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+	}
+}
+
+const activityPath = "/activity"
+
+func (h *Activity) get(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	from, _ := audit.ParseMark(r.URL.Query().Get("before")) // what is none is the newest page
+	a, err := h.Holder.Activity(r.Context(), me, from)
+	if err != nil {
+		return err
+	}
+	f := h.Pages.frame(h.Pages.language(r), "activity_title")
+	return h.Pages.show(w, http.StatusOK, activityPage(f, a, from != audit.Mark{}))
+}
+
+type activityView struct {
+	frame
+
+	Rows   []deedRow
+	Older  string // where the next page begins; empty on the last
+	Newest bool   // this is not the first page
+}
+
+func (activityView) template() string { return "activity" }
+
+type deedRow struct {
+	ID          string
+	Words       string
+	Subject     string // what it was done to
+	Times       int    // how often in a row
+	Name, Place string
+	At          instant
+	Foreign     bool // it may have been somebody else
+}
+
+func activityPage(f frame, a profile.Activity, further bool) activityView {
+	v := activityView{frame: f.at(activityPath), Newest: further}
+	for _, d := range a.Deeds {
+		if row, ok := f.deed(d); ok {
+			v.Rows = append(v.Rows, row)
+		}
+	}
+	if a.Further {
+		v.Older = a.Older.String()
+	}
+	return v
+}
+
+// deed says what was done; ok is false for what this release has no words for.
+func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
+	key := "did_" + string(d.What)
+	if _, special := f.words[key+"_"+d.Way]; special {
+		key += "_" + d.Way
+	}
+	text, ok := f.words[key]
+	if !ok {
+		return deedRow{}, false
+	}
+	if methods := f.methodList(d.Methods); d.What == profile.SignedIn && len(methods) > 0 {
+		text = f.say("did_signed_in_with", "methods", f.and(methods))
+	}
+	return deedRow{
+		ID: d.ID, Words: text, Subject: d.Subject, Times: d.Times, Name: d.Name, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.What.Foreign(),
+	}, true
+}
