@@ -36,6 +36,7 @@ const (
 	RecoveryStopped What = "recovery_stopped"
 	RecoveryDone    What = "recovery_done"
 	PasswordChanged What = "password_changed"
+	Protected       What = "account_protected"
 	Opened          What = "account_opened"
 	Locked          What = "account_locked"
 	Unlocked        What = "account_unlocked"
@@ -100,6 +101,8 @@ func whatOf(e audit.Past) What {
 		return EraseAsked
 	case audit.EraseStopped:
 		return EraseStopped
+	case audit.Protected:
+		return Protected
 	case audit.PasswordChanged:
 		return PasswordChanged
 	case audit.DeviceRecognised: // the sign-in that follows says so
