@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/audit"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -58,7 +59,7 @@ const (
 	StepPassword Step = "password" // the new password is wanted
 )
 
-// Service runs recoveries. All fields are required but Parser, Wait and Enrolled.
+// Service runs recoveries. All fields are required but Parser, Wait, Enrolled and Count.
 type Service struct {
 	signin.Parts
 
@@ -71,6 +72,8 @@ type Service struct {
 	// Enrolled says what an account's holder has set up to be asked for beside the password: each must be
 	// proved, whatever else was, and no waiting stands in for it. Nil means none.
 	Enrolled func(context.Context, *sqldb.Tx, account.ID) ([]Method, error)
+	// Count is told of each event, for the numbers that an operator watches (I-09). It must not block. May be nil.
+	Count func(audit.Kind)
 }
 
 const (
@@ -139,10 +142,11 @@ type Next struct {
 	ResendAt time.Time  // when another may be asked for; zero: no more
 	Asked    bool       // the contacts were asked
 	ReadyAt  time.Time  // the end of the waiting time; zero if it was not begun
-	// Ways and Waits are what the server can do, for everybody: they say nothing about the account (I-11).
-	Ways      []factor.Way
-	Waits     bool
-	ExpiresAt time.Time
+	// Ways and the waiting times (0: none) are what the server can do, for everybody: they say nothing
+	// about the account (I-11).
+	Ways             []factor.Way
+	Wait, WaitLonger time.Duration
+	ExpiresAt        time.Time
 }
 
 // Begin starts a flow for whoever the identifier names, if anyone, and sends the first code if the
@@ -229,7 +233,7 @@ func (s *Service) At(ctx context.Context, ref signin.Ref) (next Next, err error)
 
 // next describes a flow.
 func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {
-	n := Next{Step: f.Step, Sent: f.Way, Asked: f.Asked, ReadyAt: f.ReadyAt, ExpiresAt: f.ExpiresAt, Ways: s.Ways, Waits: s.Wait > 0}
+	n := Next{Step: f.Step, Sent: f.Way, Asked: f.Asked, ReadyAt: f.ReadyAt, ExpiresAt: f.ExpiresAt, Ways: s.Ways, Wait: s.Wait, WaitLonger: otherWays * s.Wait}
 	if f.Way == "" {
 		return n, nil
 	}

@@ -107,7 +107,7 @@ func TestBeginAnswersEverythingAlike(t *testing.T) {
 
 func sameNext(a, b recovery.Next) bool {
 	return a.Step == b.Step && a.Sent == b.Sent && a.ResendAt.Equal(b.ResendAt) && a.ExpiresAt.Equal(b.ExpiresAt) &&
-		slices.Equal(a.Ways, b.Ways) && a.Waits == b.Waits && a.Refused == b.Refused && a.TooSoon == b.TooSoon
+		slices.Equal(a.Ways, b.Ways) && a.Wait == b.Wait && a.Refused == b.Refused && a.TooSoon == b.TooSoon
 }
 
 // A guessed code of a flow that cannot succeed proves nothing, even if it is the right one.

@@ -125,6 +125,10 @@ func (s *Service) destination(ctx context.Context, tx *sqldb.Tx, f flow) (accoun
 	return account.Address{ID: nowhere, Kind: kind}, nil
 }
 
+// record records an event, and counts it once it has come to stay.
 func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, kind audit.Kind, detail map[string]string) error {
+	if s.Count != nil {
+		tx.AfterCommit(func() { s.Count(kind) })
+	}
 	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Account: string(f.Account), Source: f.From.Source, Detail: detail})
 }

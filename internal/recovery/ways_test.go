@@ -83,7 +83,7 @@ func TestWaitingCanBeTurnedOff(t *testing.T) {
 		m.Account(ada)
 		m.Recovery.Wait = 0
 		p := m.proved(ada, "")
-		if n, err := p.at(); err != nil || n.Waits {
+		if n, err := p.at(); err != nil || n.Wait != 0 {
 			t.Errorf("%+v, %v", n, err)
 		}
 		fails(t, "step_out_of_order")(p.wait())

@@ -6,9 +6,11 @@ import (
 
 	"github.com/prometheus/client_golang/prometheus"
 
+	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
+	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 )
@@ -27,6 +29,16 @@ func count(s *signin.Service, reg prometheus.Registerer) counted {
 	}, []string{"step", "outcome"})}
 	reg.MustRegister(c.outcomes)
 	return c
+}
+
+// countRecoveries counts what happens in recoveries: codes sent (withheld ones among them: which are
+// is not for a number either), proofs, waits, passwords set.
+func countRecoveries(s *recovery.Service, reg prometheus.Registerer) {
+	events := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "countersign_recovery_total", Help: "Events of recoveries, as the record of events calls them.",
+	}, []string{"event"})
+	reg.MustRegister(events)
+	s.Count = func(kind audit.Kind) { events.WithLabelValues(string(kind)).Inc() }
 }
 
 func (c counted) note(step string, next signin.Next, err error) {

@@ -48,6 +48,7 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	core.Places.Load(ctx)
 	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
+		core.Recovery.Limits.SendName.Burst, core.Recovery.Limits.SendOwner.Burst = 100, 100
 	}
 	if err := core.Clients.Poll(ctx); err != nil { // rules hold from the first request on
 		return nil, errors.Join(err, core.Close())
@@ -93,6 +94,7 @@ func (s *Server) doors() error {
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
 	flows := count(s.core.SignIn, registry)
+	countRecoveries(s.core.Recovery, registry)
 	clients := c.Clients()
 	client := func(r *http.Request) signin.Client {
 		return signin.Client{Source: clients.Of(r), UserAgent: r.UserAgent()}
@@ -111,13 +113,14 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
+	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Holder: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
 	a := &api.API{
-		Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner,
+		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Owner: s.core.Owner,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 	}
 	a.Mount(mux)

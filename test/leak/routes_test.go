@@ -50,6 +50,28 @@ var table = map[string]string{
 	"GET /signin/{flow}/send":    "303 /signin/FLOW",
 	"GET /signin/{flow}/code":    "303 /signin/FLOW",
 
+	// The way back. As above: a recovery is somebody's, or none.
+	"GET /recover":                  "200 page",
+	"POST /recover":                 "422 page",
+	"GET /recover/{flow}":           "410 page",
+	"GET /recover/{flow}/more":      "410 page",
+	"GET /recover/{flow}/saved":     "410 page",
+	"GET /recover/{flow}/contacts":  "410 page",
+	"GET /recover/{flow}/old":       "410 page",
+	"POST /recover/{flow}/send":     "410 page",
+	"POST /recover/{flow}/code":     "410 page",
+	"POST /recover/{flow}/saved":    "410 page",
+	"POST /recover/{flow}/contacts": "410 page",
+	"POST /recover/{flow}/old":      "410 page",
+	"POST /recover/{flow}/ask":      "410 page",
+	"POST /recover/{flow}/wait":     "410 page",
+	"POST /recover/{flow}/password": "410 page",
+	"GET /recover/{flow}/send":      "303 /recover/FLOW",
+	"GET /recover/{flow}/code":      "303 /recover/FLOW",
+	"GET /recover/{flow}/ask":       "303 /recover/FLOW",
+	"GET /recover/{flow}/wait":      "303 /recover/FLOW",
+	"GET /recover/{flow}/password":  "303 /recover/FLOW",
+
 	"GET /api/v1/openapi.json":      "200 application/openapi+json",
 	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
 	"POST /api/v1/signin":           "422 input_invalid",
@@ -68,6 +90,17 @@ var table = map[string]string{
 	"DELETE /api/v1/devices":        "401 session_ended",
 	"DELETE /api/v1/devices/{id}":   "401 session_ended",
 	"PATCH /api/v1/devices/{id}":    "401 session_ended",
+
+	"POST /api/v1/recovery":               "422 input_invalid",
+	"POST /api/v1/recovery/state":         "422 input_invalid",
+	"POST /api/v1/recovery/code":          "422 input_invalid",
+	"POST /api/v1/recovery/send":          "422 input_invalid",
+	"POST /api/v1/recovery/saved-code":    "422 input_invalid",
+	"POST /api/v1/recovery/contacts":      "422 input_invalid",
+	"POST /api/v1/recovery/contacts/code": "422 input_invalid",
+	"POST /api/v1/recovery/old-password":  "422 input_invalid",
+	"POST /api/v1/recovery/wait":          "422 input_invalid",
+	"POST /api/v1/recovery/password":      "422 input_invalid",
 }
 
 // private is every route of the listener that is not for the world.
@@ -75,6 +108,9 @@ var private = []string{"GET /healthz", "GET /metrics", "GET /readyz"}
 
 // backDoors are words in the paths of everything that lets people in without what they know (P8).
 var backDoors = regexp.MustCompile(`(?i)reset|recover|forgot|lost|restore|rescue|magic|passwordless|change-?password|register|sign-?up|impersonat|admin|debug|pprof`)
+
+// wayBack is the one way back there is: it is in alike_test.go and forged_test.go, step by step.
+var wayBack = regexp.MustCompile(`^(GET|POST) (/recover|/api/v1/recovery)(/|$)`)
 
 // routes lists the patterns of a mux. It has no list of its own, so this looks inside; should a
 // new Go keep them elsewhere, the test fails and does not pass by finding nothing.
@@ -112,7 +148,7 @@ func TestEveryRouteIsInTheTable(t *testing.T) {
 			t.Errorf("%s is not in the table: say there what a stranger gets", route)
 			continue
 		}
-		if backDoors.MatchString(route) {
+		if backDoors.MatchString(route) && !wayBack.MatchString(route) {
 			t.Errorf("%s looks like a way in without what people know", route)
 		}
 		v := newVisitor(t, n, "198.51.100.101")
@@ -211,9 +247,9 @@ func TestThereIsNoOtherWayIn(t *testing.T) {
 	n := servertest.Start(t, servertest.Options{Idle: true})
 	v := newVisitor(t, n, "198.51.100.101")
 	for _, path := range []string{
-		"/reset", "/password/reset", "/forgot", "/forgot-password", "/recover", "/recovery", "/account/recovery", "/register", "/signup", "/magic",
+		"/reset", "/password/reset", "/forgot", "/forgot-password", "/recovery", "/account/recovery", "/register", "/signup", "/magic",
 		"/admin", "/demo", "/demo/inbox", "/metrics", "/readyz", "/debug/pprof/", "/debug/vars", "/.git/config", "/.env", "/docs", "/schemas/Problem.json",
-		"/api/v1", "/api/v1/", "/api/v1/accounts", "/api/v1/users", "/api/v1/recovery", "/api/v1/password/reset", "/api/v1/signin/forgot", "/api/v0/signin", "/api/v1/docs",
+		"/api/v1", "/api/v1/", "/api/v1/accounts", "/api/v1/users", "/api/v1/recover", "/api/v1/password/reset", "/api/v1/signin/forgot", "/api/v0/signin", "/api/v1/docs",
 	} {
 		for _, method := range []string{http.MethodGet, http.MethodPost, http.MethodPut, http.MethodPatch, http.MethodDelete} {
 			got := v.exchange(v.request(method, path, "application/json", `{"identifier":"`+ada+`"}`))

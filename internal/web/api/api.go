@@ -1,7 +1,7 @@
 // Package api is the door for applications: JSON under /api/v1, described by OpenAPI 3.1.
 //
-// It has no rule of its own: every call is one call of the sign-in machine, of sessions or of
-// devices. Huma describes the calls and checks bodies against the description; how a body is
+// It has no rule of its own: every call is one call of the sign-in machine, of recovery, of sessions
+// or of devices. Huma describes the calls and checks bodies against the description; how a body is
 // read and how a failure is answered is ours (call.go), so that nothing sent is ever echoed.
 package api
 
@@ -18,6 +18,7 @@ import (
 
 	"countersign/internal/factor"
 	"countersign/internal/profile"
+	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -37,6 +38,7 @@ type API struct {
 	Log      *slog.Logger
 	Flows    Flows
 	Sessions *session.Service
+	Recovery *recovery.Service
 	Owner    *profile.Service
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
@@ -80,6 +82,7 @@ func (h *API) Mount(mux *http.ServeMux) {
 func (h *API) describe(mux *http.ServeMux) huma.API {
 	a := newHuma(h, mux)
 	h.signIn(a)
+	h.recovery(a)
 	h.own(a)
 	h.account(a)
 	h.activity(a)

@@ -18,7 +18,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	c.CreateHooks = nil // one would build $schema from the Host header
 	c.OpenAPIPath, c.DocsPath, c.SchemasPath = "", "", ""
 	c.RejectUnknownQueryParameters = true
-	c.Info.Description = "Sign people in, check and end their sessions, list and forget their devices.\n\n" +
+	c.Info.Description = "Sign people in, get them back in, check and end their sessions, list and forget their devices.\n\n" +
 		"An application names itself and its version with each call (`Countersign-Client: ios/4.2.1`). An answer with `Deprecation`, `Sunset` or a " +
 		"`Link` to `deprecation` says that this version of the application or of the API will be refused; 426 client_outdated and 410 api_retired, " +
 		"which any call can get, say that it is: show the person `detail`.\n\n" +
@@ -27,6 +27,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	c.Servers = []*huma.Server{{URL: h.Public}}
 	c.Tags = []*huma.Tag{
 		{Name: "Sign-in", Description: "Password, recognised device or code, session. After the first call nothing names an account."},
+		{Name: "Recovery", Description: "Back into an account: two proofs, or one and a waiting time, then a new password. After the first call nothing names an account or an address."},
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
 		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},

@@ -127,6 +127,16 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/signin/code",
 		"POST /api/v1/signin/code/send",
 		"POST /api/v1/signin/password",
+		"POST /api/v1/recovery",
+		"POST /api/v1/recovery/code",
+		"POST /api/v1/recovery/contacts",
+		"POST /api/v1/recovery/contacts/code",
+		"POST /api/v1/recovery/old-password",
+		"POST /api/v1/recovery/password",
+		"POST /api/v1/recovery/saved-code",
+		"POST /api/v1/recovery/send",
+		"POST /api/v1/recovery/state",
+		"POST /api/v1/recovery/wait",
 	}
 	slices.Sort(want)
 	doc, served := described(t)

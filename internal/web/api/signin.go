@@ -207,19 +207,20 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 		return nil, err
 	}
 	if sent.TooSoon {
-		wait := time.Hour // this flow gets no more
-		if !sent.ResendAt.IsZero() {
-			wait = sent.ResendAt.Sub(h.Now())
-		}
-		return nil, fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
+		return nil, tooSoon(sent.ResendAt, h.Now())
 	}
 	out := &sendOutput{}
-	out.Body.Way, out.Body.ExpiresAt = sent.Way, instant(sent.ExpiresAt)
-	if !sent.ResendAt.IsZero() {
-		next := instant(sent.ResendAt.Add(time.Second - 1)) // rounded up: nobody is told to come back too early
-		out.Body.ResendAt = &next
-	}
+	out.Body.Way, out.Body.ExpiresAt, out.Body.ResendAt = sent.Way, instant(sent.ExpiresAt), roundedUp(sent.ResendAt)
 	return out, nil
+}
+
+// tooSoon says when a code may be asked for again; a zero time says that this flow gets no more.
+func tooSoon(again, now time.Time) error {
+	wait := time.Hour
+	if !again.IsZero() {
+		wait = again.Sub(now)
+	}
+	return fault.Later(fault.TooMany, "resend_too_soon", wait, errors.New("a code was sent lately"))
 }
 
 func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {

@@ -21,6 +21,7 @@ type Shot struct {
 // Gallery is every page in every state. It needs no database: looking at the pages is how they are judged.
 func (p *Pages) Gallery() []Shot {
 	shots := append(p.signInShots(), p.codeShots()...)
+	shots = append(shots, p.recoverShots()...)
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
 	shots = append(shots, p.againShots()...)
@@ -124,21 +125,22 @@ func (p *Pages) againShots() []Shot {
 func (p *Pages) noticeShots() []Shot {
 	var shots []Shot
 	for _, n := range []struct {
-		name   string
-		answer web.Answer
+		name, path string
+		answer     web.Answer
 	}{
-		{"notice-ended", web.Answer{Status: http.StatusGone}},
-		{"notice-too-many", web.Answer{Status: http.StatusTooManyRequests, RetryAfter: 5 * time.Minute}},
-		{"notice-busy", web.Answer{Status: http.StatusServiceUnavailable, RetryAfter: 30 * time.Second}},
-		{"notice-not-found", web.Answer{Status: http.StatusNotFound}},
-		{"notice-forbidden", web.Answer{Status: http.StatusForbidden}},
-		{"notice-signed-out", web.Answer{Status: http.StatusUnauthorized}},
-		{"notice-form", web.Answer{Status: http.StatusUnprocessableEntity}},
-		{"notice-large", web.Answer{Status: http.StatusRequestEntityTooLarge}},
-		{"notice-internal", web.Answer{Status: http.StatusInternalServerError, RequestID: "0123456789abcdef"}},
+		{"notice-recovery-ended", "/recover/example", web.Answer{Status: http.StatusGone}},
+		{"notice-ended", "/", web.Answer{Status: http.StatusGone}},
+		{"notice-too-many", "/", web.Answer{Status: http.StatusTooManyRequests, RetryAfter: 5 * time.Minute}},
+		{"notice-busy", "/", web.Answer{Status: http.StatusServiceUnavailable, RetryAfter: 30 * time.Second}},
+		{"notice-not-found", "/", web.Answer{Status: http.StatusNotFound}},
+		{"notice-forbidden", "/", web.Answer{Status: http.StatusForbidden}},
+		{"notice-signed-out", "/", web.Answer{Status: http.StatusUnauthorized}},
+		{"notice-form", "/", web.Answer{Status: http.StatusUnprocessableEntity}},
+		{"notice-large", "/", web.Answer{Status: http.StatusRequestEntityTooLarge}},
+		{"notice-internal", "/", web.Answer{Status: http.StatusInternalServerError, RequestID: "0123456789abcdef"}},
 	} {
 		shots = append(shots, Shot{Name: n.name, Write: func(w io.Writer, lang string) error {
-			return p.render(w, p.failure(lang, n.answer))
+			return p.render(w, p.failure(lang, n.path, n.answer))
 		}})
 	}
 	return shots

@@ -2,6 +2,7 @@ package pages
 
 import (
 	"net/http"
+	"strings"
 	"time"
 
 	"countersign/internal/web"
@@ -36,13 +37,16 @@ var notices = map[int]notice{
 
 // Failure is the page of a failed request, for web.Front.
 func (p *Pages) Failure(w http.ResponseWriter, r *http.Request, a web.Answer) {
-	if err := p.show(w, a.Status, p.failure(p.language(r), a)); err != nil {
+	if err := p.show(w, a.Status, p.failure(p.language(r), r.URL.Path, a)); err != nil {
 		panic(err) // the Front logs it and falls back to plain words
 	}
 }
 
-func (p *Pages) failure(lang string, a web.Answer) noticeView {
+func (p *Pages) failure(lang, path string, a web.Answer) noticeView {
 	n, ok := notices[a.Status]
+	if n.words == "ended" && strings.HasPrefix(path, "/recover") {
+		n.words, n.action = "recover_ended", "/recover"
+	}
 	if !ok {
 		n = notice{words: "internal", action: "/", act: "to_start", number: true}
 	}

@@ -16,6 +16,7 @@ import (
 	"net/netip"
 	"time"
 
+	"countersign/internal/factor"
 	"countersign/internal/web"
 )
 
@@ -33,6 +34,10 @@ type Options struct {
 	// Where says in a language roughly where an address of the network is; empty if that is not known. nil knows nothing.
 	Where func(from netip.Addr, lang string) string
 	Now   func() time.Time
+	// MinPassword is the fewest characters of a new password, as told to people. 0 means 15.
+	MinPassword int
+	// Ways are those a code can leave by; none means all.
+	Ways []factor.Way
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
 }
@@ -50,6 +55,9 @@ func New(o Options) (*Pages, error) {
 	if o.RememberDays == 0 {
 		o.RememberDays = 30
 	}
+	if o.MinPassword == 0 {
+		o.MinPassword = 15
+	}
 	p := &Pages{options: o, templates: map[string]*template.Template{}}
 	var err error
 	if p.words, err = readWords(); err != nil {
@@ -58,7 +66,8 @@ func New(o Options) (*Pages, error) {
 	if p.assets, err = readAssets(); err != nil {
 		return nil, err
 	}
-	for _, v := range []view{signInView{}, deviceView{}, codeView{}, homeView{}, activityView{}, againView{}, noticeView{}, demoView{}, inboxView{}} {
+	all := []view{signInView{}, deviceView{}, codeView{}, homeView{}, activityView{}, againView{}, noticeView{}, demoView{}, inboxView{}}
+	for _, v := range append(all, recoverViews()...) {
 		name := v.template()
 		t, err := template.New(name).ParseFS(templateFiles, "templates/layout.html", "templates/"+name+".html")
 		if err != nil {

@@ -56,6 +56,7 @@ func (f frame) fails(problem string) frame {
 //nolint:gochecknoglobals // a table that is only read
 var flashes = map[string]string{
 	"code-sent":         "code_sent",
+	"one-more":          "recover_one_more",
 	"device-forgotten":  "flash_device_forgotten",
 	"device-renamed":    "flash_device_renamed",
 	"devices-forgotten": "flash_devices_forgotten",

@@ -91,7 +91,7 @@ function remember(form) {
 
 // fromText offers to fill in a code that has just come by text message, where the browser can.
 async function fromText(form) {
-  if (form.dataset.code !== "sms" || !("OTPCredential" in window)) return;
+  if ((form.dataset.code ?? form.dataset.otp) !== "sms" || !("OTPCredential" in window)) return;
   const stop = new AbortController();
   form.addEventListener("submit", () => stop.abort());
   window.addEventListener("pagehide", () => stop.abort());
@@ -130,13 +130,13 @@ function reveal(button) {
   field.form.addEventListener("submit", () => set(false)); // or the browser keeps it among typed texts
 }
 
-// signIn keeps the name in its field when the sign-in is refused. The server never sends it back.
-function signIn(form) {
+// keep keeps what was typed in its fields when a form is refused, but for passwords. The server never sends it back.
+function keep(form) {
   form.addEventListener("submit", async (event) => {
     event.preventDefault();
     if (form.dataset.going) return;
     form.dataset.going = "yes";
-    const name = form.elements.username.value;
+    const typed = [...form.elements].filter((field) => field.id && /^(text|email|tel)$/.test(field.type)).map((field) => [field.id, field.value]);
     const sent = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => null);
     if (!sent) return form.submit();
     if (sent.redirected) return location.assign(sent.url);
@@ -146,8 +146,10 @@ function signIn(form) {
     document.title = answer.title;
     document.querySelector("main").replaceWith(main);
     enhance(main);
-    const again = document.getElementById("username");
-    if (again) again.value = name;
+    for (const [id, value] of typed) {
+      const again = document.getElementById(id);
+      if (again) again.value = value;
+    }
     (document.getElementById("problem") ?? main).focus();
   });
 }
@@ -191,10 +193,10 @@ function enhance(root) {
   each("[data-reveal]", reveal);
   each("[data-copy]", copy);
   each("[data-wait]", countDown);
-  each("[data-signin]", signIn);
+  each("[data-keep]", keep);
   each("[data-recognise]", recognise);
   each("[data-code]", remember);
-  each("[data-code]", fromText);
+  each("[data-code], [data-otp]", fromText);
 }
 
 enhance(document);
