@@ -14,6 +14,10 @@ import (
 	"countersign/internal/web"
 )
 
+// recoveryCookie binds a recovery to the browser that began it, for as long as one may take; behind a "."
+// stands the handle of the one that waits.
+const recoveryCookie = "__Host-cs_recovery"
+
 // Recover is the way back in. All fields are required.
 //
 // After the first form nothing here takes a name or an address, and no page says what an account has:
@@ -94,7 +98,7 @@ func (h *Recover) keep(w http.ResponseWriter, browser, waiting secret.Token) {
 	if !waiting.Empty() {
 		value += handlesJoin + waiting.Reveal()
 	}
-	web.SetCookie(w, web.RecoveryCookie, secret.Of(value), h.Flows.KeepBrowser())
+	web.SetCookie(w, recoveryCookie, secret.Of(value), h.Flows.KeepBrowser())
 }
 
 func (h *Recover) refuseRecover(w http.ResponseWriter, r *http.Request, key string) error {
@@ -239,7 +243,7 @@ func (h *Recover) postPassword(w http.ResponseWriter, r *http.Request) error {
 		}
 		return h.Pages.show(w, http.StatusUnprocessableEntity, h.page(r, ref, next, problem))
 	}
-	web.SetCookie(w, web.RecoveryCookie, secret.Token{}, -1)
+	web.SetCookie(w, recoveryCookie, secret.Token{}, -1)
 	return h.Pages.show(w, http.StatusOK, recoveredView{frame: h.Pages.frame(h.Pages.language(r), "recovered_title"), Saved: saved.Reveal()})
 }
 
@@ -265,7 +269,7 @@ func recoverRef(r *http.Request) signin.Ref {
 
 // recoverBrowser returns this browser's secret, a new one if it has none, and the recovery that waits.
 func recoverBrowser(r *http.Request) (browser, waiting secret.Token) {
-	value, flow, _ := strings.Cut(web.Cookie(r, web.RecoveryCookie).Reveal(), handlesJoin)
+	value, flow, _ := strings.Cut(web.Cookie(r, recoveryCookie).Reveal(), handlesJoin)
 	if b := secret.Of(value); b.WellFormed(recovery.BrowserPrefix) {
 		return b, secret.Of(flow)
 	}
