@@ -36,6 +36,7 @@ type mode struct {
 	hidden   bool // signin.hide_password_result
 	realCost bool
 	steps    []timed
+	imported string // what the accounts' hashes are: "" ours, else see adopt
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -51,10 +52,10 @@ type person struct{ name, flow, browser string }
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
 	return []mode{
-		{"API", engine, false, realCost, apiSteps(false)},
-		{"API, result hidden", engine, true, realCost, apiSteps(true)},
-		{"pages", engine, false, realCost, pageSteps(false)},
-		{"pages, result hidden", engine, true, realCost, pageSteps(true)},
+		{"API", engine, false, realCost, apiSteps(false), ""},
+		{"API, result hidden", engine, true, realCost, apiSteps(true), ""},
+		{"pages", engine, false, realCost, pageSteps(false), ""},
+		{"pages, result hidden", engine, true, realCost, pageSteps(true), ""},
 	}
 }
 
@@ -136,6 +137,9 @@ func newClocked(t *testing.T, m mode) *clocked {
 	hash, err := n.Core().Passwords.Hash(t.Context(), servertest.Password)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m.imported != "" {
+		hash = c.adopt(m.imported)
 	}
 	const people = 2000
 	err = n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
