@@ -13,10 +13,7 @@ const (
 	SessionCookie = "__Host-cs_session" // the session's token; ends with the browser
 	BrowserCookie = "__Host-cs_browser" // binds a sign-in to the browser that began it; ends with the browser
 	DeviceCookie  = "__Host-cs_device"  // handles of remembered devices, newest first, joined with "."
-	// RecoveryCookie binds a recovery to the browser that began it, for as long as one may take; behind a "."
-	// the handle of one that waits.
-	RecoveryCookie = "__Host-cs_recovery"
-	LangCookie     = "__Host-cs_lang" // the language that the person has chosen; no secret
+	LangCookie    = "__Host-cs_lang"    // the language that the person has chosen; no secret
 )
 
 // SetCookie sets one of our cookies. A keep of zero lasts until the browser closes; a negative one removes the cookie.

@@ -37,7 +37,12 @@ type mode struct {
 	hidden   bool // signin.hide_password_result
 	realCost bool
 	steps    []timed
+<<<<<<< HEAD
 	held     bool // who is known had the address until lately
+||||||| f2b821a
+=======
+	imported string // what the accounts' hashes are: "" ours, else see adopt
+>>>>>>> main
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -53,6 +58,7 @@ type person struct{ name, flow, browser string }
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
 	return []mode{
+<<<<<<< HEAD
 		{"API", engine, false, realCost, apiSteps(false), false},
 		{"API, result hidden", engine, true, realCost, apiSteps(true), false},
 		{"pages", engine, false, realCost, pageSteps(false), false},
@@ -65,6 +71,17 @@ func calls(path string, pairs func(p *person) map[string]string) func(*person) (
 	return func(p *person) (string, string, string) {
 		body, _ := json.Marshal(pairs(p)) // strings always can
 		return "/api/v1" + path, "application/json", string(body)
+||||||| f2b821a
+		{"API", engine, false, realCost, apiSteps(false)},
+		{"API, result hidden", engine, true, realCost, apiSteps(true)},
+		{"pages", engine, false, realCost, pageSteps(false)},
+		{"pages, result hidden", engine, true, realCost, pageSteps(true)},
+=======
+		{"API", engine, false, realCost, apiSteps(false), ""},
+		{"API, result hidden", engine, true, realCost, apiSteps(true), ""},
+		{"pages", engine, false, realCost, pageSteps(false), ""},
+		{"pages, result hidden", engine, true, realCost, pageSteps(true), ""},
+>>>>>>> main
 	}
 }
 
@@ -145,6 +162,9 @@ func newClocked(t *testing.T, m mode) *clocked {
 	hash, err := n.Core().Passwords.Hash(t.Context(), servertest.Password)
 	if err != nil {
 		t.Fatal(err)
+	}
+	if m.imported != "" {
+		hash = c.adopt(m.imported)
 	}
 	const people = 2000
 	err = n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
