@@ -37,12 +37,8 @@ type mode struct {
 	hidden   bool // signin.hide_password_result
 	realCost bool
 	steps    []timed
-<<<<<<< HEAD
-	held     bool // who is known had the address until lately
-||||||| f2b821a
-=======
+	held     bool   // who is known had the address until lately
 	imported string // what the accounts' hashes are: "" ours, else see adopt
->>>>>>> main
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -58,11 +54,10 @@ type person struct{ name, flow, browser string }
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
 	return []mode{
-<<<<<<< HEAD
-		{"API", engine, false, realCost, apiSteps(false), false},
-		{"API, result hidden", engine, true, realCost, apiSteps(true), false},
-		{"pages", engine, false, realCost, pageSteps(false), false},
-		{"pages, result hidden", engine, true, realCost, pageSteps(true), false},
+		{label: "API", engine: engine, realCost: realCost, steps: apiSteps(false)},
+		{label: "API, result hidden", engine: engine, hidden: true, realCost: realCost, steps: apiSteps(true)},
+		{label: "pages", engine: engine, realCost: realCost, steps: pageSteps(false)},
+		{label: "pages, result hidden", engine: engine, hidden: true, realCost: realCost, steps: pageSteps(true)},
 	}
 }
 
@@ -71,17 +66,6 @@ func calls(path string, pairs func(p *person) map[string]string) func(*person) (
 	return func(p *person) (string, string, string) {
 		body, _ := json.Marshal(pairs(p)) // strings always can
 		return "/api/v1" + path, "application/json", string(body)
-||||||| f2b821a
-		{"API", engine, false, realCost, apiSteps(false)},
-		{"API, result hidden", engine, true, realCost, apiSteps(true)},
-		{"pages", engine, false, realCost, pageSteps(false)},
-		{"pages, result hidden", engine, true, realCost, pageSteps(true)},
-=======
-		{"API", engine, false, realCost, apiSteps(false), ""},
-		{"API, result hidden", engine, true, realCost, apiSteps(true), ""},
-		{"pages", engine, false, realCost, pageSteps(false), ""},
-		{"pages, result hidden", engine, true, realCost, pageSteps(true), ""},
->>>>>>> main
 	}
 }
 
