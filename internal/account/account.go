@@ -175,7 +175,7 @@ func (s *Service) Get(ctx context.Context, tx *sqldb.Tx, id ID) (Account, error)
 // ByIdentifier returns the account that signs in with ident, for operators and trusted
 // applications only: fault.NotFound "account_unknown" says that there is none.
 func (s *Service) ByIdentifier(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Account, error) {
-	found, err := byLookup(ctx, tx, s.lookup(ident), nil)
+	found, err := byLookup(ctx, tx, s.lookups(ident), nil)
 	if err != nil {
 		return Account{}, fmt.Errorf("look up account: %w", err)
 	}
@@ -255,8 +255,10 @@ func (s *Service) language() string {
 	return s.Language
 }
 
-func (s *Service) lookup(ident Identifier) []byte {
-	return s.Ring.Index(string(ident.Kind()), ident.Normal())
+// lookups are what an identifier is found by, under whichever key it was written.
+func (s *Service) lookups(ident Identifier) [][]byte {
+	_, all := s.Ring.Indexes(string(ident.Kind()), ident.Normal())
+	return all
 }
 
 func (s *Service) row(rowID string, owner ID, n NewIdentifier) identifierRow {
@@ -266,7 +268,7 @@ func (s *Service) row(rowID string, owner ID, n NewIdentifier) identifierRow {
 			SignsIn: n.SignsIn, Notices: n.Notices, Recovers: n.Recovers,
 		},
 		account: owner,
-		lookup:  s.lookup(n.Identifier),
+		lookup:  s.Ring.Index(string(n.Kind()), n.Normal()),
 		sealed:  s.Ring.Seal([]byte(n.Normal()), place(rowID)),
 	}
 }

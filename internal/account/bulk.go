@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"countersign/internal/platform/fault"
@@ -26,6 +27,7 @@ type Prepared struct {
 	who       Account
 	standing  Standing
 	addresses []identifierRow
+	names     [][][]byte // the indexes of each, under every key
 	claims    []claimRow
 }
 
@@ -68,7 +70,7 @@ func (s *Service) Prepare(w Whole) (p Prepared, err error) {
 		}
 		row := s.row(rowID, w.ID, ident)
 		row.AddedAt = w.Addresses[i].AddedAt
-		p.addresses = append(p.addresses, row)
+		p.addresses, p.names = append(p.addresses, row), append(p.names, s.lookups(ident.Identifier))
 	}
 	for name, value := range w.Claims {
 		p.claims = append(p.claims, claimRow{name, s.Ring.Seal([]byte(value), claimPlace(w.ID, name))})
@@ -84,6 +86,9 @@ func Raced(err error) bool { return errors.Is(err, errRaced) }
 
 // CreateAll writes accounts, but for those that are taken. It is for operators alone. See Raced.
 func (s *Service) CreateAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) (taken []bool, err error) {
+	if all, err = s.refresh(all); err != nil {
+		return nil, err
+	}
 	if taken, err = s.TakenAmong(ctx, tx, all); err != nil {
 		return nil, err
 	}
@@ -93,7 +98,50 @@ func (s *Service) CreateAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) (
 			fresh = append(fresh, p)
 		}
 	}
-	return taken, putAll(ctx, tx, fresh)
+	return taken, s.putAll(ctx, tx, fresh)
+}
+
+// refresh returns the accounts as the keys are now, and not as they were when the accounts were prepared.
+func (s *Service) refresh(all []Prepared) (out []Prepared, err error) {
+	out = slices.Clone(all)
+	for i, p := range all {
+		out[i].addresses, out[i].names = slices.Clone(p.addresses), slices.Clone(p.names)
+		for j, row := range p.addresses {
+			if !s.Ring.Several() && len(p.names[j]) == 1 && s.Ring.Fresh(row.sealed, row.lookup) {
+				continue
+			}
+			if out[i].addresses[j], out[i].names[j], err = s.anew(row); err != nil {
+				return nil, err
+			}
+		}
+	}
+	return out, nil
+}
+
+// putAll writes accounts of whose names and ids nobody has any.
+func (s *Service) putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
+	if err := putAccounts(ctx, tx, all); err != nil {
+		return err
+	}
+	var many []identifierRow
+	for _, p := range all {
+		for i, a := range p.addresses {
+			if a.AddedAt.IsZero() {
+				a.AddedAt = p.created(tx.Now())
+			}
+			if len(p.names[i]) == 1 {
+				many = append(many, a)
+				continue
+			}
+			if fresh, err := s.put(ctx, tx, a, p.names[i]); err != nil || !fresh {
+				return errors.Join(err, errRaced)
+			}
+		}
+	}
+	if err := putIdentifiers(ctx, tx, many); err != nil {
+		return err
+	}
+	return putClaims(ctx, tx, all)
 }
 
 // TakenAmong says which accounts have an identifier that somebody signs in with, or who stands
@@ -122,9 +170,9 @@ func (s *Service) TakenAmong(ctx context.Context, tx *sqldb.Tx, all []Prepared) 
 
 // Names returns the blind indexes that the account signs in with.
 func (p Prepared) Names() (names [][]byte) {
-	for _, a := range p.addresses {
+	for i, a := range p.addresses {
 		if a.SignsIn {
-			names = append(names, a.lookup)
+			names = append(names, p.names[i]...)
 		}
 	}
 	return names

@@ -1,6 +1,7 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -63,9 +64,8 @@ func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier)
 	if len(rows) >= MaxAddresses {
 		return fault.New(fault.Conflict, "too_many_addresses", nil)
 	}
-	lookup := s.lookup(n.Identifier)
-	for _, r := range rows {
-		if slices.Equal(r.lookup, lookup) {
+	for _, lookup := range s.lookups(n.Identifier) {
+		if slices.ContainsFunc(rows, func(r identifierRow) bool { return bytes.Equal(r.lookup, lookup) }) {
 			return fault.New(fault.Conflict, "address_known", nil)
 		}
 	}
@@ -78,18 +78,22 @@ func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier)
 	if err := s.insert(ctx, tx, row); err != nil {
 		return err
 	}
-	return putChange(ctx, tx, change{what: added, row: row})
+	return s.note(ctx, tx, change{what: added, row: row})
 }
 
 // insert writes an identifier that nobody else signs in with, or did until lately.
 func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
-	other, err := heldByOther(ctx, tx, row.lookup, row.account)
+	row, names, err := s.anew(row)
+	if err != nil {
+		return err
+	}
+	other, err := heldByOther(ctx, tx, names, row.account)
 	if err != nil {
 		return err
 	}
 	fresh := !other || !row.SignsIn
 	if fresh {
-		fresh, err = putIdentifier(ctx, tx, row)
+		fresh, err = s.put(ctx, tx, row, names)
 	}
 	if err == nil && !fresh {
 		err = fault.New(fault.Conflict, "identifier_taken", nil)
@@ -101,12 +105,12 @@ func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) e
 // did until lately. by is whoever does, and the zero Account where it is only held. It is for those
 // who have proved that the address is theirs, or who will never be told.
 func (s *Service) Taken(ctx context.Context, tx *sqldb.Tx, ident Identifier) (by Account, taken bool, err error) {
-	lookup := s.lookup(ident)
-	found, err := byLookup(ctx, tx, lookup, nil)
+	lookups := s.lookups(ident)
+	found, err := byLookup(ctx, tx, lookups, nil)
 	if err != nil {
 		return Account{}, false, err
 	}
-	held, err := heldByOther(ctx, tx, lookup, "")
+	held, err := heldByOther(ctx, tx, lookups, "")
 	return found.asked, held || found.asked.ID != "", err
 }
 
@@ -125,7 +129,7 @@ func (s *Service) Remove(ctx context.Context, tx *sqldb.Tx, id ID, address strin
 	if err := deleteIdentifier(ctx, tx, id, address); err != nil {
 		return err
 	}
-	return putChange(ctx, tx, change{what: removed, row: row, heldUntil: tx.Now().Add(Hold)})
+	return s.note(ctx, tx, change{what: removed, row: row, heldUntil: tx.Now().Add(Hold)})
 }
 
 // SetUses says what an identifier is for. Errors are those of Remove and Add.
@@ -150,7 +154,7 @@ func (s *Service) SetUses(ctx context.Context, tx *sqldb.Tx, id ID, address stri
 	if err := s.replace(ctx, tx, after); err != nil {
 		return err
 	}
-	return putChange(ctx, tx, change{what: usesChanged, row: before})
+	return s.note(ctx, tx, change{what: usesChanged, row: before})
 }
 
 func (a Address) uses() Uses { return Uses{a.SignsIn, a.Notices, a.Recovers} }

@@ -61,7 +61,7 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 	if err != nil {
 		return Account{}, err
 	}
-	found, err := byLookup(ctx, tx, s.lookup(ident), s.lookup(standIn))
+	found, err := byLookup(ctx, tx, s.lookups(ident), s.lookups(standIn))
 	if err != nil {
 		return Account{}, fmt.Errorf("look up account: %w", err)
 	}
@@ -77,7 +77,7 @@ func (s *Service) Find(ctx context.Context, tx *sqldb.Tx, ident Identifier) (Acc
 // choose picks a decoy by a keyed digest, so nobody outside can compute which names share one.
 // It draws twice, and the second time holds if the first is uncommon for the kind of identifier.
 func (s *Service) choose(ident Identifier) int {
-	mac := s.Ring.MAC("account/decoy-choice", []byte(string(ident.Kind())+"\x00"+ident.Normal()))
+	mac := s.Ring.Stable("account/decoy-choice", string(ident.Kind())+"\x00"+ident.Normal())
 	n := uint64(s.decoys())                             //nolint:gosec // a small positive number
 	first := int(binary.BigEndian.Uint64(mac) % n)      //nolint:gosec // smaller than n
 	second := int(binary.BigEndian.Uint64(mac[8:]) % n) //nolint:gosec // smaller than n
@@ -113,7 +113,9 @@ func (s *Service) decoy(n int) (decoyAccount, error) {
 
 func decoyID(mac []byte) ID { return ID(derivedID(mac[:16])) }
 
-func (s *Service) decoyMAC(n int) []byte { return s.Ring.MAC("account/decoy", []byte(strconv.Itoa(n))) }
+// decoyMAC is what a decoy is derived from. It outlives every key: a name whose decoy changed would be
+// known for nobody's, because what an account is offered does not change.
+func (s *Service) decoyMAC(n int) []byte { return s.Ring.Stable("account/decoy", strconv.Itoa(n)) }
 
 // decoyEmail is what a decoy is found by. Find derives nothing else of it, because a telephone
 // number takes longer, and then the time would tell what shape a name's decoy has.
@@ -167,7 +169,7 @@ const Last ID = "ffffffff-ffff-ffff-ffff-ffffffffffff"
 // putLast writes Last, and the last row of the index by which people are found, so that every name
 // has a next one there, too.
 func (s *Service) putLast(ctx context.Context, tx *sqldb.Tx) error {
-	mac := s.Ring.MAC("account/decoy-last", nil)
+	mac := s.Ring.Stable("account/decoy-last", "")
 	ident, err := Parse("last@decoy.invalid")
 	if err != nil {
 		return err
@@ -177,10 +179,13 @@ func (s *Service) putLast(ctx context.Context, tx *sqldb.Tx) error {
 		return err
 	}
 	row := s.row(derivedID(mac[:16]), Last, NewIdentifier{Identifier: ident, SignsIn: true})
-	row.lookup = bytes.Repeat([]byte{0xff}, len(row.lookup)) // which no digest will be
+	row.lookup = afterAll(row.lookup)
 	_, err = putIdentifier(ctx, tx, row)
 	return err
 }
+
+// afterAll is what no index is, and comes after all of its length.
+func afterAll(lookup []byte) []byte { return bytes.Repeat([]byte{0xff}, len(lookup)) }
 
 func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) error {
 	fresh, err := putAccount(ctx, tx, Account{ID: d.id, State: Decoy, Language: s.language()})
@@ -194,7 +199,7 @@ func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) er
 		rows = append(rows, NewIdentifier{Identifier: d.phone, Verified: true, Notices: true, Recovers: true})
 	}
 	for i, ident := range rows {
-		mac := s.Ring.MAC("account/decoy-address", []byte(string(d.id)+"/"+strconv.Itoa(i)))
+		mac := s.Ring.Stable("account/decoy-address", string(d.id)+"/"+strconv.Itoa(i))
 		if _, err := putIdentifier(ctx, tx, s.row(derivedID(mac[:16]), d.id, ident)); err != nil {
 			return err
 		}

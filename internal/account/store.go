@@ -5,8 +5,12 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"slices"
+	"strconv"
+	"strings"
 	"time"
 
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -26,7 +30,7 @@ func putAccount(ctx context.Context, tx *sqldb.Tx, a Account) (fresh bool, err e
 	return n == 1, err
 }
 
-// putIdentifier writes an identifier unless another account signs in with it; fresh reports
+// putIdentifier writes an identifier unless another account signs in with its index; fresh reports
 // which. Of two transactions racing for one, the unique index lets one win on either engine.
 func putIdentifier(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bool, err error) {
 	created := tx.Now()
@@ -46,19 +50,26 @@ func putIdentifier(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bo
 // twoAccounts is what byLookup found; the ID of what it did not find is empty.
 type twoAccounts struct{ asked, other Account }
 
-// byLookup fetches the accounts that sign in with either identifier, in one query. Whoever has
-// an account is read with the decoy, so whoever has none must cost a row more than the decoy,
-// too, and one that is not always the same few, which would lie in every cache: it is the next in
-// the index, which sorts by a keyed digest.
-func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other []byte) (found twoAccounts, err error) {
+// byLookup fetches the accounts that sign in with either identifier, in one query; each has an index for
+// every key of the ring. Whoever has an account is read with the decoy, so whoever has none must cost
+// a row more than the decoy, too, and one that is not always the same few, which would lie in every
+// cache: it is the next in the index, which sorts by a keyed digest.
+func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other [][]byte) (found twoAccounts, err error) {
+	var next strings.Builder
+	for i := range asked {
+		next.WriteString(`SELECT * FROM (
+			SELECT lookup, account_id FROM account_identifier
+			WHERE signs_in AND lookup >= ` + sqldb.Params(1+i, 1) + ` ORDER BY lookup LIMIT 1) AS next` + strconv.Itoa(i) + `
+		UNION ALL `)
+	}
+	if len(other) == 0 {
+		other = [][]byte{nil}
+	}
 	err = tx.Each(ctx, `
 		SELECT i.lookup, a.id, a.state, a.language, a.created_at
-		FROM (
-			SELECT * FROM (
-				SELECT lookup, account_id FROM account_identifier
-				WHERE signs_in AND lookup >= $1 ORDER BY lookup LIMIT 1) AS next
-			UNION ALL
-			SELECT lookup, account_id FROM account_identifier WHERE signs_in AND lookup = $2) AS i
+		FROM (`+next.String()+`
+			SELECT lookup, account_id FROM account_identifier
+			WHERE signs_in AND lookup IN (`+sqldb.Params(1+len(asked), len(other))+`)) AS i
 		JOIN account a ON a.id = i.account_id`,
 		func(scan func(...any) error) error {
 			var lookup []byte
@@ -68,15 +79,32 @@ func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other []byte) (found two
 				return err
 			}
 			a.CreatedAt = time.UnixMilli(created)
-			if bytes.Equal(lookup, asked) {
+			if among(asked, lookup) {
 				found.asked = a
 			}
-			if bytes.Equal(lookup, other) { // both, when someone asks for a decoy by its own address
+			if among(other, lookup) { // both, when someone asks for a decoy by its own address
 				found.other = a
 			}
 			return nil
-		}, asked, other)
+		}, append(sqldb.Args(asked), sqldb.Args(other)...)...)
 	return found, err
+}
+
+func among(all [][]byte, one []byte) bool {
+	return slices.ContainsFunc(all, func(b []byte) bool { return bytes.Equal(b, one) })
+}
+
+// takeOver gives an identifier that was written under its oldest index the one it is to have, unless
+// somebody else signs in with any of them: then it is gone again, and ok is false.
+func takeOver(ctx context.Context, tx *sqldb.Tx, r identifierRow, lookup []byte, names [][]byte) (ok bool, err error) {
+	n, err := tx.Exec(ctx, `
+		UPDATE account_identifier SET lookup = $1 WHERE id = $2 AND NOT EXISTS (
+			SELECT 1 FROM account_identifier AS other WHERE other.signs_in AND other.id <> $2 AND other.lookup IN (`+sqldb.Params(3, len(names))+`))`,
+		append([]any{lookup, r.ID}, sqldb.Args(names)...)...)
+	if err != nil || n == 1 {
+		return n == 1, err
+	}
+	return false, deleteIdentifier(ctx, tx, r.account, r.ID)
 }
 
 func get(ctx context.Context, tx *sqldb.Tx, id ID) (a Account, ok bool, err error) {
@@ -186,11 +214,11 @@ func changesSince(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (al
 }
 
 // heldByOther reports whether somebody else signed in with it until lately.
-func heldByOther(ctx context.Context, tx *sqldb.Tx, lookup []byte, owner ID) (held bool, err error) {
+func heldByOther(ctx context.Context, tx *sqldb.Tx, lookups [][]byte, owner ID) (held bool, err error) {
 	err = tx.QueryRow(ctx, `
 		SELECT EXISTS (SELECT 1 FROM account_address_change
-			WHERE lookup = $1 AND held_until > $2 AND held_until > 0 AND signs_in AND account_id <> $3)`,
-		lookup, tx.Now().UnixMilli(), owner).Scan(&held)
+			WHERE held_until > $1 AND held_until > 0 AND signs_in AND account_id <> $2 AND lookup IN (`+sqldb.Params(3, len(lookups))+`))`,
+		append([]any{tx.Now().UnixMilli(), owner}, sqldb.Args(lookups)...)...).Scan(&held)
 	return held, err
 }
 
@@ -318,29 +346,13 @@ func idsInUse(ctx context.Context, tx *sqldb.Tx, ids []string) (map[ID]bool, err
 	return used, err
 }
 
-// putAll writes accounts of whose names and ids nobody has any.
-func putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
-	if err := putAccounts(ctx, tx, all); err != nil {
-		return err
-	}
-	var addresses []identifierRow
-	var claims [][]any
-	for _, p := range all {
-		for _, a := range p.addresses {
-			if a.AddedAt.IsZero() {
-				a.AddedAt = p.created(tx.Now())
-			}
-			addresses = append(addresses, a)
-		}
-		for _, c := range p.claims {
-			claims = append(claims, []any{string(p.ID), c.name, c.sealed})
-		}
-	}
+// putIdentifiers writes identifiers that nobody signs in with.
+func putIdentifiers(ctx context.Context, tx *sqldb.Tx, all []identifierRow) error {
 	written, err := tx.Many(ctx, `
 		INSERT INTO account_identifier
 			(id, account_id, kind, lookup, sealed, signs_in, notices, recovers, verified_at, created_at)`,
-		`ON CONFLICT (lookup) WHERE signs_in DO NOTHING`, len(addresses), func(i int) []any {
-			r := addresses[i]
+		`ON CONFLICT (lookup) WHERE signs_in DO NOTHING`, len(all), func(i int) []any {
+			r := all[i]
 			added := r.AddedAt.UnixMilli()
 			return []any{
 				r.ID, string(r.account), string(r.Kind), r.lookup, r.sealed, r.SignsIn, r.Notices, r.Recovers,
@@ -348,13 +360,20 @@ func putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
 				added,
 			}
 		})
-	if err == nil && written != int64(len(addresses)) {
+	if err == nil && written != int64(len(all)) {
 		err = errRaced
 	}
-	if err != nil {
-		return err
+	return err
+}
+
+func putClaims(ctx context.Context, tx *sqldb.Tx, all []Prepared) error {
+	var claims [][]any
+	for _, p := range all {
+		for _, c := range p.claims {
+			claims = append(claims, []any{string(p.ID), c.name, c.sealed})
+		}
 	}
-	_, err = tx.Many(ctx, `INSERT INTO account_claim (account_id, name, sealed)`, "", len(claims), func(i int) []any { return claims[i] })
+	_, err := tx.Many(ctx, `INSERT INTO account_claim (account_id, name, sealed)`, "", len(claims), func(i int) []any { return claims[i] })
 	return err
 }
 
@@ -428,4 +447,42 @@ func claimsBetween(ctx context.Context, tx *sqldb.Tx, first, last ID, visit func
 			}
 			return visit(owner, name, sealed)
 		}, string(first), string(last))
+}
+
+// The columns by which rows are counted. An identifier's index is made with the key that seals it.
+func lookupColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "lookup"} }
+func sealedColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "sealed"} }
+
+func claimColumn() keyring.Column {
+	return keyring.Column{Table: "account_claim", Keys: []string{"account_id", "name"}, Name: "sealed"}
+}
+
+const (
+	identifierTable = "account_identifier"
+	changeTable     = "account_address_change"
+)
+
+// named is an identifier of either table, with the row of account_identifier that it is sealed for.
+type named struct {
+	id, place      string
+	kind           Kind
+	lookup, sealed []byte
+}
+
+func namedAfter(ctx context.Context, tx *sqldb.Tx, table, after string, n int) (rows []named, err error) {
+	place := map[string]string{identifierTable: "id", changeTable: "identifier_id"}[table]
+	err = tx.Each(ctx, `SELECT id, `+place+`, kind, lookup, sealed FROM `+table+` WHERE id > $1 ORDER BY id LIMIT $2`,
+		func(scan func(...any) error) error {
+			var r named
+			err := scan(&r.id, &r.place, &r.kind, &r.lookup, &r.sealed)
+			rows = append(rows, r)
+			return err
+		}, after, n)
+	return rows, err
+}
+
+func putNamed(ctx context.Context, tx *sqldb.Tx, table string, row keyring.Renewal) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE `+table+` SET lookup = $1, sealed = $2 WHERE id = $3 AND lookup = $4 AND sealed = $5`,
+		row.Now[0], row.Now[1], row.Row, row.Was[0], row.Was[1])
+	return n == 1, err
 }

@@ -18,6 +18,7 @@ import (
 func owners() map[string]string {
 	return map[string]string{
 		"keyring_check":          "keyring",
+		"keyring_lack":           "keyring",
 		"audit_event":            "audit",
 		"outbox_letter":          "outbox",
 		"throttle_bucket":        "throttle",

@@ -54,6 +54,7 @@ const (
 	EraseAsked       Kind = "erase_asked"
 	EraseStopped     Kind = "erase_stopped"
 	AccountErased    Kind = "user_deleted"
+	KeysChanged      Kind = "sys_keys_changed"
 
 	ClientRuleChanged Kind = "client_rule_changed"
 	APIRetired        Kind = "api_retired"
@@ -169,14 +170,19 @@ type Verified struct {
 func (l *Log) Verify(ctx context.Context, tx *sqldb.Tx, after string, n int) (v Verified, err error) {
 	err = each(ctx, tx, after, n, func(r row) {
 		v.Rows, v.Last = v.Rows+1, r.ID
-		if string(l.mac(r)) != string(r.MAC) {
+		if !l.authentic(r) {
 			v.Changed = append(v.Changed, r.ID)
 		}
 	})
 	return v, err
 }
 
-func (l *Log) mac(r row) []byte {
-	record := fmt.Appendf(nil, "%q %d %q %q %q %x %q", r.ID, r.At, r.Kind, r.Account, r.Actor, r.Source, r.Detail)
-	return l.Ring.MAC("audit", record)
+const purpose = "audit"
+
+func (l *Log) mac(r row) []byte { return l.Ring.MAC(purpose, record(r)) }
+
+func (l *Log) authentic(r row) bool { return l.Ring.Authentic(purpose, record(r), r.MAC) }
+
+func record(r row) []byte {
+	return fmt.Appendf(nil, "%q %d %q %q %q %x %q", r.ID, r.At, r.Kind, r.Account, r.Actor, r.Source, r.Detail)
 }

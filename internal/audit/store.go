@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -25,6 +26,17 @@ func put(ctx context.Context, tx *sqldb.Tx, r row) error {
 		VALUES ($1, $2, $3, $4, $5, $6, $7, $8)`,
 		r.ID, r.At, r.Kind, sql.NullString{String: r.Account, Valid: r.Account != ""}, r.Actor, r.Source, r.Detail, r.MAC)
 	return err
+}
+
+// The columns by which rows are counted.
+func sources() keyring.Column { return keyring.Column{Table: "audit_event", Name: "source"} }
+func macs() keyring.Column    { return keyring.Column{Table: "audit_event", Name: "mac"} }
+
+// rewrite changes nothing of an event but what keys made.
+func rewrite(ctx context.Context, tx *sqldb.Tx, row keyring.Renewal) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE audit_event SET source = $1, mac = $2 WHERE id = $3 AND mac = $4`,
+		row.Now[0], row.Now[1], row.Row, row.Was[1])
+	return n == 1, err
 }
 
 func each(ctx context.Context, tx *sqldb.Tx, after string, n int, visit func(row)) error {

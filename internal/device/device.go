@@ -165,11 +165,11 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, who account.ID, h secr
 	if !h.WellFormed(HandlePrefix) {
 		return found{}, false, nil
 	}
-	return byHandle(ctx, tx, who, s.digest(h))
+	return byHandle(ctx, tx, who, s.digests(h))
 }
 
 func (s *Service) rotate(ctx context.Context, tx *sqldb.Tx, f found, old secret.Token) (*Remembered, error) {
-	won, err := spendHandle(ctx, tx, s.digest(old))
+	won, err := spendHandle(ctx, tx, s.digests(old))
 	if err != nil || !won { // lost to a tab a moment ahead: the same as coming within the grace
 		return nil, err
 	}
@@ -296,6 +296,13 @@ func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }
+
+func (s *Service) digests(h secret.Token) [][]byte { return s.Ring.Digests("device", h) }
+
+// Holdings is what the tables have of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding {
+	return []keyring.Holding{s.Ring.Digested(digested()), s.Ring.Sealed(sealed())}
+}
 
 func (s *Service) seal(id ID, source netip.Addr) []byte {
 	if !source.IsValid() {

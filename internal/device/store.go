@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -18,16 +19,30 @@ type found struct {
 	spentAt   time.Time
 }
 
+// digested is the column of the digests. Those of a device that is over need no key: old handles too, by
+// which a copy would show.
+func digested() keyring.Column {
+	return keyring.Column{
+		Table: "device_handle", Name: "digest",
+		Live: "device_id IN (SELECT id FROM device WHERE ended_at IS NULL AND expires_at > $1)",
+	}
+}
+
+// sealed is the column of the network addresses; place says where each stands.
+func sealed() keyring.Column {
+	return keyring.Column{Table: "device", Keys: []string{"id"}, Name: "source"}
+}
+
 // byHandle finds a live device by any handle it ever had.
-func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digest []byte) (found, bool, error) {
+func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digests [][]byte) (found, bool, error) {
 	var f found
 	var spent sql.NullInt64
 	var expires int64
 	err := tx.QueryRow(ctx, `
 		SELECT d.id, d.public_key, d.expires_at, h.spent_at
 		FROM device_handle h JOIN device d ON d.id = h.device_id
-		WHERE h.digest = $1 AND d.account_id = $2 AND d.ended_at IS NULL AND d.expires_at > $3`,
-		digest, who, tx.Now().UnixMilli()).Scan(&f.id, &f.publicKey, &expires, &spent)
+		WHERE d.account_id = $1 AND d.ended_at IS NULL AND d.expires_at > $2 AND h.digest IN (`+sqldb.Params(3, len(digests))+`)`,
+		append([]any{who, tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&f.id, &f.publicKey, &expires, &spent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return found{}, false, nil
 	}
@@ -35,8 +50,9 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digest []byte) 
 	return f, err == nil, err
 }
 
-func spendHandle(ctx context.Context, tx *sqldb.Tx, digest []byte) (won bool, err error) {
-	n, err := tx.Exec(ctx, `UPDATE device_handle SET spent_at = $1 WHERE digest = $2 AND spent_at IS NULL`, tx.Now().UnixMilli(), digest)
+func spendHandle(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (won bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE device_handle SET spent_at = $1 WHERE spent_at IS NULL AND digest IN (`+sqldb.Params(2, len(digests))+`)`,
+		append([]any{tx.Now().UnixMilli()}, sqldb.Args(digests)...)...)
 	return n == 1, err
 }
 

@@ -61,7 +61,7 @@ func (s *Service) Issue(ctx context.Context, tx *sqldb.Tx, r Request) (Issued, e
 
 // Spend uses the flow's code up if it is the one given. Of any number of parallel calls one wins.
 func (s *Service) Spend(ctx context.Context, tx *sqldb.Tx, flow string, code secret.Token) (way string, ok bool, err error) {
-	return spend(ctx, tx, flow, s.digest(flow, code))
+	return spend(ctx, tx, flow, s.Ring.Digests("onetime/"+flow, code))
 }
 
 // State returns by which way the flow's last code went and when another may be asked for; ok is false if none was sent.
@@ -72,6 +72,9 @@ func (s *Service) State(ctx context.Context, tx *sqldb.Tx, flow string) (way str
 
 // Prune deletes a bounded number of codes that have expired and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
+
+// Holdings is what the table has of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding { return []keyring.Holding{s.Ring.Digested(digested())} }
 
 func (s *Service) digest(flow string, code secret.Token) []byte {
 	return s.Ring.Digest("onetime/"+flow, code)

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -39,12 +40,17 @@ func waitSQL() string {
 	return b.String()
 }
 
-func spend(ctx context.Context, tx *sqldb.Tx, flow string, digest []byte) (way string, ok bool, err error) {
+// digested is the column of the digests.
+func digested() keyring.Column {
+	return keyring.Column{Table: "onetime_code", Name: "digest", Live: "spent_at IS NULL AND expires_at > $1"}
+}
+
+func spend(ctx context.Context, tx *sqldb.Tx, flow string, digests [][]byte) (way string, ok bool, err error) {
 	err = tx.QueryRow(ctx, `
 		UPDATE onetime_code SET spent_at = $1
-		WHERE flow_id = $2 AND digest = $3 AND spent_at IS NULL AND expires_at > $1
+		WHERE flow_id = $2 AND spent_at IS NULL AND expires_at > $1 AND digest IN (`+sqldb.Params(3, len(digests))+`)
 		RETURNING way`,
-		tx.Now().UnixMilli(), flow, digest).Scan(&way)
+		append([]any{tx.Now().UnixMilli(), flow}, sqldb.Args(digests)...)...).Scan(&way)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}

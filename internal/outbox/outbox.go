@@ -350,6 +350,9 @@ func unpack(plain []byte) (l Letter, err error) {
 	return l, nil
 }
 
+// Holdings is what the table has of the ring's keys.
+func (b *Box) Holdings() []keyring.Holding { return []keyring.Holding{b.Ring.Sealed(sealed())} }
+
 func place(id string) keyring.Place {
 	return keyring.Place{Table: "outbox_letter", Row: id, Column: "sealed"}
 }

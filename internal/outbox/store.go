@@ -6,6 +6,7 @@ import (
 	"errors"
 	"time"
 
+	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/platform/sqldb"
 )
@@ -17,6 +18,11 @@ const (
 	stateSent     = "sent"
 	stateWithheld = "withheld"
 )
+
+// sealed is the column of the sealed letters; place says where each stands.
+func sealed() keyring.Column {
+	return keyring.Column{Table: "outbox_letter", Keys: []string{"id"}, Name: "sealed"}
+}
 
 func insert(ctx context.Context, tx *sqldb.Tx, id string, l Letter, sealed []byte) error {
 	now := tx.Now().UnixMilli()

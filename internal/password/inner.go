@@ -18,9 +18,7 @@ func (s *Service) Keep(h foreign.Hash) (Hash, error) {
 	if !h.Slow() {
 		return Hash{}, errors.New("a hash that is quick to guess must be wrapped")
 	}
-	out := newDummy(s.ring, s.params)
-	out.inner = h
-	return out, nil
+	return Hash{PHC: newDummy(s.params), KeyID: s.ring.ID(), inner: h}, nil
 }
 
 // Wrap takes over a hash that is quick to guess: it is hashed again, as if it were a password, and forgotten.
@@ -46,7 +44,7 @@ func wrapped(sum []byte) []byte { return append([]byte("\x00sum\x00"), sum...) }
 func (s *Service) open(stored Stored) (inner foreign.Hash, ok bool) {
 	sealed, at := stored.sealed, stored.account
 	if sealed == nil {
-		sealed, at = s.blank, account.Last
+		sealed, at = s.empty(), account.Last
 	}
 	text, err := s.ring.Open(sealed, place(at))
 	if err != nil {
@@ -57,6 +55,16 @@ func (s *Service) open(stored Stored) (inner foreign.Hash, ok bool) {
 		return foreign.Hash{}, true
 	}
 	return inner, err == nil
+}
+
+// empty is something sealed for those who have nothing, with the current key: the old one may be dropped.
+func (s *Service) empty() []byte {
+	if b := s.sealed.Load(); b != nil && s.ring.Fresh(*b) {
+		return *b
+	}
+	b := s.ring.Seal([]byte(foreign.Stand(foreign.Kind{Family: "bcrypt", Work: 1 << 10}).Text()), place(account.Last))
+	s.sealed.Store(&b)
+	return b
 }
 
 func place(id account.ID) keyring.Place {
@@ -128,6 +136,9 @@ func (s *Service) entry(p Setting) (entry, error) {
 		return entry{}, fmt.Errorf("store password of %s: the hash is not one that this server can check", p.Account)
 	}
 	e := entry{id: p.Account, hash: p.Hash, setAt: p.At}
+	if p.Hash.inner.Slow() {
+		e.hash.KeyID = s.ring.ID() // of no password: it must not need an older key than what is sealed beside it
+	}
 	if text := p.Hash.inner.Text(); text != "" {
 		e.sealed = s.ring.Seal([]byte(text), place(p.Account))
 	}

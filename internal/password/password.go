@@ -15,6 +15,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	pool "github.com/minio/argon2"
@@ -55,9 +56,9 @@ type Service struct {
 	policy Policy
 	queue  *admission
 	now    func() time.Time
-	dummy  Hash
-	blank  []byte   // sealed: opened for those who have nothing to open
-	pooled sync.Map // Params to argon2id at that cost; as many as there ever were in the configuration
+	dummy  string                 // the PHC string of what those without a password are checked against
+	sealed atomic.Pointer[[]byte] // opened for those who have nothing to open
+	pooled sync.Map               // Params to argon2id at that cost; as many as there ever were in the configuration
 }
 
 // New makes a Service. It hashes nothing and is quick.
@@ -87,19 +88,20 @@ func New(o Options) (*Service, error) {
 	if o.Parallel < 1 || o.MaxWait < 0 {
 		return nil, errors.New("at least one password hash must run at a time, and the wait cannot be negative")
 	}
-	return &Service{
+	s := &Service{
 		db: o.DB, ring: o.Ring, params: o.Params, policy: policy, now: o.Now,
-		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Ring, o.Params),
-		blank: o.Ring.Seal([]byte(foreign.Stand(foreign.Kind{Family: "bcrypt", Work: 1 << 10}).Text()), place(account.Last)),
-	}, nil
+		queue: newAdmission(o.Parallel, o.MaxWait), dummy: newDummy(o.Params),
+	}
+	s.empty()
+	return s, nil
 }
 
 // newDummy returns what those without a password are checked against: well-formed, of the
-// current cost and key. Its tag is random and was never a password's.
-func newDummy(ring *keyring.Ring, params Params) Hash {
-	_, keyID := ring.Pepper(nil)
-	return Hash{PHC: params.encode(random(saltLen), random(tagLen)), KeyID: keyID}
-}
+// current cost. Its tag is random and was never a password's.
+func newDummy(params Params) string { return params.encode(random(saltLen), random(tagLen)) }
+
+// blank is the dummy under the current key.
+func (s *Service) blank() Hash { return Hash{PHC: s.dummy, KeyID: s.ring.ID()} }
 
 // Hash is what is stored of a password.
 type Hash struct {
@@ -127,14 +129,14 @@ func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) erro
 	if err != nil {
 		return err
 	}
-	if p, _, _, err := decode(last.PHC); err == nil && p == s.params && last.KeyID == s.dummy.KeyID {
+	if p, _, _, err := decode(last.PHC); err == nil && p == s.params && last.KeyID == s.ring.ID() {
 		return nil
 	}
 	const batch = 64 // keeps each transaction short
 	for some := range slices.Chunk(accounts, batch) {
 		err := s.db.Write(ctx, func(tx *sqldb.Tx) error {
 			for _, id := range some {
-				if err := putDummy(ctx, tx, id, newDummy(s.ring, s.params)); err != nil {
+				if err := putDummy(ctx, tx, id, Hash{PHC: newDummy(s.params), KeyID: s.ring.ID()}); err != nil {
 					return err
 				}
 			}
@@ -179,7 +181,7 @@ func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored
 		return Stored{}, fmt.Errorf("read password of %s: %w", id, err)
 	}
 	if r.hash.PHC == "" {
-		return Stored{account: id, hash: s.dummy, dummy: true, kinds: r.kinds}, nil
+		return Stored{account: id, hash: s.blank(), dummy: true, kinds: r.kinds}, nil
 	}
 	return Stored{account: id, hash: r.hash, sealed: r.sealed, kinds: r.kinds}, nil
 }
@@ -212,7 +214,7 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 	h, usable := s.read(stored.hash)
 	inner, opened := s.open(stored)
 	if usable = usable && opened; !usable {
-		h, _ = s.read(s.dummy)
+		h, _ = s.read(s.blank())
 	}
 	before := elsewhere(inner, stored.kinds, plain)
 	peppered, _ := s.ring.PepperWith(h.keyID, before.input(plain))
@@ -225,7 +227,7 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 	return Verdict{
 		OK:       fits && !stored.hash.stopped,
 		Stopped:  fits && stored.hash.stopped,
-		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.dummy.KeyID || inner.Text() != ""),
+		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.ring.ID() || inner.Text() != ""),
 		Unusable: !usable,
 	}
 }

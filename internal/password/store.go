@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/keyring"
 	"countersign/internal/password/foreign"
 	"countersign/internal/platform/sqldb"
 )
@@ -45,6 +46,42 @@ func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (r row, err error) {
 			return nil
 		}, string(id))
 	return r, err
+}
+
+// sealedColumn is the column of what other systems made; place says where each stands.
+func sealedColumn() keyring.Column {
+	return keyring.Column{Table: "password", Keys: []string{"account_id"}, Name: "sealed"}
+}
+
+func sealedAfter(ctx context.Context, tx *sqldb.Tx, after string, n int) (rows []entry, err error) {
+	err = tx.Each(ctx, `
+		SELECT account_id, key_id, sealed FROM password WHERE account_id > $1 AND sealed IS NOT NULL ORDER BY account_id LIMIT $2`,
+		func(scan func(...any) error) error {
+			var e entry
+			err := scan(&e.id, &e.hash.KeyID, &e.sealed)
+			rows = append(rows, e)
+			return err
+		}, after, n)
+	return rows, err
+}
+
+func renew(ctx context.Context, tx *sqldb.Tx, row keyring.Renewal) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE password SET sealed = $1, key_id = $2 WHERE account_id = $3 AND sealed = $4`,
+		row.Now[0], string(row.Now[1]), row.Row, row.Was[0])
+	return n == 1, err
+}
+
+// peppers counts passwords by the key of the pepper.
+func peppers(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) {
+	count := map[string]int64{}
+	err := tx.Each(ctx, `SELECT key_id, COUNT(*) FROM password GROUP BY key_id`, func(scan func(...any) error) error {
+		var id string
+		var n int64
+		err := scan(&id, &n)
+		count[id] = n
+		return err
+	})
+	return count, err
 }
 
 // putDummy writes a hash in the place of the one there is.

@@ -239,6 +239,10 @@ func (s *Service) contactDigest(flowID string, code secret.Token) []byte {
 	return s.Ring.Digest("recovery/contact/"+flowID, code)
 }
 
+func (s *Service) contactDigests(flowID string, code secret.Token) [][]byte {
+	return s.Ring.Digests("recovery/contact/"+flowID, code)
+}
+
 func contactPlace(id string) keyring.Place {
 	return keyring.Place{Table: "recovery_contact", Row: id, Column: "sealed"}
 }

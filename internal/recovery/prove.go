@@ -106,7 +106,7 @@ func (s *Service) ContactCode(ctx context.Context, ref signin.Ref, c signin.Clie
 			if shut {
 				code = secret.Token{}
 			}
-			right, err := spendContactCode(ctx, tx, f.ID, s.contactDigest(f.ID, code))
+			right, err := spendContactCode(ctx, tx, f.ID, s.contactDigests(f.ID, code))
 			if err != nil || !right {
 				return verdict{}, err
 			}

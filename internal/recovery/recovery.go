@@ -23,6 +23,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/factor"
+	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -202,21 +203,22 @@ func (s *Service) identify(ctx context.Context, tx *sqldb.Tx, f *flow, b Begin, 
 		}
 	}
 	f.NameKey, f.ToKey = s.key("name", n.name), s.key("to", n.to)
-	owner, nobody := s.Ring.Index("recovery/owner", string(who.ID)), s.key("owner/nobody", n.name) // both, for the time it takes
+	owner, nobody := s.Ring.Stable("recovery/owner", string(who.ID)), s.key("owner/nobody", n.name) // both, for the time it takes
 	if f.OwnerKey = owner; who.State == account.Decoy {
 		f.OwnerKey = nobody // unknown names share decoys but not their limits
 	}
 	// A remembered device has limits of its own: strangers who use up the account's do not keep its holder out.
 	id, known, err := s.Devices.Holds(ctx, tx, who.ID, b.Handles)
 	if known {
-		f.NameKey = s.Ring.Index("recovery/device", string(id))
+		f.NameKey = s.Ring.Stable("recovery/device", string(id))
 		f.OwnerKey = f.NameKey
 	}
 	return err
 }
 
+// key stands for a name. It stays the same when keys change: counts go on.
 func (s *Service) key(what string, ident account.Identifier) []byte {
-	return s.Ring.Index("recovery/"+what, string(ident.Kind())+"\x00"+ident.Normal())
+	return s.Ring.Stable("recovery/"+what, string(ident.Kind())+"\x00"+ident.Normal())
 }
 
 // At says where a flow stands.
@@ -251,7 +253,7 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref signin.Ref) (flow,
 	if !ref.Flow.WellFormed(FlowPrefix) {
 		return flow{}, gone()
 	}
-	f, ok, err := byHandle(ctx, tx, s.digest(ref.Flow), s.digest(ref.Browser))
+	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
 	if err != nil {
 		return flow{}, err
 	}
@@ -345,6 +347,15 @@ func (s *Service) takeBoth(ctx context.Context, tx *sqldb.Tx, c signin.Client, s
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("recovery", t) }
+
+func (s *Service) digests(t secret.Token) [][]byte { return s.Ring.Digests("recovery", t) }
+
+// Holdings is what the tables have of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding {
+	flows := s.Ring.Digested(flowDigests())
+	flows.Columns = append(flows.Columns, "browser") // made together with the handle
+	return []keyring.Holding{flows, s.Ring.Digested(codeDigests()), s.Ring.Sealed(contactSealed())}
+}
 
 // errLimited rolls a transaction back whose work turned out to be over a limit.
 var errLimited = errors.New("over a limit")

@@ -9,6 +9,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/signin"
 )
@@ -79,15 +80,29 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) erro
 // was wrong, and is over.
 const skew = 15 * time.Second
 
-func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
+// The columns of what keys made.
+func flowDigests() keyring.Column {
+	return keyring.Column{Table: "recovery_flow", Name: "handle", Live: "ended_at IS NULL AND expires_at > $1"}
+}
+
+func codeDigests() keyring.Column {
+	return keyring.Column{Table: "recovery_contact_code", Name: "digest", Live: "used_at IS NULL AND expires_at > $1"}
+}
+
+func contactSealed() keyring.Column {
+	return keyring.Column{Table: "recovery_contact", Keys: []string{"id"}, Name: "sealed"}
+}
+
+func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var proved string
 	var asked, ready sql.NullInt64
 	var expires int64
 	err = tx.QueryRow(ctx, `
 		SELECT id, account_id, name_key, owner_key, to_key, way, address_id, barred, proved, saved, asked_at, ready_at, expires_at
 		FROM recovery_flow
-		WHERE handle = $1 AND browser = $2 AND ended_at IS NULL AND expires_at > $3 AND created_at <= $4`,
-		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).
+		WHERE ended_at IS NULL AND expires_at > $1 AND created_at <= $2
+		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.ToKey, &f.Way, &f.Address, &f.Barred, &proved, &f.Saved, &asked, &ready, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
@@ -242,11 +257,11 @@ func putContactCode(ctx context.Context, tx *sqldb.Tx, c contactCode) error {
 	return err
 }
 
-func spendContactCode(ctx context.Context, tx *sqldb.Tx, flowID string, digest []byte) (right bool, err error) {
+func spendContactCode(ctx context.Context, tx *sqldb.Tx, flowID string, digests [][]byte) (right bool, err error) {
 	n, err := tx.Exec(ctx, `
 		UPDATE recovery_contact_code SET used_at = $1
-		WHERE flow_id = $2 AND digest = $3 AND used_at IS NULL AND expires_at > $1`,
-		tx.Now().UnixMilli(), flowID, digest)
+		WHERE flow_id = $2 AND used_at IS NULL AND expires_at > $1 AND digest IN (`+sqldb.Params(3, len(digests))+`)`,
+		append([]any{tx.Now().UnixMilli(), flowID}, sqldb.Args(digests)...)...)
 	return n == 1, err
 }
 

@@ -95,14 +95,19 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 	if err != nil {
 		return nil, err
 	}
-	decoys, err := core.Accounts.EnsureDecoys(ctx)
-	if err != nil {
-		return nil, fmt.Errorf("write decoy accounts: %w", err)
-	}
-	if err := errors.Join(core.Passwords.EnsureDummies(ctx, decoys), core.Recovery.EnsureDummies(ctx, decoys)); err != nil {
+	if err := core.ensureDecoys(ctx); err != nil {
 		return nil, err
 	}
 	return core, nil
+}
+
+// ensureDecoys writes what stands in for those who do not exist, where it is missing or of another cost or key.
+func (c *Core) ensureDecoys(ctx context.Context) error {
+	decoys, err := c.Accounts.EnsureDecoys(ctx)
+	if err != nil {
+		return fmt.Errorf("write decoy accounts: %w", err)
+	}
+	return errors.Join(c.Passwords.EnsureDummies(ctx, decoys), c.Recovery.EnsureDummies(ctx, decoys))
 }
 
 func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
@@ -153,6 +158,7 @@ func unlock(ctx context.Context, c config.Config, d Deps, db *sqldb.DB) (*keyrin
 	if err := ring.Claim(ctx, db); err != nil {
 		return nil, err
 	}
+	db.Before(ring.Follow)
 	return ring, nil
 }
 

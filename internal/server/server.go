@@ -9,6 +9,8 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"os"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -35,6 +37,7 @@ type Server struct {
 	inbox    *inbox.Inbox
 	registry *prometheus.Registry
 	stopping atomic.Bool
+	lacked   string // the key that the log was last told is missing
 }
 
 // Demo is the demonstration's pages and the people in them.
@@ -174,6 +177,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("places", s.core.Places.Run)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
+	loop("keys", s.keys)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
 		loop("watchdog", s.watchdog)
 	}
@@ -215,6 +219,23 @@ func (s *Server) notices(ctx context.Context) error {
 		})
 		if err != nil && ctx.Err() == nil {
 			s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "tell holders of failed sign-ins", slog.Any("error", err))
+		}
+	})
+	return nil
+}
+
+// keys has this node say that it lacks a key that is about to be used, so that it is not.
+func (s *Server) keys(ctx context.Context) error {
+	name, err := os.Hostname()
+	if err != nil {
+		name = "a node without a name"
+	}
+	node := name + " (process " + strconv.Itoa(os.Getpid()) + ")"
+	each(ctx, hear/8, func() {
+		_ = s.core.Ring.Object(ctx, s.core.DB, node) // the next one comes at once
+		if id := s.core.Ring.Lacking(); id != "" && id != s.lacked {
+			s.lacked = id
+			s.deps.Log.LogAttrs(ctx, slog.LevelError, "the key file lacks a key that is about to be used: copy it here", slog.String("key", id))
 		}
 	})
 	return nil

@@ -11,6 +11,8 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/sqldb"
 	"countersign/internal/web"
 )
 
@@ -110,20 +112,25 @@ func (g *gauges) letters(gauge func(string, float64, ...string)) {
 type health struct {
 	Status    string  `json:"status"`   // ready, degraded, unready
 	Database  string  `json:"database"` // reached, away
+	Keys      string  `json:"keys"`     // fit, missing
 	Staleness float64 `json:"staleness_seconds"`
 }
 
 // health looks. While the database is away the server goes on from memory, degraded, until that
-// is older than database.max_staleness; then, and while it stops, it is unready.
+// is older than database.max_staleness; then, and while it stops, it is unready. So is a node that
+// lacks a key that the database needs.
 func (s *Server) health(ctx context.Context) health {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
 	stale := s.core.Sessions.Staleness()
-	h := health{Status: "ready", Database: "reached", Staleness: stale.Seconds()}
-	if err := s.core.DB.Ping(ctx); err != nil {
+	h := health{Status: "ready", Database: "reached", Keys: "fit", Staleness: stale.Seconds()}
+	nothing := func(*sqldb.Tx) error { return nil } // what comes before every transaction compares the keys
+	if err := s.core.DB.Read(ctx, nothing); fault.Of(err).Code == "keys_missing" {
+		h.Keys = "missing"
+	} else if err != nil {
 		h.Status, h.Database = "degraded", "away"
 	}
-	if h.Database == "away" && stale > s.core.Config.Database.MaxStaleness.D() || s.stopping.Load() {
+	if h.Database == "away" && stale > s.core.Config.Database.MaxStaleness.D() || h.Keys == "missing" || s.stopping.Load() {
 		h.Status = "unready"
 	}
 	if stale > 365*24*time.Hour { // nothing was read yet

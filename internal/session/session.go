@@ -119,9 +119,8 @@ func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error
 	if !token.WellFormed(Prefix) {
 		return Session{}, refused()
 	}
-	key := [32]byte(s.digest(token))
 	now := s.DB.Now()
-	e := s.memory.find(key)
+	e := s.remembered(token)
 	if e != nil && s.memory.fresh(e, now) && s.alive(e, now) {
 		e.seen.Store(now.UnixMilli())
 		return e.session(), nil
@@ -131,7 +130,7 @@ func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error
 		defer done()
 		ctx = bounded
 	}
-	loaded, err := s.load(ctx, key)
+	loaded, err := s.load(ctx, token)
 	if err != nil {
 		if e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {
 			return e.session(), nil
@@ -141,12 +140,36 @@ func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error
 	return loaded.session(), nil
 }
 
+// remembered finds a token's session in memory. A second digest is made only while there is a second
+// key, and only for a session that has not been asked for since it became the current one.
+func (s *Service) remembered(token secret.Token) *entry {
+	if e := s.memory.find(keyOf(s.digest(token))); e != nil || !s.Ring.Several() {
+		return e
+	}
+	for _, digest := range s.Ring.Digests(purpose, token) {
+		if e := s.memory.find(keyOf(digest)); e != nil {
+			return e
+		}
+	}
+	return nil
+}
+
+// keyOf is what a session is found by in memory: a digest without the id of its key.
+func keyOf(digest []byte) [32]byte { return [32]byte(digest[len(digest)-32:]) }
+
 // load reads a session into memory.
-func (s *Service) load(ctx context.Context, key [32]byte) (e *entry, err error) {
+func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err error) {
 	var row Session
+	var digests [][]byte
+	var key [32]byte
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		var ok bool
-		if row, ok, err = byDigest(ctx, tx, key[:]); err != nil || !ok {
+		digests = s.Ring.Digests(purpose, token) // in here: the keys may have changed since this node last looked
+		var digest []byte
+		ok := false
+		if row, digest, err = byDigest(ctx, tx, digests); len(digest) > 0 {
+			key, ok = keyOf(digest), true
+		}
+		if err != nil || !ok {
 			return errors.Join(err, errIf(!ok))
 		}
 		owner, err := s.Accounts.Get(ctx, tx, row.Account) // a locked account's sessions are over even if nobody ended them
@@ -158,7 +181,9 @@ func (s *Service) load(ctx context.Context, key [32]byte) (e *entry, err error) 
 	now := s.DB.Now()
 	if err != nil {
 		if errors.Is(err, errEnded) {
-			s.memory.drop(key)
+			for _, d := range digests {
+				s.memory.drop(keyOf(d))
+			}
 		}
 		return nil, err
 	}
@@ -253,7 +278,14 @@ func (s *Service) end(ctx context.Context, tx *sqldb.Tx, e ended) (int, error) {
 // hour, and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
-func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("session", t) }
+const purpose = "session"
+
+func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest(purpose, t) }
+
+// Holdings is what the tables have of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding {
+	return []keyring.Holding{s.Ring.Digested(digested()), s.Ring.Sealed(sealed())}
+}
 
 func (s *Service) seal(id ID, source netip.Addr) []byte {
 	if !source.IsValid() {

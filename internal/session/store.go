@@ -11,6 +11,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/device"
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -43,12 +44,25 @@ func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	return err
 }
 
-func byDigest(ctx context.Context, tx *sqldb.Tx, digest []byte) (s Session, ok bool, err error) {
-	s, err = scanSession(tx.QueryRow(ctx, `SELECT `+columns+` FROM session WHERE digest = $1 AND ended_at IS NULL`, digest).Scan)
+// byDigest returns the live session with one of the digests, and which; it is nil if there is none.
+func byDigest(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (s Session, digest []byte, err error) {
+	row := tx.QueryRow(ctx, `SELECT `+columns+`, digest FROM session
+		WHERE digest IN (`+sqldb.Params(1, len(digests))+`) AND ended_at IS NULL`, sqldb.Args(digests)...)
+	s, err = scanSession(func(into ...any) error { return row.Scan(append(into, &digest)...) })
 	if errors.Is(err, sql.ErrNoRows) {
-		return Session{}, false, nil
+		return Session{}, nil, nil
 	}
-	return s, err == nil, err
+	return s, digest, err
+}
+
+// digested is the column of the digests. A session that has ended needs no key.
+func digested() keyring.Column {
+	return keyring.Column{Table: "session", Name: "digest", Live: "ended_at IS NULL AND expires_at > $1"}
+}
+
+// sealed is the column of the network addresses; place says where each stands.
+func sealed() keyring.Column {
+	return keyring.Column{Table: "session", Keys: []string{"id"}, Name: "source"}
 }
 
 func list(ctx context.Context, tx *sqldb.Tx, who account.ID, idle time.Duration) (all []kept, err error) {

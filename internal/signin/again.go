@@ -33,7 +33,7 @@ func (s *Service) ofSession(ctx context.Context, tx *sqldb.Tx, me session.Sessio
 	}, err
 }
 
-func (s *Service) againKey(id account.ID) []byte { return s.Ring.Index("signin/again", string(id)) }
+func (s *Service) againKey(id account.ID) []byte { return s.Ring.Stable("signin/again", string(id)) }
 
 // replace ends the session that the flow takes the place of. Of two flows of one session one wins,
 // and none brings back a session that its owner has ended.

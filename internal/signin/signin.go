@@ -263,7 +263,7 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref Ref) (flow, error)
 	if !ref.Flow.WellFormed(FlowPrefix) {
 		return flow{}, gone()
 	}
-	f, ok, err := byHandle(ctx, tx, s.digest(ref.Flow), s.digest(ref.Browser))
+	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
 	if err != nil {
 		return flow{}, err
 	}
@@ -402,15 +402,16 @@ func (s *Service) forgive(ctx context.Context, c counts) error {
 	})
 }
 
+// nameKey stands for the name typed. It stays the same when keys change, as does ownerKey: counts go on.
 func (s *Service) nameKey(ident account.Identifier) []byte {
-	return s.Ring.Index("signin/name", string(ident.Kind())+"\x00"+ident.Normal())
+	return s.Ring.Stable("signin/name", string(ident.Kind())+"\x00"+ident.Normal())
 }
 
 // ownerKey stands for the account, whichever of its names was typed. Unknown names share decoy
 // accounts but not their counts: each stands for itself.
 func (s *Service) ownerKey(who account.Account, ident account.Identifier) []byte {
-	owner := s.Ring.Index("signin/owner", string(who.ID))
-	nobody := s.Ring.Index("signin/owner/nobody", string(ident.Kind())+"\x00"+ident.Normal()) // always, for the time it takes
+	owner := s.Ring.Stable("signin/owner", string(who.ID))
+	nobody := s.Ring.Stable("signin/owner/nobody", string(ident.Kind())+"\x00"+ident.Normal()) // always, for the time it takes
 	if who.State == account.Decoy {
 		return nobody
 	}
@@ -418,6 +419,15 @@ func (s *Service) ownerKey(who account.Account, ident account.Identifier) []byte
 }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("signin", t) }
+
+func (s *Service) digests(t secret.Token) [][]byte { return s.Ring.Digests("signin", t) }
+
+// Holdings is what the table has of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding {
+	h := s.Ring.Digested(digested())
+	h.Columns = append(h.Columns, "browser") // made together with the handle
+	return []keyring.Holding{h, s.Ring.Sealed(failedSealed())}
+}
 
 // newNonce is 128 random bits or more: never repeated, and no secret.
 func newNonce() string { return rand.Text() }

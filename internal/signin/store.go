@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 )
@@ -42,12 +43,23 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) erro
 // that was wrong: it is over, since it and its code would live longer than they may.
 const skew = 15 * time.Second
 
-func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
+// digested is the column of the digests.
+func digested() keyring.Column {
+	return keyring.Column{Table: "signin_flow", Name: "handle", Live: "expires_at > $1"}
+}
+
+// failedSealed is the column of whence a wrong code came; failedPlace says where each stands.
+func failedSealed() keyring.Column {
+	return keyring.Column{Table: "signin_flow", Keys: []string{"id"}, Name: "failed_from"}
+}
+
+func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var begun, expires int64
 	err = tx.QueryRow(ctx, `
 		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back FROM signin_flow
-		WHERE handle = $1 AND browser = $2 AND expires_at > $3 AND created_at <= $4`,
-		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).
+		WHERE expires_at > $1 AND created_at <= $2
+		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &begun, &expires, &f.Replaces, &f.Back)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"time"
 
+	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -14,6 +15,32 @@ import (
 // a clock that was wrong. A transaction that waited for the row's lock, and another node's clock, are
 // honestly behind; if that were enough, the tries that wait at once for one row would all pass.
 const wrongClock = time.Minute
+
+// counts is one of the two tables.
+type counts struct{ table, columns string }
+
+var (
+	bucket  = counts{"throttle_bucket", "tat, expires_at"}                   //nolint:gochecknoglobals // a constant
+	failure = counts{"throttle_failure", "failures, not_before, expires_at"} //nolint:gochecknoglobals // a constant
+)
+
+// digested are the columns of the digests. What has run out needs no key.
+func digested() []keyring.Column {
+	return []keyring.Column{
+		{Table: bucket.table, Name: "key", Live: "expires_at > $1"},
+		{Table: failure.table, Name: "key", Live: "expires_at > $1"},
+	}
+}
+
+// carry copies a row to a new key, unless there is one already, from then on the only one that counts. Of
+// two that do so at once, one waits for the other on either engine. The CASE tells PostgreSQL the type.
+func carry(ctx context.Context, tx *sqldb.Tx, t counts, to []byte, from [][]byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO `+t.table+` (key, `+t.columns+`)
+		SELECT CASE WHEN key <> $1 THEN $1 END, `+t.columns+` FROM `+t.table+`
+		WHERE key <> $1 AND key IN (`+sqldb.Params(2, len(from))+`) ORDER BY expires_at DESC LIMIT 1
+		ON CONFLICT (key) DO NOTHING`, append([]any{to}, sqldb.Args(from)...)...)
+	return err
+}
 
 // take is GCRA in one statement: the row holds the theoretical arrival time, and the update
 // happens only if that is not further ahead than the burst allows. Further ahead than a burst can
@@ -36,8 +63,9 @@ func take(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) (bool, error) {
 	return err == nil, err
 }
 
-func give(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) error {
-	_, err := tx.Exec(ctx, `UPDATE throttle_bucket SET tat = tat - $2 WHERE key = $1`, key, r.Every.Milliseconds())
+func give(ctx context.Context, tx *sqldb.Tx, keys [][]byte, r Rate) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_bucket SET tat = tat - $1 WHERE key IN (`+sqldb.Params(2, len(keys))+`)`,
+		append([]any{r.Every.Milliseconds()}, sqldb.Args(keys)...)...)
 	return err
 }
 
@@ -66,13 +94,15 @@ func attempt(ctx context.Context, tx *sqldb.Tx, key []byte, l Ladder) (bool, err
 	return err == nil, err
 }
 
-func forgive(ctx context.Context, tx *sqldb.Tx, key []byte) error {
-	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = failures - 1 WHERE key = $1 AND failures > 0`, key)
+func forgive(ctx context.Context, tx *sqldb.Tx, keys [][]byte) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = failures - 1 WHERE failures > 0 AND key IN (`+sqldb.Params(1, len(keys))+`)`,
+		sqldb.Args(keys)...)
 	return err
 }
 
-func clearFailures(ctx context.Context, tx *sqldb.Tx, key []byte) error {
-	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = 0, not_before = 0 WHERE key = $1`, key)
+func clearFailures(ctx context.Context, tx *sqldb.Tx, keys [][]byte) error {
+	_, err := tx.Exec(ctx, `UPDATE throttle_failure SET failures = 0, not_before = 0 WHERE key IN (`+sqldb.Params(1, len(keys))+`)`,
+		sqldb.Args(keys)...)
 	return err
 }
 

@@ -38,13 +38,17 @@ type Rate struct {
 // Take takes one try of the rate for key. ok is false when there is none left, and then
 // nothing is written.
 func (s *Service) Take(ctx context.Context, tx *sqldb.Tx, r Rate, key string) (ok bool, err error) {
-	return take(ctx, tx, s.key(r.Name, key), r)
+	current, err := s.carried(ctx, tx, bucket, r.Name, key)
+	if err != nil {
+		return false, err
+	}
+	return take(ctx, tx, current, r)
 }
 
 // Give returns a try that turned out to be harmless, such as a sign-in that succeeded, so
 // that many honest people behind one address do not use up its limit.
 func (s *Service) Give(ctx context.Context, tx *sqldb.Tx, r Rate, key string) error {
-	return give(ctx, tx, s.key(r.Name, key), r)
+	return give(ctx, tx, s.keys(r.Name, key), r)
 }
 
 // TakeSource takes one try for the client's network and one for the wider network around it
@@ -114,24 +118,49 @@ type Ladder struct {
 // Attempt counts a failure in advance and says whether the try may be evaluated at all.
 // The caller calls Clear after a success.
 func (s *Service) Attempt(ctx context.Context, tx *sqldb.Tx, l Ladder, key string) (ok bool, err error) {
-	return attempt(ctx, tx, s.key(l.Name, key), l)
+	current, err := s.carried(ctx, tx, failure, l.Name, key)
+	if err != nil {
+		return false, err
+	}
+	return attempt(ctx, tx, current, l)
 }
 
 // Forgive takes back one count of a try that was never evaluated, because the server was busy.
 // A wait already imposed stays.
 func (s *Service) Forgive(ctx context.Context, tx *sqldb.Tx, l Ladder, key string) error {
-	return forgive(ctx, tx, s.key(l.Name, key))
+	return forgive(ctx, tx, s.keys(l.Name, key))
 }
 
 // Clear forgets the failures of key.
 func (s *Service) Clear(ctx context.Context, tx *sqldb.Tx, l Ladder, key string) error {
-	return clearFailures(ctx, tx, s.key(l.Name, key))
+	return clearFailures(ctx, tx, s.keys(l.Name, key))
 }
 
 // Prune deletes a bounded number of rows whose limits have run out and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
-func (s *Service) key(name, key string) []byte { return s.Ring.Index("throttle/"+name, key) }
+func (s *Service) keys(name, key string) [][]byte {
+	_, all := s.Ring.Indexes("throttle/"+name, key)
+	return all
+}
+
+// carried returns the key to count under, after it has brought there what was counted under another
+// key of the ring: nobody has new tries because the server has a new key.
+func (s *Service) carried(ctx context.Context, tx *sqldb.Tx, t counts, name, key string) ([]byte, error) {
+	current, all := s.Ring.Indexes("throttle/"+name, key)
+	if len(all) == 1 {
+		return current, nil
+	}
+	return current, carry(ctx, tx, t, current, all)
+}
+
+// Holdings is what the tables have of the ring's keys.
+func (s *Service) Holdings() (all []keyring.Holding) {
+	for _, c := range digested() {
+		all = append(all, s.Ring.Digested(c))
+	}
+	return all
+}
 
 // delaySQL writes the ladder as a CASE over the failures counted so far.
 func (l Ladder) delaySQL() string {

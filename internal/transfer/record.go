@@ -106,7 +106,7 @@ func (im *importer) digest(r record) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	return im.s.Ring.MAC("transfer/line", b)[:16], nil
+	return im.s.Ring.Stable("transfer/line", string(b))[:16], nil
 }
 
 func (im *importer) addresses(r record) (all []account.Address, err error) {

@@ -17,6 +17,7 @@ import (
 	"net/url"
 	"os"
 	"path/filepath"
+	"strconv"
 	"strings"
 	"time"
 
@@ -45,6 +46,7 @@ type DB struct {
 	now            func() time.Time
 	patience       time.Duration
 	log            *group // SQLite's; nil where commits are durable by themselves
+	before         func(context.Context, *Tx) error
 }
 
 // Options opens a database. URL and Now are required.
@@ -159,6 +161,10 @@ func boundPauses(ctx context.Context, c *pgx.Conn) error {
 	return err
 }
 
+// Before has f run at the beginning of every transaction from now on, and each fail that f fails. It
+// is set once, before the DB is shared.
+func (db *DB) Before(f func(context.Context, *Tx) error) { db.before = f }
+
 // Engine returns which database this is.
 func (db *DB) Engine() Engine { return db.engine }
 
@@ -244,6 +250,27 @@ func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any
 	return rows.Err()
 }
 
+// Params returns n placeholders for a list in a statement, the first numbered from: "$3, $4".
+func Params(from, n int) string {
+	var b strings.Builder
+	for i := range n {
+		if i > 0 {
+			b.WriteString(", ")
+		}
+		b.WriteString("$" + strconv.Itoa(from+i))
+	}
+	return b.String()
+}
+
+// Args returns the arguments for such a list.
+func Args[T any](values []T) []any {
+	args := make([]any, len(values))
+	for i, v := range values {
+		args[i] = v
+	}
+	return args
+}
+
 // Read runs fn in a read-only transaction.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 	_, err := db.try(ctx, db.reader, db.engine == Postgres, fn)
@@ -298,6 +325,11 @@ func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx)
 	}
 	tx := &Tx{tx: t, now: db.now(), engine: db.engine, caller: ctx, bounded: bounded}
 	defer func() { _ = t.Rollback() }() // a no-op after Commit
+	if db.before != nil {
+		if err := db.before(ctx, tx); err != nil {
+			return nil, unavailable(err)
+		}
+	}
 	if err := fn(tx); err != nil {
 		return nil, unavailable(err)
 	}

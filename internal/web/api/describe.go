@@ -57,7 +57,7 @@ func (op operation) describe() *huma.Operation {
 		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		codes = append([]string{"session_ended"}, codes...)
 	}
-	codes = append(slices.Clone(codes), "internal", "database_unavailable", "client_outdated", "api_retired")
+	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
 	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
 	if !op.bare {
 		codes = append(codes, "input_invalid", "body_malformed")
