@@ -451,6 +451,7 @@ func claimsBetween(ctx context.Context, tx *sqldb.Tx, first, last ID, visit func
 
 // The columns by which rows are counted. An identifier's index is made with the key that seals it.
 func lookupColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "lookup"} }
+
 func sealedColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "sealed"} }
 
 func claimColumn() keyring.Column {

@@ -309,7 +309,7 @@ func (ro *Rotation) keptBy(ctx context.Context, id string, lose []string) (neede
 }
 
 // renewable reports whether any row of the table could be made anew.
-func (ro *Rotation) renewable(ctx context.Context, h Holding) (any bool, err error) {
+func (ro *Rotation) renewable(ctx context.Context, h Holding) (some bool, err error) {
 	for after := ""; ; {
 		p, err := ro.read(ctx, h, after)
 		if err != nil || p.Last == "" || len(p.Renewals) > 0 {
