@@ -12,11 +12,15 @@ import (
 	"strings"
 	"testing"
 
+	"golang.org/x/crypto/bcrypt"
+
 	"countersign/internal/account"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/outbox"
+	"countersign/internal/password"
+	"countersign/internal/password/foreign"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -42,6 +46,8 @@ func keyless() map[string]string {
 		"recovery_flow.to_key":       "made by Ring.Stable",
 		"recovery_flow.saved":        "made by Ring.Stable",
 		"recovery_saved_code.digest": "made by Ring.Stable",
+		"notice_link.digest":         "made by Ring.Stable",
+		"transfer_line.digest":       "made by Ring.Stable",
 	}
 }
 
@@ -161,6 +167,7 @@ type life struct {
 	c       config.Config
 	core    *server.Core
 	ada     account.ID
+	grace   account.ID // who came with a hash from elsewhere
 	session session.Started
 	handle  secret.Token
 	key     testkit.Key
@@ -201,6 +208,7 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 	if err != nil {
 		t.Fatal(err)
 	}
+	l.imported()
 	l.signIn()
 	if l.flow, err = l.core.SignIn.Begin(ctx, signin.Begin{Identifier: "ada@example.org", Browser: browser, Client: here}); err != nil {
 		t.Fatal(err)
@@ -215,6 +223,31 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 		t.Fatal(err)
 	}
 	return l
+}
+
+// imported makes an account with a hash that another system made.
+func (l *life) imported() {
+	l.t.Helper()
+	ctx := l.t.Context()
+	made, err := bcrypt.GenerateFromPassword([]byte("hopper"), 5)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	h, err := foreign.Parse(string(made))
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	kept, err := l.core.Passwords.Keep(h)
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.grace, err = l.core.CreateAccount(ctx, server.NewAccount{Language: "en", Identifiers: []account.NewIdentifier{l.name("grace@example.org")}})
+	if err == nil {
+		err = l.core.DB.Write(ctx, func(tx *sqldb.Tx) error { return l.core.Passwords.SetHash(ctx, tx, l.grace, kept) })
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 func (l *life) name(typed string) account.NewIdentifier {
@@ -286,6 +319,17 @@ func (l *life) serves(core *server.Core) {
 	}
 	if _, err := core.Sessions.Check(ctx, l.session.Token); err != nil {
 		t.Errorf("session: %v", err)
+	}
+	var stored password.Stored
+	err := core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		stored, err = core.Passwords.Load(ctx, tx, l.grace)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if v, err := core.Passwords.Verify(ctx, stored, "hopper"); err != nil || !v.OK {
+		t.Errorf("a password from elsewhere: %+v, %v", v, err)
 	}
 	started, err := core.SignIn.Begin(ctx, signin.Begin{Identifier: "ada@example.org", Browser: browser, Client: here, Handles: []secret.Token{l.handle}})
 	if err != nil {
