@@ -114,8 +114,10 @@ func (v *visitor) keep(res *http.Response, a answer) {
 	}
 	if to, err := res.Location(); err == nil {
 		v.path = to.RequestURI()
-		if flow, ok := strings.CutPrefix(to.Path, "/signin/"); ok {
-			v.flow = flow
+		for _, root := range []string{"/signin/", "/recover/"} {
+			if flow, ok := strings.CutPrefix(to.Path, root); ok {
+				v.flow, _, _ = strings.Cut(flow, "/")
+			}
 		}
 	}
 }
