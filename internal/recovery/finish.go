@@ -173,7 +173,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow) (saved secre
 // shown, the proof is void: somebody made a new one because the old was lost.
 func (s *Service) replaceSaved(ctx context.Context, tx *sqldb.Tx, f flow) (secret.Token, error) {
 	code := newSavedCode()
-	same, err := swapSavedCode(ctx, tx, f, s.savedDigest(f.Account, code))
+	same, err := swapSavedCode(ctx, tx, f.Saved, s.savedRow(f.Account, code))
 	if err != nil {
 		return secret.Token{}, err
 	}

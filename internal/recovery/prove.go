@@ -88,7 +88,7 @@ func (s *Service) SavedCode(ctx context.Context, ref signin.Ref, c signin.Client
 	return s.try(ctx, request{ref, c}, func(_ context.Context, _ *sqldb.Tx, f *flow) (trial, error) {
 		return trial{BySaved, s.countsOf(*f, "saved"), func(ctx context.Context, tx *sqldb.Tx, f *flow, shut bool) (verdict, error) {
 			digest := s.savedDigest(f.Account, typed)
-			stored, err := savedCode(ctx, tx, f.Account)
+			stored, err := savedCode(ctx, tx, s.savedLookup(f.Account))
 			if err != nil || !hmac.Equal(stored, digest) || shut || f.Barred {
 				return verdict{}, err
 			}

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"bytes"
 	"context"
 	"crypto/rand"
 	"fmt"
@@ -22,7 +23,7 @@ const savedLen = 24
 // to be shown once: six groups of four. The caller records it and tells the holder (SavedCodeChanged).
 func (s *Service) NewSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) (secret.Token, error) {
 	code := newSavedCode()
-	if err := putSavedCode(ctx, tx, id, s.savedDigest(id, code)); err != nil {
+	if err := putSavedCode(ctx, tx, s.savedRow(id, code)); err != nil {
 		return secret.Token{}, fmt.Errorf("write the saved code of %s: %w", id, err)
 	}
 	return code, nil
@@ -30,13 +31,13 @@ func (s *Service) NewSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID)
 
 // HasSavedCode reports whether an account has one.
 func (s *Service) HasSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) (bool, error) {
-	stored, err := savedCode(ctx, tx, id)
+	stored, err := savedCode(ctx, tx, s.savedLookup(id))
 	return stored != nil, err
 }
 
 // DropSavedCode removes an account's saved code. The caller records it and tells the holder.
 func (s *Service) DropSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	return deleteSavedCode(ctx, tx, id)
+	return deleteSavedCode(ctx, tx, s.savedLookup(id))
 }
 
 // EnsureDummies writes a saved code that nobody knows for each of the accounts that has none, so that
@@ -106,4 +107,17 @@ func plainSaved(typed secret.Token) secret.Token {
 // can: nobody guesses 120 bits.
 func (s *Service) savedDigest(id account.ID, code secret.Token) []byte {
 	return s.Ring.Stable("recovery/saved/"+string(id), plainSaved(code).Reveal())
+}
+
+// savedLookup is where an account's saved code stands. That of account.Last comes after all others.
+func (s *Service) savedLookup(id account.ID) []byte {
+	lookup := s.Ring.Index("recovery/saved", string(id))
+	if id == account.Last {
+		lookup = bytes.Repeat([]byte{0xff}, len(lookup)) // which no digest will be
+	}
+	return lookup
+}
+
+func (s *Service) savedRow(id account.ID, code secret.Token) savedRow {
+	return savedRow{account: id, lookup: s.savedLookup(id), digest: s.savedDigest(id, code)}
 }

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"bytes"
 	"context"
 	"database/sql"
 	"errors"
@@ -173,34 +174,41 @@ func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 		(SELECT id FROM recovery_flow WHERE expires_at < $1 LIMIT $2)`, tx.Now().UnixMilli(), batch) // contacts' codes go with it
 }
 
-// savedCode returns nil for an account without one. It reads a row for everybody: see password.get.
-func savedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) (digest []byte, err error) {
-	var owner account.ID
+// savedCode returns nil for an account without one. It reads a row for everybody, the next one if there
+// is none: a row less takes less time, which told who had one.
+func savedCode(ctx context.Context, tx *sqldb.Tx, lookup []byte) (digest []byte, err error) {
+	var found []byte
 	err = tx.QueryRow(ctx, `
-		SELECT account_id, digest FROM recovery_saved_code WHERE account_id >= $1 ORDER BY account_id LIMIT 1`, string(id)).Scan(&owner, &digest)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && owner != id {
+		SELECT lookup, digest FROM recovery_saved_code WHERE lookup >= $1 ORDER BY lookup LIMIT 1`, lookup).Scan(&found, &digest)
+	if errors.Is(err, sql.ErrNoRows) || err == nil && !bytes.Equal(found, lookup) {
 		return nil, nil
 	}
 	return digest, err
 }
 
-func putSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID, digest []byte) error {
+// savedRow is the saved code of an account.
+type savedRow struct {
+	account        account.ID
+	lookup, digest []byte
+}
+
+func putSavedCode(ctx context.Context, tx *sqldb.Tx, r savedRow) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO recovery_saved_code (account_id, digest, created_at) VALUES ($1, $2, $3)
-		ON CONFLICT (account_id) DO UPDATE SET digest = excluded.digest, created_at = excluded.created_at`,
-		id, digest, tx.Now().UnixMilli())
+		INSERT INTO recovery_saved_code (lookup, account_id, digest, created_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (lookup) DO UPDATE SET digest = excluded.digest, created_at = excluded.created_at`,
+		r.lookup, r.account, r.digest, tx.Now().UnixMilli())
 	return err
 }
 
-// swapSavedCode replaces the code that the flow was shown and no other.
-func swapSavedCode(ctx context.Context, tx *sqldb.Tx, f flow, digest []byte) (same bool, err error) {
-	n, err := tx.Exec(ctx, `UPDATE recovery_saved_code SET digest = $1, created_at = $2 WHERE account_id = $3 AND digest = $4`,
-		digest, tx.Now().UnixMilli(), f.Account, f.Saved)
+// swapSavedCode replaces the code that was shown and no other.
+func swapSavedCode(ctx context.Context, tx *sqldb.Tx, shown []byte, r savedRow) (same bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE recovery_saved_code SET digest = $1, created_at = $2 WHERE lookup = $3 AND digest = $4`,
+		r.digest, tx.Now().UnixMilli(), r.lookup, shown)
 	return n == 1, err
 }
 
-func deleteSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	_, err := tx.Exec(ctx, `DELETE FROM recovery_saved_code WHERE account_id = $1`, id)
+func deleteSavedCode(ctx context.Context, tx *sqldb.Tx, lookup []byte) error {
+	_, err := tx.Exec(ctx, `DELETE FROM recovery_saved_code WHERE lookup = $1`, lookup)
 	return err
 }
 

@@ -25,7 +25,8 @@ type subject struct {
 	label, name, password string
 
 	known   bool
-	right   bool // the password opens the account: only what the answers say is compared, and most rows
+	right   bool   // the password opens the account: only what the answers say is compared, and most rows
+	to      string // where a recovery's code should go; empty: to the name
 	ways    string
 	visitor *visitor
 	letters []string // primary keys of the letters its steps wrote

@@ -39,6 +39,7 @@ type mode struct {
 	steps    []timed
 	held     bool   // who is known had the address until lately
 	imported string // what the accounts' hashes are: "" ours, else see adopt
+	foreign  bool   // not a name that nobody has is compared, but an account's with a destination that is not its own
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -50,7 +51,10 @@ type timed struct {
 }
 
 // person is one sign-in under way.
-type person struct{ name, flow, browser string }
+type person struct {
+	name, to, flow string
+	cookies        []*http.Cookie
+}
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
 	return []mode{
@@ -58,6 +62,9 @@ func modes(engine sqldb.Engine, realCost bool) []mode {
 		{label: "API, result hidden", engine: engine, hidden: true, realCost: realCost, steps: apiSteps(true)},
 		{label: "pages", engine: engine, realCost: realCost, steps: pageSteps(false)},
 		{label: "pages, result hidden", engine: engine, hidden: true, realCost: realCost, steps: pageSteps(true)},
+		{label: "recovery, API", engine: engine, realCost: realCost, steps: recoverySteps()},
+		{label: "recovery, API, destination", engine: engine, realCost: realCost, steps: recoverySteps(), foreign: true},
+		{label: "recovery, pages", engine: engine, realCost: realCost, steps: recoveryPageSteps()},
 	}
 }
 
@@ -112,6 +119,41 @@ func pageSteps(hidden bool) []timed {
 	return append(steps, timed{"send again", 31 * time.Second, form("/send", func(*person) url.Values { return url.Values{"way": {"email"}} }), 303})
 }
 
+// recoverySteps are an app's calls, up to where a stranger comes.
+func recoverySteps() []timed {
+	call := func(path string, pairs func(p *person) map[string]string) func(*person) (string, string, string) {
+		return func(p *person) (string, string, string) {
+			body, _ := json.Marshal(pairs(p)) // strings always can
+			return "/api/v1/recovery" + path, "application/json", string(body)
+		}
+	}
+	return []timed{
+		{"begin", 0, call("", func(p *person) map[string]string { return map[string]string{"identifier": p.name, "to": p.to} }), 201},
+		{"wrong code", 0, call("/code", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "code": "000000"} }), 401},
+		{"wrong saved code", 0, call("/saved-code", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "code": "0000-0000"} }), 401},
+		{"send again", 31 * time.Second, call("/send", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "way": "email"} }), 200},
+	}
+}
+
+// recoveryPageSteps are a person's forms.
+func recoveryPageSteps() []timed {
+	form := func(path string, pairs func(p *person) url.Values) func(*person) (string, string, string) {
+		return func(p *person) (string, string, string) {
+			to := "/recover"
+			if path != "" {
+				to += "/" + p.flow + path
+			}
+			return to, "application/x-www-form-urlencoded", pairs(p).Encode()
+		}
+	}
+	return []timed{
+		{"begin", 0, form("", func(p *person) url.Values { return url.Values{"username": {p.name}, "to": {p.to}} }), 303},
+		{"wrong code", 0, form("/code", func(*person) url.Values { return url.Values{"code": {"000000"}} }), 422},
+		{"wrong saved code", 0, form("/saved", func(*person) url.Values { return url.Values{"proof": {"0000-0000"}} }), 422},
+		{"send again", 31 * time.Second, form("/send", func(*person) url.Values { return url.Values{"way": {"email"}} }), 303},
+	}
+}
+
 // clocked is a node asked in-process: the handler's time and nothing of the network's, which
 // only adds noise for a stranger to average away.
 type clocked struct {
@@ -119,6 +161,7 @@ type clocked struct {
 	node           *servertest.Node
 	handler        http.Handler
 	known, unknown []string
+	foreign        bool
 }
 
 // newClocked makes a node with as many accounts as names that nobody has. All names are of one
@@ -142,7 +185,12 @@ func newClocked(t *testing.T, m mode) *clocked {
 	}
 	l.Password.Stop, l.PasswordAccount.Stop, l.Code.Stop, l.CodeAccount.Stop = 1<<30, 1<<30, 1<<30, 1<<30
 	unlimited(&n.Core().Registration.Limits)
-	c := &clocked{t: t, node: n, handler: n.Handler()}
+	r := &n.Core().Recovery.Limits
+	for _, rate := range []*int{&r.Source.Burst, &r.All.Burst, &r.SendName.Burst, &r.SendOwner.Burst, &r.SendSource.Burst, &r.SendAll.Burst} {
+		*rate = 1 << 30
+	}
+	r.Try.Free, r.TryOwner.Free, r.Try.Stop, r.TryOwner.Stop = 1<<30, 1<<30, 1<<30, 1<<30
+	c := &clocked{t: t, node: n, handler: n.Handler(), foreign: m.foreign}
 	hash, err := n.Core().Passwords.Hash(t.Context(), servertest.Password)
 	if err != nil {
 		t.Fatal(err)
@@ -178,6 +226,11 @@ func newClocked(t *testing.T, m mode) *clocked {
 			}
 			if err := n.Core().Passwords.SetHash(t.Context(), tx, id, hash); err != nil {
 				return err
+			}
+			if heads() { // as people do; who has none must not take another time
+				if _, err := n.Core().Recovery.NewSavedCode(t.Context(), tx, id); err != nil {
+					return err
+				}
 			}
 			c.known = append(c.known, name)
 		}
@@ -218,8 +271,8 @@ func (c *clocked) time(s timed, p *person) float64 {
 	to, kind, body := s.ask(p)
 	r := httptest.NewRequest(http.MethodPost, c.node.URL+to, strings.NewReader(body))
 	r.Header.Set("Content-Type", kind)
-	if p.browser != "" {
-		r.AddCookie(&http.Cookie{Name: "__Host-cs_browser", Value: p.browser})
+	for _, cookie := range p.cookies {
+		r.AddCookie(cookie)
 	}
 	w := httptest.NewRecorder()
 	began := time.Now()
@@ -244,8 +297,8 @@ func (p *person) keep(res *http.Response, body []byte) {
 			p.flow = path.Base(to.Path)
 		}
 	}
-	for _, cookie := range res.Cookies() {
-		p.browser = cookie.Value
+	if all := res.Cookies(); len(all) > 0 {
+		p.cookies = all
 	}
 }
 
@@ -258,7 +311,11 @@ func (c *clocked) measure(pairs int, steps []timed) []samples {
 	for i := range pairs + warm {
 		// By lot, too: who was made one after the other shares a page of the database, and those with
 		// an account would find theirs in the cache.
-		two := [2]*person{{name: c.known[lot(len(c.known))]}, {name: c.unknown[lot(len(c.unknown))]}}
+		known, unknown := c.known[lot(len(c.known))], c.unknown[lot(len(c.unknown))]
+		two := [2]*person{{name: known, to: known}, {name: unknown, to: unknown}}
+		if c.foreign {
+			two[1].name = c.known[lot(len(c.known))]
+		}
 		for j, s := range steps {
 			c.node.Clock.Advance(s.wait)
 			var took [2]float64

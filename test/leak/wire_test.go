@@ -114,9 +114,9 @@ func (v *visitor) keep(res *http.Response, a answer) {
 	}
 	if to, err := res.Location(); err == nil {
 		v.path = to.RequestURI()
-		for _, way := range []string{"/signin/", "/register/"} {
-			if flow, ok := strings.CutPrefix(to.Path, way); ok {
-				v.flow = flow
+		for _, root := range []string{"/signin/", "/register/", "/recover/"} {
+			if flow, ok := strings.CutPrefix(to.Path, root); ok {
+				v.flow, _, _ = strings.Cut(flow, "/")
 			}
 		}
 	}

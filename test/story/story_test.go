@@ -28,6 +28,7 @@ func TestStories(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
+			env.Values[postKey{}] = &post{}
 			env.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 			for _, name := range []string{"LISTEN", "WATCH", "OTHER"} {
 				address, err := free()
@@ -39,6 +40,7 @@ func TestStories(t *testing.T) {
 			return nil
 		},
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
+			"replay": replay, "mailboxes": mailboxes, "letters": letters, "delivered": delivered,
 			"code": code, "answers": answers, "calls": calls, "mode": mode, "settings": settings, "same": same,
 		},
 	})

@@ -45,7 +45,9 @@ CREATE INDEX recovery_contact_code_contact ON recovery_contact_code (contact_id)
 
 -- recovery: saved codes; every decoy has one that nothing opens
 CREATE TABLE recovery_saved_code (
-    account_id TEXT PRIMARY KEY REFERENCES account (id),
+    lookup     BYTEA PRIMARY KEY,      -- keyed digest of the account's id: who has none reads the next one's row, and that must be anybody's
+    account_id TEXT NOT NULL REFERENCES account (id),
     digest     BYTEA NOT NULL,
     created_at BIGINT NOT NULL
 );
+CREATE INDEX recovery_saved_code_account ON recovery_saved_code (account_id);
