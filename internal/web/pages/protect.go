@@ -7,7 +7,7 @@ import (
 	"strconv"
 	"strings"
 
-	"countersign/internal/notice"
+	links "countersign/internal/notice"
 	"countersign/internal/platform/secret"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -33,7 +33,7 @@ type Protect struct {
 // Mount registers the routes; nobody else knows these paths.
 func (h *Protect) Mount(mux *http.ServeMux) {
 	for path, does := range map[string]func(context.Context, secret.Token, signin.Client) (bool, error){
-		notice.PathNotMe: h.Owner.Disavow, notice.PathStop: h.Owner.Stop,
+		links.PathNotMe: h.Owner.Disavow, links.PathStop: h.Owner.Stop,
 	} {
 		for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
 			"GET " + path:           h.show(path, "ask", http.StatusOK),
