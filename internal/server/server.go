@@ -125,12 +125,13 @@ func (s *Server) doors() error {
 		Registrations: newcomers, Asks: asks(c, s.core.Registration),
 	}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Holder: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
 	a := &api.API{
-		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Owner: s.core.Owner,
+		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Owner: s.core.Owner, Protect: s.core.Protect,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
 	}

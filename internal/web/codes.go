@@ -30,6 +30,7 @@ func Codes() []Code {
 		{"password_refused", 401, "The password was not accepted", "Ask again. Unknown names and locked accounts get the same answer."},
 		{"code_refused", 401, "The code was not accepted", "Ask again, or have another sent."},
 		{"flow_ended", 410, "The sign-in or recovery is over, or was begun elsewhere", "Begin again."},
+		{"link_ended", 410, "The link does nothing, or nothing any more", "Say that it was used or is too old, and that the newest letter has one that works. Why is not said."},
 		{"step_out_of_order", 409, "The sign-in or recovery does not stand at this step", "Do what the last answer's step asked for."},
 		{"too_many_attempts", 429, "There were too many tries", "Wait as Retry-After says. Which limit spoke is not said."},
 		{"resend_too_soon", 429, "A code was sent lately", "Wait as Retry-After says, or use the code sent."},

@@ -88,8 +88,18 @@ var table = map[string]string{
 	"POST /api/v1/registration/code":   "422 input_invalid",
 	"POST /api/v1/registration/finish": "422 input_invalid",
 
+	// Where the links of letters lead. They have no secret here, and the pages are the same for everybody.
+	"GET /notme":      "200 page",
+	"GET /notme/done": "200 page",
+	"POST /notme":     "422 page",
+	"GET /stop":       "200 page",
+	"GET /stop/done":  "200 page",
+	"POST /stop":      "422 page",
+
 	"GET /api/v1/openapi.json":      "200 application/openapi+json",
 	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
+	"POST /api/v1/notme":            "422 input_invalid",
+	"POST /api/v1/stop":             "422 input_invalid",
 	"POST /api/v1/signin":           "422 input_invalid",
 	"POST /api/v1/signin/again":     "401 session_ended",
 	"POST /api/v1/signin/password":  "422 input_invalid",

@@ -18,6 +18,7 @@ import (
 
 	"countersign/internal/factor"
 	"countersign/internal/profile"
+	"countersign/internal/protect"
 	"countersign/internal/recovery"
 	"countersign/internal/registration"
 	"countersign/internal/session"
@@ -41,6 +42,7 @@ type API struct {
 	Sessions *session.Service
 	Recovery *recovery.Service
 	Owner    *profile.Service
+	Protect  *protect.Service
 	Client   func(*http.Request) signin.Client
 	Now      func() time.Time
 	Public   string // the public URL, for the description
@@ -90,6 +92,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.recovery(a)
 	h.register(a)
 	h.own(a)
+	h.protect(a)
 	h.account(a)
 	h.activity(a)
 	documentSession(a)

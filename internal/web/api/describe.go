@@ -31,6 +31,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		{Name: "Registration", Description: "An address, its code, then password and the rest. Before the code nothing tells whether the address has an account."},
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
+		{Name: "Protection", Description: "What the links in letters are for. Opening a link must do nothing: ask the person first."},
 		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{

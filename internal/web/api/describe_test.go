@@ -122,6 +122,7 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"PATCH /api/v1/devices/{id}",
 		"POST /api/v1/account/password",
 		"POST /api/v1/sessions/end",
+		"POST /api/v1/notme",
 		"POST /api/v1/signin",
 		"POST /api/v1/signin/again",
 		"POST /api/v1/signin/code",
@@ -142,6 +143,7 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/registration/code",
 		"POST /api/v1/registration/finish",
 		"POST /api/v1/registration/send",
+		"POST /api/v1/stop",
 	}
 	slices.Sort(want)
 	doc, served := described(t)

@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	links "countersign/internal/notice"
 	"countersign/internal/session"
 	"countersign/internal/web"
 )
@@ -26,6 +27,7 @@ func (p *Pages) Gallery() []Shot {
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
 	shots = append(shots, p.againShots()...)
+	shots = append(shots, p.protectShots()...)
 	shots = append(shots, p.noticeShots()...)
 	return append(shots, p.demoShots()...)
 }
@@ -122,6 +124,27 @@ func (p *Pages) againShots() []Shot {
 		p.shot("again-refused", "again_title", func(f frame) view { return againPage(f.fails(f.say("again_refused")), "home") }),
 		p.shot("again-missing", "again_title", func(f frame) view { return againPage(f.fails(f.say("again_missing")), "home") }),
 	}
+}
+
+func (p *Pages) protectShots() (shots []Shot) {
+	for _, c := range []struct{ name, path, state, problem string }{
+		{"notme", links.PathNotMe, "ask", ""},
+		{"notme-missing", links.PathNotMe, "ask", "link_missing"},
+		{"notme-done", links.PathNotMe, "done", ""},
+		{"stop", links.PathStop, "ask", ""},
+		{"stop-missing", links.PathStop, "ask", "link_missing"},
+		{"stop-done", links.PathStop, "done", ""},
+		{"link-dead", links.PathNotMe, "dead", ""},
+	} {
+		shots = append(shots, Shot{Name: c.name, Write: func(w io.Writer, lang string) error {
+			v := p.protectPage(lang, c.path, c.state)
+			if c.problem != "" {
+				v.frame = v.fails(v.say(c.problem))
+			}
+			return p.render(w, v)
+		}})
+	}
+	return shots
 }
 
 func (p *Pages) noticeShots() []Shot {

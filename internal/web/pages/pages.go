@@ -70,7 +70,7 @@ func New(o Options) (*Pages, error) {
 	}
 	all := []view{
 		signInView{}, deviceView{}, codeView{}, registerView{}, registerCodeView{}, aboutView{}, homeView{}, activityView{}, againView{},
-		noticeView{}, demoView{}, inboxView{},
+		noticeView{}, protectView{}, demoView{}, inboxView{},
 	}
 	for _, v := range append(all, recoverViews()...) {
 		name := v.template()

@@ -207,6 +207,20 @@ function watch() {
   }, 2000);
 }
 
+// link moves the secret behind the # of a letter's link into its field, and out of the address line and the history.
+function link(form) {
+  const take = () => {
+    const secret = location.hash.slice(1);
+    if (!secret.startsWith("csn_")) return;
+    form.elements.link.value = secret;
+    form.querySelector(".field").hidden = true;
+    history.replaceState(history.state, "", location.pathname + location.search);
+    document.querySelectorAll(".tongues a").forEach((tongue) => (tongue.hash = secret));
+  };
+  take();
+  addEventListener("hashchange", take); // another letter's link, opened in the same tab
+}
+
 // localTime shows the reader's own time in place of UTC, and the year only if it is not this one.
 function localTime(time) {
   const at = new Date(time.dateTime);
@@ -228,6 +242,7 @@ function enhance(root) {
   each("[data-invitation]", invitation);
   each("[data-username]", username);
   each("[data-zone]", (field) => (field.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone));
+  each("[data-link]", link);
 }
 
 enhance(document);
