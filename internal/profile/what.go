@@ -107,7 +107,7 @@ func whatOf(e audit.Past) What {
 		return PasswordChanged
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.AccountErased: // nobody is left to be shown it
-	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.InvitationMade, audit.InvitationRevoked: // of no account
+	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.InvitationMade, audit.InvitationRevoked, audit.KeysChanged: // of no account
 	}
 	return ""
 }
