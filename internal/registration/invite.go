@@ -52,7 +52,7 @@ func (s *Service) Invite(ctx context.Context, n NewInvitation) (secret.Token, In
 		if n.Uses != 1 {
 			return secret.Token{}, Invitation{}, invalid("one address opens one account: it is good for one use")
 		}
-		bound = s.boundTo(ident)
+		bound, _ = s.boundTo(ident)
 	}
 	if n.Uses < 1 || n.Uses > maxInvitationUses || n.For <= 0 || n.For > maxInvitationFor {
 		return secret.Token{}, Invitation{}, invalid("want 1 to 10000 uses, and at most a year")
@@ -102,11 +102,13 @@ func (s *Service) invited(ctx context.Context, tx *sqldb.Tx, token secret.Token,
 	if !token.WellFormed(InvitationPrefix) {
 		return "", false, nil
 	}
-	return goodInvitation(ctx, tx, s.digest(token), s.boundTo(ident))
+	_, bound := s.boundTo(ident)
+	return goodInvitation(ctx, tx, s.digests(token), bound)
 }
 
-func (s *Service) boundTo(ident account.Identifier) []byte {
-	return s.Ring.Index("registration/invitation", string(ident.Kind())+"\x00"+ident.Normal())
+// boundTo returns what is written of the address that an invitation is for, and what is looked for.
+func (s *Service) boundTo(ident account.Identifier) (current []byte, all [][]byte) {
+	return s.Ring.Indexes("registration/invitation", string(ident.Kind())+"\x00"+ident.Normal())
 }
 
 func uninvited() error {

@@ -20,6 +20,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/factor"
+	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -234,7 +235,7 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref signin.Ref) (flow,
 	if !ref.Flow.WellFormed(FlowPrefix) {
 		return flow{}, gone()
 	}
-	f, ok, err := byHandle(ctx, tx, s.digest(ref.Flow), s.digest(ref.Browser))
+	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
 	if err != nil {
 		return flow{}, err
 	}
@@ -322,11 +323,22 @@ func (s *Service) record(ctx context.Context, tx *sqldb.Tx, f flow, kind audit.K
 	return s.Audit.Append(ctx, tx, audit.Event{Kind: kind, Source: f.From.Source, Detail: all})
 }
 
+// nameKey stands for the name typed. It stays the same when keys change: counts go on.
 func (s *Service) nameKey(ident account.Identifier) []byte {
-	return s.Ring.Index("registration/name", string(ident.Kind())+"\x00"+ident.Normal())
+	return s.Ring.Stable("registration/name", string(ident.Kind())+"\x00"+ident.Normal())
 }
 
 func (s *Service) digest(t secret.Token) []byte { return s.Ring.Digest("registration", t) }
+
+func (s *Service) digests(t secret.Token) [][]byte { return s.Ring.Digests("registration", t) }
+
+// Holdings is what the tables have of the ring's keys.
+func (s *Service) Holdings() []keyring.Holding {
+	flows, invited := s.Ring.Digested(flowDigests()), s.Ring.Digested(invitationDigests())
+	flows.Columns = append(flows.Columns, "browser") // made together with the first
+	invited.Columns = append(invited.Columns, "bound_to")
+	return []keyring.Holding{flows, invited, s.Ring.Sealed(sealedFlow())}
+}
 
 // newNonce is 128 random bits or more: never repeated, and no secret.
 func newNonce() string { return rand.Text() }

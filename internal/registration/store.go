@@ -87,12 +87,26 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, s stored) error {
 // was wrong: it is over, since it and its code would live longer than they may.
 const skew = 15 * time.Second
 
-func byHandle(ctx context.Context, tx *sqldb.Tx, handle, browser []byte) (f flow, ok bool, err error) {
+// The columns of what keys made; place says where what is sealed stands.
+func flowDigests() keyring.Column {
+	return keyring.Column{Table: "registration_flow", Name: "handle", Live: "expires_at > $1"}
+}
+
+func invitationDigests() keyring.Column {
+	return keyring.Column{Table: "registration_invitation", Name: "digest", Live: "expires_at > $1 AND revoked_at IS NULL AND uses_left > 0"}
+}
+
+func sealedFlow() keyring.Column {
+	return keyring.Column{Table: "registration_flow", Keys: []string{"id"}, Name: "sealed"}
+}
+
+func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
 		SELECT id, sealed, name_key, invitation_id, step, barred, nonce, expires_at FROM registration_flow
-		WHERE handle = $1 AND browser = $2 AND expires_at > $3 AND created_at <= $4`,
-		handle, browser, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()).
+		WHERE expires_at > $1 AND created_at <= $2
+		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.sealed, &f.NameKey, &f.Invitation, &f.Step, &f.Barred, &f.Nonce, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
@@ -123,11 +137,12 @@ func putInvitation(ctx context.Context, tx *sqldb.Tx, i Invitation, digest, boun
 	return err
 }
 
-func goodInvitation(ctx context.Context, tx *sqldb.Tx, digest, bound []byte) (id string, ok bool, err error) {
+func goodInvitation(ctx context.Context, tx *sqldb.Tx, digests, bound [][]byte) (id string, ok bool, err error) {
 	err = tx.QueryRow(ctx, `
 		SELECT id FROM registration_invitation
-		WHERE digest = $1 AND (bound_to IS NULL OR bound_to = $2) AND uses_left > 0 AND expires_at > $3 AND revoked_at IS NULL`,
-		digest, bound, tx.Now().UnixMilli()).Scan(&id)
+		WHERE uses_left > 0 AND expires_at > $1 AND revoked_at IS NULL AND digest IN (`+sqldb.Params(2, len(digests))+`)
+		  AND (bound_to IS NULL OR bound_to IN (`+sqldb.Params(2+len(digests), len(bound))+`))`,
+		append(append([]any{tx.Now().UnixMilli()}, sqldb.Args(digests)...), sqldb.Args(bound)...)...).Scan(&id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", false, nil
 	}

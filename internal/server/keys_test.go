@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"golang.org/x/crypto/bcrypt"
 
@@ -26,6 +27,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/server"
 	"countersign/internal/server/schema"
 	"countersign/internal/session"
@@ -41,11 +43,13 @@ func keyless() map[string]string {
 		"device.public_key":          "a public key",
 		"signin_flow.name_key":       "made by Ring.Stable",
 		"signin_flow.owner_key":      "made by Ring.Stable",
+		"registration_flow.name_key": "made by Ring.Stable",
 		"recovery_flow.name_key":     "made by Ring.Stable",
 		"recovery_flow.owner_key":    "made by Ring.Stable",
 		"recovery_flow.to_key":       "made by Ring.Stable",
 		"recovery_flow.saved":        "made by Ring.Stable",
 		"recovery_saved_code.digest": "made by Ring.Stable",
+		"recovery_saved_code.lookup": "made by Ring.Stable",
 		"notice_link.digest":         "made by Ring.Stable",
 		"transfer_line.digest":       "made by Ring.Stable",
 	}
@@ -163,15 +167,17 @@ func TestNoDigestIsComparedWithOneValue(t *testing.T) {
 
 // life is a database with something in every table that keys have to do with.
 type life struct {
-	t       *testing.T
-	c       config.Config
-	core    *server.Core
-	ada     account.ID
-	grace   account.ID // who came with a hash from elsewhere
-	session session.Started
-	handle  secret.Token
-	key     testkit.Key
-	flow    signin.Started
+	t     *testing.T
+	c     config.Config
+	core  *server.Core
+	ada   account.ID
+	grace account.ID // who came with a hash from elsewhere
+
+	invitation, opening secret.Token // to open an account, and one being opened
+	session             session.Started
+	handle              secret.Token
+	key                 testkit.Key
+	flow                signin.Started
 }
 
 var (
@@ -182,7 +188,7 @@ var (
 func newLife(t *testing.T, engine sqldb.Engine) *life {
 	t.Helper()
 	l := &life{t: t, c: settings(t, dbtest.NewURL(t, engine)), key: testkit.NewKey(t)}
-	l.c.Email.Provider, l.c.SMS.Provider = "inbox", "inbox"
+	l.c.Email.Provider, l.c.SMS.Provider, l.c.Registration.Mode = "inbox", "inbox", "invitation"
 	l.core = l.open()
 	ctx := t.Context()
 	id, err := l.core.CreateAccount(ctx, server.NewAccount{Password: testkit.Password, Language: "en", Identifiers: []account.NewIdentifier{
@@ -210,6 +216,7 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 	}
 	l.imported()
 	l.signIn()
+	l.invited()
 	if l.flow, err = l.core.SignIn.Begin(ctx, signin.Begin{Identifier: "ada@example.org", Browser: browser, Client: here}); err != nil {
 		t.Fatal(err)
 	}
@@ -248,6 +255,26 @@ func (l *life) imported() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+}
+
+// invited begins a registration, with an invitation that is still good for somebody else.
+func (l *life) invited() {
+	l.t.Helper()
+	token, _, err := l.core.Registration.Invite(l.t.Context(), registration.NewInvitation{For: time.Hour, Uses: 2})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.invitation = token
+	l.opening = l.register("margaret@example.org")
+}
+
+func (l *life) register(name string) secret.Token {
+	l.t.Helper()
+	begun, err := l.core.Registration.Begin(l.t.Context(), registration.Begin{Address: name, Browser: browser, Client: here, Language: "en", Invitation: l.invitation})
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	return begun.Flow
 }
 
 func (l *life) name(typed string) account.NewIdentifier {
@@ -319,6 +346,9 @@ func (l *life) serves(core *server.Core) {
 	}
 	if _, err := core.Sessions.Check(ctx, l.session.Token); err != nil {
 		t.Errorf("session: %v", err)
+	}
+	if _, err := core.Registration.At(ctx, signin.Ref{Flow: l.opening, Browser: browser}); err != nil {
+		t.Errorf("registration: %v", err)
 	}
 	var stored password.Stored
 	err := core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
@@ -487,6 +517,7 @@ func (l *life) dropped(old string, other *server.Core) {
 	t, ctx := l.t, l.t.Context()
 	t.Helper()
 	l.signIn() // the session of before ends with its key
+	l.opening = l.register("katherine@example.org")
 	ro := rotation(l.core)
 	needed, err := ro.Drop(ctx, old, []string{"password", "throttle_failure", "throttle_bucket", "signin_flow"})
 	if err != nil || len(needed) == 0 {
