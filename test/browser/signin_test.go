@@ -22,9 +22,15 @@ const (
 // site runs a node with Ada's account. Nothing may ever be reported to its policy endpoint.
 func site(t *testing.T) *servertest.Node {
 	t.Helper()
+	return siteWith(t, func(*config.Config) {})
+}
+
+// siteWith is a site with other settings.
+func siteWith(t *testing.T, change func(*config.Config)) *servertest.Node {
+	t.Helper()
 	need(t)
 	n := servertest.Start(t, servertest.Options{
-		Config: func(c *config.Config) { c.Site.Name = "Larkspur" },
+		Config: func(c *config.Config) { c.Site.Name = "Larkspur"; change(c) },
 		Wrap: func(next http.Handler) http.Handler {
 			return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 				if strings.HasPrefix(r.URL.Path, "/reports/") {

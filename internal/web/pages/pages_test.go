@@ -212,7 +212,7 @@ func TestFieldsHelpPasswordManagersAndPhones(t *testing.T) {
 		"register/en":          {`autocomplete="username"`},
 		"register-code-sms/en": {`inputmode="numeric" autocomplete="one-time-code"`},
 		"about-everything/en": {
-			`type="password" autocomplete="new-password"`, `autocomplete="username" readonly tabindex="-1" aria-hidden="true"`, `autocomplete="name" required`,
+			`type="password" autocomplete="new-password"`, `<div class="unseen" aria-hidden="true"><input type="text" autocomplete="username" readonly tabindex="-1"`, `autocomplete="name" required`,
 			`autocomplete="given-name"`, `autocomplete="additional-name"`, `autocomplete="family-name"`, `type="date" dir="auto" autocomplete="bday"`,
 		},
 	} {

@@ -132,7 +132,7 @@ func (h *Register) postRegister(w http.ResponseWriter, r *http.Request) error {
 	case "way_unknown":
 		return h.refuseAddress(w, r, "register_unreachable")
 	case "invitation_refused":
-		return h.refuseAddress(w, r, "register_uninvited_lead")
+		return h.refuseAddress(w, r, uninvited)
 	}
 	if err != nil {
 		return err
@@ -142,9 +142,14 @@ func (h *Register) postRegister(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, registrationPath(ref))
 }
 
+// uninvited names the words for an invitation that is not good for the address.
+const uninvited = "register_uninvited_lead"
+
 func (h *Register) refuseAddress(w http.ResponseWriter, r *http.Request, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "register_title")
-	return h.Pages.show(w, http.StatusUnprocessableEntity, registerPage(f.fails(f.say(key)), h.Asks))
+	v := registerPage(f.fails(f.say(key)), h.Asks)
+	v.Uninvited = key == uninvited
+	return h.Pages.show(w, http.StatusUnprocessableEntity, v)
 }
 
 func (h *Register) getFlow(w http.ResponseWriter, r *http.Request) error {

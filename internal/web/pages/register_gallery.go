@@ -16,7 +16,9 @@ func (p *Pages) registerShots() []Shot {
 			if key != "" {
 				f = f.fails(f.say(key))
 			}
-			return registerPage(f, a)
+			v := registerPage(f, a)
+			v.Uninvited = key == uninvited
+			return v
 		}
 	}
 	invited := both
@@ -29,7 +31,7 @@ func (p *Pages) registerShots() []Shot {
 		p.shot("register-missing", "register_title", address(both, "register_missing")),
 		p.shot("register-malformed", "register_title", address(both, "register_malformed")),
 		p.shot("register-unreachable", "register_title", address(Asks{Ways: []factor.Way{factor.Email}}, "register_unreachable")),
-		p.shot("register-refused", "register_title", address(invited, "register_uninvited_lead")),
+		p.shot("register-refused", "register_title", address(invited, uninvited)),
 	}
 	for name, code := range map[string]string{
 		"register-closed": "registration_closed", "register-ended": "flow_ended", "register-taken": "identifier_taken", "register-uninvited": "invitation_refused",

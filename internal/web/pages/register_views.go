@@ -15,6 +15,7 @@ type registerView struct {
 	Mode        string // which keyboard a phone shows
 	SMSRisk     string
 	Invited     bool // an invitation is needed
+	Uninvited   bool // the one given is not good, or not for the address
 }
 
 func (registerView) template() string { return "register" }
@@ -94,7 +95,7 @@ var autocomplete = map[string]string{
 func (v aboutView) asking(problems []registration.Problem) aboutView {
 	wrong := map[string]string{}
 	for _, p := range problems {
-		wrong[p.Field] = v.say("wrong_"+p.Code, "n", v.MinPassword)
+		wrong[p.Field] = v.say(wrongKey(p), "n", v.MinPassword)
 	}
 	for _, c := range v.Claims {
 		v.Fields = append(v.Fields, v.field(c, wrong[c.Name]))
@@ -104,6 +105,14 @@ func (v aboutView) asking(problems []registration.Problem) aboutView {
 		v.frame = v.fails(v.say("about_problems"))
 	}
 	return v
+}
+
+// wrongKey names the words for a problem. Some claims have a form of their own to tell.
+func wrongKey(p registration.Problem) string {
+	if p.Code == "claim_malformed" && (p.Field == "birthdate" || p.Field == "zoneinfo") {
+		return "wrong_" + p.Field
+	}
+	return "wrong_" + p.Code
 }
 
 func (v aboutView) field(c registration.Claim, problem string) fieldView {
