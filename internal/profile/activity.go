@@ -100,7 +100,7 @@ func (d Deed) like(o Deed) bool {
 
 // Deed returns one deed of the owner's account. ok is false if it has none by that id that is shown.
 func (s *Service) Deed(ctx context.Context, me session.Session, id string) (d Deed, ok bool, err error) {
-	if uuid.Validate(id) != nil { // whatever stood in the path
+	if valid := uuid.Validate(id) == nil; !valid { // whatever stood in the path
 		return d, false, nil
 	}
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {

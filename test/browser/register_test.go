@@ -13,7 +13,7 @@ import (
 
 const (
 	either  = "E-mail address or phone number"
-	newWord = "walrus kettle umbrella 9"
+	newcomersWord = "walrus kettle umbrella 9"
 	hedy    = "hedy.lamarr@example.net"
 	terms   = "https://terms.invalid/1"
 )
@@ -72,24 +72,24 @@ func TestANewcomersDeviceIsRemembered(t *testing.T) {
 	if !ask[bool](p.tab, `field(`+quote(rememberMe)+`).checked`) {
 		t.Error("the wish to be remembered is lost")
 	}
-	p.write(password, newWord)
+	p.write(password, newcomersWord)
 	p.press("Create the account")
 	p.see("Where you are signed in")
 	p.see("This device")
 	p.press("Sign out")
 
-	p.signIn(hedy, newWord)
+	p.signIn(hedy, newcomersWord)
 	p.see("Where you are signed in")
 	p.see("password, remembered device")
 	n.Clock.Advance(20 * time.Hour)
 	p.restart()
 	p.open("/signin")
-	p.signIn(hedy, newWord)
+	p.signIn(hedy, newcomersWord)
 	p.see("password, remembered device")
 
 	other := visit(t, n.URL)
 	other.open("/signin")
-	other.signIn(hedy, newWord)
+	other.signIn(hedy, newcomersWord)
 	other.see("Enter the code")
 }
 
@@ -142,7 +142,7 @@ func TestAnInvitationFillsItsField(t *testing.T) {
 	p.press("Continue")
 	p.write(code, n.Code(hedy))
 	p.press("Continue")
-	p.write(password, newWord)
+	p.write(password, newcomersWord)
 	p.press("Create the account")
 	p.see("Where you are signed in")
 }
@@ -159,7 +159,7 @@ func TestAnAccountIsOpenedWithoutJavaScript(t *testing.T) {
 	prove(n, p, hedy)
 	p.lack(rememberMe)
 	p.see("To have this device remembered, switch JavaScript on.")
-	p.write(password, newWord)
+	p.write(password, newcomersWord)
 	p.tick("I accept the terms of use.")
 	p.press("Create the account")
 	p.see("Where you are signed in")

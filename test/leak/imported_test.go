@@ -106,7 +106,7 @@ func TestAnImportedPasswordIsOursAfterTheFirstSignIn(t *testing.T) {
 	}
 	var stored passwords.Stored
 	err = c.node.Core().DB.Read(t.Context(), func(tx *sqldb.Tx) (err error) {
-		stored, err = c.node.Core().Passwords.Load(t.Context(), tx, account.ID(id))
+		stored, err = c.node.Core().Passwords.Load(t.Context(), tx, id)
 		return err
 	})
 	if err != nil {
