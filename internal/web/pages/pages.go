@@ -69,8 +69,19 @@ func New(o Options) (*Pages, error) {
 		return nil, err
 	}
 	all := []view{
-		signInView{}, deviceView{}, codeView{}, registerView{}, registerCodeView{}, aboutView{}, homeView{}, activityView{}, againView{},
-		noticeView{}, protectView{}, demoView{}, inboxView{},
+		signInView{},
+		deviceView{},
+		codeView{},
+		registerView{},
+		registerCodeView{},
+		aboutView{},
+		homeView{},
+		activityView{},
+		againView{},
+		noticeView{},
+		protectView{},
+		demoView{},
+		inboxView{},
 	}
 	for _, v := range append(all, recoverViews()...) {
 		name := v.template()
