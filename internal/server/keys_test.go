@@ -46,6 +46,7 @@ func keyless() map[string]string {
 		"recovery_flow.to_key":       "made by Ring.Stable",
 		"recovery_flow.saved":        "made by Ring.Stable",
 		"recovery_saved_code.digest": "made by Ring.Stable",
+		"recovery_saved_code.lookup": "made by Ring.Stable",
 		"notice_link.digest":         "made by Ring.Stable",
 		"transfer_line.digest":       "made by Ring.Stable",
 	}
