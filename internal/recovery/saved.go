@@ -109,7 +109,7 @@ func (s *Service) savedDigest(id account.ID, code secret.Token) []byte {
 	return s.Ring.Stable("recovery/saved/"+string(id), plainSaved(code).Reveal())
 }
 
-// savedLookup is where an account's saved code stands. That of account.Last comes after all others.
+// savedLookup is where an account's saved code stands, whatever the keys. That of account.Last comes after all others.
 func (s *Service) savedLookup(id account.ID) []byte {
 	lookup := s.Ring.Stable("recovery/saved", string(id))
 	if id == account.Last {
