@@ -12,10 +12,10 @@ import (
 )
 
 const (
-	either  = "E-mail address or phone number"
+	either        = "E-mail address or phone number"
 	newcomersWord = "walrus kettle umbrella 9"
-	hedy    = "hedy.lamarr@example.net"
-	terms   = "https://terms.invalid/1"
+	hedy          = "hedy.lamarr@example.net"
+	terms         = "https://terms.invalid/1"
 )
 
 var digitsOfWait = regexp.MustCompile(`in \d+ s`)

@@ -9,7 +9,6 @@ import (
 
 	"golang.org/x/crypto/bcrypt"
 
-	"countersign/internal/account"
 	passwords "countersign/internal/password"
 	"countersign/internal/password/foreign"
 	"countersign/internal/platform/sqldb"
