@@ -13,7 +13,7 @@ import (
 	"countersign/internal/testkit/servertest"
 )
 
-const newWord = "velvet harbour cinnamon 77"
+const recoveredWord = "velvet harbour cinnamon 77"
 
 // forgets begins a recovery from the sign-in page and proves the first address.
 func forgets(n *servertest.Node, b *tab, who, to string) {
@@ -43,12 +43,12 @@ func recoveryCode(n *servertest.Node, to string) string {
 func sets(n *servertest.Node, b *tab, who, to string) {
 	b.t.Helper()
 	b.see("Set a new password")
-	b.write("New password", newWord)
-	b.write("New password once more", newWord)
+	b.write("New password", recoveredWord)
+	b.write("New password once more", recoveredWord)
 	b.press("Set the password")
 	b.see("Your password is set")
 	b.press("Sign in")
-	b.signIn(who, newWord)
+	b.signIn(who, recoveredWord)
 	b.see("Enter the code") // no device is remembered any more
 	b.write(code, codeFor(n, to))
 	b.press("Continue")
@@ -195,8 +195,8 @@ func TestRecoveryWithTheSavedCode(t *testing.T) {
 	p.press("Your old password")
 	p.write("Old password", servertest.Password)
 	p.press("Continue")
-	p.write("New password", newWord)
-	p.write("New password once more", newWord)
+	p.write("New password", recoveredWord)
+	p.write("New password once more", recoveredWord)
 	p.press("Set the password")
 	p.see("Your new saved recovery code")
 	p.lack(saved)
