@@ -12,10 +12,7 @@ import (
 	"countersign/internal/testkit/servertest"
 )
 
-const (
-	linkField = "What stands after the # in the link"
-	newWord   = "velvet harbour cinnamon 77"
-)
+const linkField = "What stands after the # in the link"
 
 // linkFor returns the path of the link in the next letter about something.
 func linkFor(n *servertest.Node, to, about string) string {
