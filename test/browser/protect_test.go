@@ -149,11 +149,11 @@ func TestATakeoverIsUndoneFromTheOldAddress(t *testing.T) {
 	holder.press("Code by text message")
 	holder.write(code, codeFor(n, mobile))
 	holder.press("Continue")
-	holder.write("New password", newWord)
-	holder.write("New password once more", newWord)
+	holder.write("New password", recoveredWord)
+	holder.write("New password once more", recoveredWord)
 	holder.press("Set the password")
 	holder.see("Your password is set")
-	into(holder, lovelace, newWord, mobile)
+	into(holder, lovelace, recoveredWord, mobile)
 }
 
 // A recovery that waits is stopped by the link in its letter, and nothing else.
