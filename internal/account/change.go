@@ -47,7 +47,23 @@ func (s *Service) Standing(ctx context.Context, tx *sqldb.Tx, id ID) (Standing, 
 
 // Freeze refuses changes of addresses, contacts and recovery code until then. It never shortens a freeze.
 func (s *Service) Freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
+	if err := s.Alone(ctx, tx, id); err != nil {
+		return err
+	}
 	return freeze(ctx, tx, id, until)
+}
+
+// Alone makes every other transaction that changes what the account is reached by, or freezes it, wait
+// until this one is over. What is read after it is still true when it is acted on.
+func (s *Service) Alone(ctx context.Context, tx *sqldb.Tx, id ID) error { return alone(ctx, tx, id) }
+
+// SettledAt is from when an address of the account counts as its holder's own, beyond doubt, for
+// recovering it and for taking changes back.
+func (a Address) SettledAt(who Account) time.Time {
+	if a.AddedAt.Sub(who.CreatedAt) < time.Minute { // written with the account
+		return a.AddedAt
+	}
+	return a.AddedAt.Add(Hold)
 }
 
 // Add gives an account one more identifier, which the caller has seen proved if it is Verified.
@@ -56,6 +72,9 @@ func (s *Service) Freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Ti
 func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier) error {
 	if err := n.check(); err != nil {
 		return fault.New(fault.Invalid, "identifier_uses_invalid", err)
+	}
+	if err := s.Alone(ctx, tx, id); err != nil {
+		return err
 	}
 	rows, err := identifiers(ctx, tx, id)
 	if err != nil {
@@ -105,13 +124,18 @@ func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) e
 // did until lately. by is whoever does, and the zero Account where it is only held. It is for those
 // who have proved that the address is theirs, or who will never be told.
 func (s *Service) Taken(ctx context.Context, tx *sqldb.Tx, ident Identifier) (by Account, taken bool, err error) {
+	return s.TakenFor(ctx, tx, "", ident)
+}
+
+// TakenFor is Taken for an account: what it has itself, or had until lately, is not taken for it.
+func (s *Service) TakenFor(ctx context.Context, tx *sqldb.Tx, id ID, ident Identifier) (by Account, taken bool, err error) {
 	lookups := s.lookups(ident)
 	found, err := byLookup(ctx, tx, lookups, nil)
 	if err != nil {
 		return Account{}, false, err
 	}
-	held, err := heldByOther(ctx, tx, lookups, "")
-	return found.asked, held || found.asked.ID != "", err
+	held, err := heldByOther(ctx, tx, lookups, id)
+	return found.asked, held || found.asked.ID != "" && found.asked.ID != id, err
 }
 
 // Remove takes an identifier from an account. It is held for the account for a while: see Hold.
@@ -130,6 +154,24 @@ func (s *Service) Remove(ctx context.Context, tx *sqldb.Tx, id ID, address strin
 		return err
 	}
 	return s.note(ctx, tx, change{what: removed, row: row, heldUntil: tx.Now().Add(Hold)})
+}
+
+// Prove marks an identifier of the account as one that the caller has seen proved. It counts as one that
+// is added now. fault.NotFound "not_found"; fault.Conflict "identifier_taken".
+func (s *Service) Prove(ctx context.Context, tx *sqldb.Tx, id ID, address string) error {
+	rows, i, err := s.findAddress(ctx, tx, id, address)
+	if err != nil {
+		return err
+	}
+	before, after := rows[i], rows[i]
+	after.Verified, after.Notices, after.Recovers, after.AddedAt = true, true, true, tx.Now()
+	if err := checkUses(after.Address); err != nil {
+		return fault.New(fault.Invalid, "identifier_uses_invalid", err)
+	}
+	if err := s.replace(ctx, tx, after); err != nil {
+		return err
+	}
+	return s.note(ctx, tx, change{what: usesChanged, row: before})
 }
 
 // SetUses says what an identifier is for. Errors are those of Remove and Add.
@@ -167,7 +209,11 @@ func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, row identifierRow) 
 	return s.insert(ctx, tx, row)
 }
 
+// findAddress finds an identifier of the account among all of them, in order to change it.
 func (s *Service) findAddress(ctx context.Context, tx *sqldb.Tx, id ID, address string) ([]identifierRow, int, error) {
+	if err := s.Alone(ctx, tx, id); err != nil {
+		return nil, 0, err
+	}
 	rows, err := identifiers(ctx, tx, id)
 	if err != nil {
 		return nil, 0, err
@@ -196,6 +242,9 @@ func enough(rows []identifierRow) error {
 // reads it by now must not get power over the account by another address's word. What somebody else signs
 // in with by now does not.
 func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (int, error) {
+	if err := s.Alone(ctx, tx, id); err != nil {
+		return 0, err
+	}
 	all, err := changesSince(ctx, tx, id, since)
 	if err != nil {
 		return 0, err
@@ -277,10 +326,8 @@ func (s *Service) Reaches(ctx context.Context, tx *sqldb.Tx, id ID) ([]Reach, er
 	return out, nil
 }
 
-// settled reports whether an address is its holder's own beyond doubt: written with the account, or long ago.
-func settled(who Account, a Address, now time.Time) bool {
-	return a.AddedAt.Sub(who.CreatedAt) < time.Minute || now.Sub(a.AddedAt) >= Hold
-}
+// settled reports whether an address is its holder's own beyond doubt.
+func settled(who Account, a Address, now time.Time) bool { return !now.Before(a.SettledAt(who)) }
 
 // Recovers returns the addresses by which an account may be recovered: those that are for it, and that
 // nobody can have added who took over a session just now. Decoys have some.

@@ -238,6 +238,12 @@ func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error)
 	return st, err
 }
 
+// alone locks the row where several may write at once; where only one may, it costs next to nothing.
+func alone(ctx context.Context, tx *sqldb.Tx, id ID) error {
+	_, err := tx.Exec(ctx, `UPDATE account SET state = state WHERE id = $1`, id)
+	return err
+}
+
 func freeze(ctx context.Context, tx *sqldb.Tx, id ID, until time.Time) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE account SET frozen_until = $1, frozen_at = CASE WHEN frozen_until > $2 THEN frozen_at ELSE $2 END

@@ -41,6 +41,8 @@ func owners() map[string]string {
 		"onetime_code":           "onetime",
 		"notice_link":            "notice",
 		"signin_flow":            "signin",
+		"profile_address_flow":   "profile",
+		"profile_review":         "profile",
 		"recovery_flow":          "recovery",
 		"recovery_contact":       "recovery",
 		"recovery_contact_code":  "recovery",

@@ -47,6 +47,11 @@ const (
 	RecoveryDone     Kind = "authn_password_recovered"
 	PasswordChanged  Kind = "authn_password_change"
 	Protected        Kind = "account_protected" // its holder said that something was not them
+	AddressAdded     Kind = "user_address_added"
+	AddressRemoved   Kind = "user_address_removed"
+	AddressChanged   Kind = "user_address_changed" // what it is used for
+	ContactsChanged  Kind = "recovery_contacts_changed"
+	SavedCodeChanged Kind = "recovery_saved_code_changed"
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"
 	AccountRead      Kind = "sensitive_read"

@@ -14,6 +14,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 )
@@ -26,7 +27,11 @@ type Service struct {
 	Devices  *device.Service
 	Sessions *session.Service
 	SignIn   *signin.Service
+	Recovery *recovery.Service
 }
+
+// Prune deletes a bounded number of unfinished changes whose time is over and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 // ListSessions lists the owner's live sessions, the one last seen first.
 func (s *Service) ListSessions(ctx context.Context, me session.Session) ([]session.Session, error) {

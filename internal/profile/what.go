@@ -36,6 +36,14 @@ const (
 	RecoveryStopped What = "recovery_stopped"
 	RecoveryDone    What = "recovery_done"
 	PasswordChanged What = "password_changed"
+	AddressCode     What = "address_code" // and the address was not added
+	AddressAdded    What = "address_added"
+	AddressRemoved  What = "address_removed"
+	AddressChanged  What = "address_changed"
+	ContactAdded    What = "contact_added"
+	ContactRemoved  What = "contact_removed"
+	SavedCodeMade   What = "saved_code_made"
+	SavedCodeGone   What = "saved_code_removed"
 	Protected       What = "account_protected"
 	Opened          What = "account_opened"
 	Locked          What = "account_locked"
@@ -62,7 +70,7 @@ func whatOf(e audit.Past) What {
 	case audit.CodeFailed:
 		return WrongCode
 	case audit.CodeSent:
-		return either(e.Detail["for"] == "recovery", RecoveryCode, CodeAsked)
+		return codeFor(e.Detail["for"])
 	case audit.Throttled:
 		return TooMany
 	case audit.DeviceRemembered:
@@ -105,11 +113,31 @@ func whatOf(e audit.Past) What {
 		return Protected
 	case audit.PasswordChanged:
 		return PasswordChanged
+	case audit.AddressAdded:
+		return AddressAdded
+	case audit.AddressRemoved:
+		return AddressRemoved
+	case audit.AddressChanged:
+		return AddressChanged
+	case audit.ContactsChanged:
+		return either(e.Detail["which"] == "added", ContactAdded, ContactRemoved)
+	case audit.SavedCodeChanged:
+		return either(e.Detail["which"] == "made", SavedCodeMade, SavedCodeGone)
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.AccountErased: // nobody is left to be shown it
 	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked: // of no account
 	}
 	return ""
+}
+
+func codeFor(what string) What {
+	switch what {
+	case "recovery":
+		return RecoveryCode
+	case "address":
+		return AddressCode
+	}
+	return CodeAsked
 }
 
 func ended(e audit.Past) What {
@@ -149,7 +177,7 @@ func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, Code
 
 // repeats says that many of the same in a row are one line.
 func (w What) repeats() bool {
-	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, TooMany, Unproved, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
+	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, TooMany, Unproved, AddressCode, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
 }
 
 // Foreign says that somebody else may have done it, which its owner can then say.

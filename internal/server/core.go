@@ -229,7 +229,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 			Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
 		},
 		Clients: &client.Service{DB: db, Audit: parts.Audit},
-		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine},
+		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back},
 		Protect: &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()},
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},
 	}, nil

@@ -26,6 +26,7 @@ import (
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/profile"
 	"countersign/internal/recovery"
 	"countersign/internal/registration"
 	"countersign/internal/server"
@@ -178,6 +179,7 @@ type life struct {
 	handle              secret.Token
 	key                 testkit.Key
 	flow                signin.Started
+	adding              profile.AddressFlow
 }
 
 var (
@@ -217,6 +219,13 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 	l.imported()
 	l.signIn()
 	l.invited()
+	me, err := l.core.Sessions.Check(ctx, l.session.Token)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if l.adding, err = l.core.Owner.BeginAddress(ctx, me, here, "new@example.org"); err != nil {
+		t.Fatal(err)
+	}
 	if l.flow, err = l.core.SignIn.Begin(ctx, signin.Begin{Identifier: "ada@example.org", Browser: browser, Client: here}); err != nil {
 		t.Fatal(err)
 	}
@@ -344,14 +353,18 @@ func (l *life) serves(core *server.Core) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
-	if _, err := core.Sessions.Check(ctx, l.session.Token); err != nil {
+	me, err := core.Sessions.Check(ctx, l.session.Token)
+	if err != nil {
 		t.Errorf("session: %v", err)
 	}
 	if _, err := core.Registration.At(ctx, signin.Ref{Flow: l.opening, Browser: browser}); err != nil {
 		t.Errorf("registration: %v", err)
 	}
+	if at, err := core.Owner.AddressAt(ctx, me, l.adding.Handle); !l.adding.Handle.Empty() && (err != nil || at.Way != factor.Email) {
+		t.Errorf("an address that is being added: %+v, %v", at, err)
+	}
 	var stored password.Stored
-	err := core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+	err = core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
 		stored, err = core.Passwords.Load(ctx, tx, l.grace)
 		return err
 	})
@@ -518,6 +531,7 @@ func (l *life) dropped(old string, other *server.Core) {
 	t.Helper()
 	l.signIn() // the session of before ends with its key
 	l.opening = l.register("katherine@example.org")
+	l.adding = profile.AddressFlow{}
 	ro := rotation(l.core)
 	needed, err := ro.Drop(ctx, old, []string{"password", "throttle_failure", "throttle_bucket", "signin_flow"})
 	if err != nil || len(needed) == 0 {

@@ -109,6 +109,12 @@ func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID
 	return Started{ID: id, Token: token, ExpiresAt: expires}, nil
 }
 
+// Holds reports whether a session of the account is live in the database, for what must not be done by one
+// that ended on another node a moment ago.
+func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (bool, error) {
+	return holds(ctx, tx, who, id)
+}
+
 var errEnded = errors.New("no such session, or it has ended")
 
 func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }

@@ -139,6 +139,13 @@ func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
 	return ids, err
 }
 
+func holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (live bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT 1 FROM session WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > $3)`,
+		id, who, tx.Now().UnixMilli()).Scan(&live)
+	return live, err
+}
+
 // renew changes the digest of a session that is live.
 func renew(ctx context.Context, tx *sqldb.Tx, digest []byte, who account.ID, id ID) (expires time.Time, ok bool, err error) {
 	var at int64

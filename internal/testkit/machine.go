@@ -108,7 +108,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	}
 	return &Machine{
 		Service: machine, Recovery: back, Protect: &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()},
-		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine},
+		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back},
 		Registration: &registration.Service{
 			Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
 			Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},

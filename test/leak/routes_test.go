@@ -96,6 +96,21 @@ var table = map[string]string{
 	"GET /stop/done":  "200 page",
 	"POST /stop":      "422 page",
 
+	// What protects an account is its holder's to see and to change.
+	"GET /api/v1/account":                   "401 session_ended",
+	"GET /api/v1/account/addresses":         "401 session_ended",
+	"POST /api/v1/account/addresses":        "401 session_ended",
+	"POST /api/v1/account/addresses/send":   "401 session_ended",
+	"POST /api/v1/account/addresses/prove":  "401 session_ended",
+	"DELETE /api/v1/account/addresses/{id}": "401 session_ended",
+	"PATCH /api/v1/account/addresses/{id}":  "401 session_ended",
+	"GET /api/v1/account/contacts":          "401 session_ended",
+	"POST /api/v1/account/contacts":         "401 session_ended",
+	"DELETE /api/v1/account/contacts/{id}":  "401 session_ended",
+	"POST /api/v1/account/saved-code":       "401 session_ended",
+	"DELETE /api/v1/account/saved-code":     "401 session_ended",
+	"POST /api/v1/account/review":           "401 session_ended",
+
 	"GET /api/v1/openapi.json":      "200 application/openapi+json",
 	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
 	"POST /api/v1/notme":            "422 input_invalid",

@@ -9,3 +9,22 @@ CREATE INDEX device_key ON device (public_key);
 -- signin: a flow of somebody who is signed in replaces a session, and leads back to where they were
 ALTER TABLE signin_flow ADD COLUMN replaces TEXT NOT NULL DEFAULT '';
 ALTER TABLE signin_flow ADD COLUMN back     TEXT NOT NULL DEFAULT ''; -- a word of the door's own
+
+-- profile: an address being added to an account, until its code is typed
+CREATE TABLE profile_address_flow (
+    id         TEXT PRIMARY KEY,
+    handle     BYTEA NOT NULL UNIQUE,  -- keyed digest of the handle
+    account_id TEXT NOT NULL REFERENCES account (id),
+    session_id TEXT NOT NULL,          -- that began it
+    sealed     BYTEA NOT NULL,         -- the address
+    barred     BOOLEAN NOT NULL,       -- can never succeed: it is somebody else's
+    done       BOOLEAN NOT NULL,
+    created_at BIGINT NOT NULL,
+    expires_at BIGINT NOT NULL
+);
+CREATE INDEX profile_address_flow_expires ON profile_address_flow (expires_at);
+-- profile: when a holder last said that addresses, contacts and saved code are still right
+CREATE TABLE profile_review (
+    account_id  TEXT PRIMARY KEY REFERENCES account (id),
+    reviewed_at BIGINT NOT NULL
+);

@@ -22,7 +22,7 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		"An application names itself and its version with each call (`Countersign-Client: ios/4.2.1`). An answer with `Deprecation`, `Sunset` or a " +
 		"`Link` to `deprecation` says that this version of the application or of the API will be refused; 426 client_outdated and 410 api_retired, " +
 		"which any call can get, say that it is: show the person `detail`.\n\n" +
-		"An answer never tells whether an account exists, and never holds an address or a part of one. " +
+		"An answer never tells whether an account exists, and holds no address or part of one but one's own, under /account. " +
 		"Failures are application/problem+json; programs should look at `code`."
 	c.Servers = []*huma.Server{{URL: h.Public}}
 	c.Tags = []*huma.Tag{

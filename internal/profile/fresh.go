@@ -1,0 +1,70 @@
+package profile
+
+import (
+	"context"
+	"errors"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+)
+
+// FreshFor is how long after somebody proved who they are they may change what protects the account.
+const FreshFor = 10 * time.Minute
+
+var errEnded = errors.New("the session has ended")
+
+// fresh refuses a session that proved who it is too long ago: fault.Forbidden "reauthentication_required".
+func fresh(tx *sqldb.Tx, me session.Session) error {
+	if tx.Now().Sub(me.AuthenticatedAt) <= FreshFor {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "reauthentication_required", errors.New("the session proved who it is too long ago"))
+}
+
+// may refuses what neither fresh nor free lets be done.
+func (s *Service) may(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
+	if err := fresh(tx, me); err != nil {
+		return err
+	}
+	return s.free(ctx, tx, me)
+}
+
+// free refuses a change of what the account is reached or recovered by while it is frozen, unless the
+// session was opened from a device that had been remembered long before: fault.Conflict "account_frozen".
+// Until the transaction is over nobody else freezes the account or changes its addresses.
+func (s *Service) free(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
+	if err := s.Accounts.Alone(ctx, tx, me.Account); err != nil {
+		return err
+	}
+	if live, err := s.Sessions.Holds(ctx, tx, me.Account, me.ID); err != nil || !live {
+		return errors.Join(err, endedIf(err == nil))
+	}
+	st, err := s.Accounts.Standing(ctx, tx, me.Account)
+	if err != nil || st.FrozenUntil.IsZero() {
+		return err
+	}
+	known, err := s.known(ctx, tx, me, st)
+	if err == nil && !known {
+		err = fault.New(fault.Conflict, "account_frozen", errors.New("addresses and recovery stay as they are for now"))
+	}
+	return err
+}
+
+func endedIf(is bool) error {
+	if is {
+		return fault.New(fault.Unauthenticated, "session_ended", errEnded)
+	}
+	return nil
+}
+
+// known reports whether the session was opened from a device that is the holder's own beyond doubt: it was
+// remembered before what the account was frozen for can have begun.
+func (s *Service) known(ctx context.Context, tx *sqldb.Tx, me session.Session, st account.Standing) (bool, error) {
+	if me.Device == "" {
+		return false, nil
+	}
+	return s.Devices.KnownBefore(ctx, tx, me.Account, me.Device, st.FrozenAt.Add(-account.Hold))
+}
