@@ -39,6 +39,7 @@ type mode struct {
 	steps    []timed
 	held     bool   // who is known had the address until lately
 	imported string // what the accounts' hashes are: "" ours, else see adopt
+	links    bool   // not names are compared, but links of letters
 	foreign  bool   // not a name that nobody has is compared, but an account's with a destination that is not its own
 }
 
@@ -241,6 +242,9 @@ func newClocked(t *testing.T, m mode) *clocked {
 	}
 	if m.held {
 		c.hold()
+	}
+	if m.links {
+		c.links()
 	}
 	return c
 }
