@@ -98,7 +98,7 @@ func deadLinks(t *testing.T, n *servertest.Node, page string) (all []*subject) {
 
 // P2: whatever is wrong with a link, and whoever's it was, the answer and the rows are the same: at the API and on the
 // pages, and over the limit.
-func TestNobodyCannotTellWhatIsWrongWithALink(t *testing.T) {
+func TestNobodyCanTellWhatIsWrongWithALink(t *testing.T) {
 	for _, page := range []string{notice.PathNotMe, notice.PathStop} {
 		each(t, func(t *testing.T, url string) {
 			n, _ := world(t, url, false)
