@@ -2,6 +2,8 @@ package leak_test
 
 import (
 	"fmt"
+	"maps"
+	"net/http"
 	"slices"
 	"strings"
 	"testing"
@@ -162,4 +164,99 @@ func invitation(t *testing.T, n *servertest.Node, address string) string {
 		t.Fatal(err)
 	}
 	return token.Reveal()
+}
+
+// P3, I-04: once a registration has begun nothing names an address, a host or an account: an app's further field is
+// refused by its name, a form's is not looked at, and another browser's flow is none.
+func TestNothingRedirectsARegistration(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: func(c *config.Config) {
+		c.Registration.Mode = "open"
+		c.HTTP.TrustedProxies = []string{"127.0.0.0/8"}
+	}})
+	n.Account(ada, adaPhone)
+	n.Guard.Add(mallory)
+	l := &n.Core().Registration.Limits
+	l.Source.Every, l.SendSource.Every, l.SendName.Every = 0, 0, 0
+	a := &attack{story: &story{t: t, node: n, loot: newLoot()}}
+	v := a.visitor()
+	a.want(201, v.call("/registration", "address", mallory))
+	code := a.onlyMallory("an app's beginning")[0]
+	for path, right := range map[string][]any{
+		"/registration/send": {"flow", v.flow}, "/registration/code": {"flow", v.flow, "code", code},
+		"/registration/finish": {"flow", v.flow, "password", servertest.Password},
+	} {
+		for name, value := range extras() {
+			if got := v.call(path, append(slices.Clone(right), name, value)...); got.status != 422 || got.code() != "input_invalid" {
+				t.Errorf("%s with %s: %d %s", path, name, got.status, got.body)
+			}
+		}
+	}
+	p := a.visitor()
+	form := func(path string, pairs ...string) answer {
+		for _, name := range slices.Sorted(maps.Keys(extras())) {
+			if !slices.Contains(pairs, name) {
+				pairs = append(pairs, name, extras()[name])
+			}
+		}
+		p.header = http.Header{"X-Forwarded-Host": {elsewhere}, "Referer": {"https://" + elsewhere + "/"}}
+		return p.form(path, pairs...)
+	}
+	a.want(303, form("/register", "address", mallory))
+	a.onlyMallory("a form")
+	n.Clock.Advance(31 * time.Second)
+	a.want(303, form("/register/"+p.flow+"/send"))
+	code = a.onlyMallory("a form sent again")[0]
+	thief := a.visitor()
+	thief.form("/register", "address", mallory) // has a browser's secret of their own
+	a.want(410, thief.form("/register/"+p.flow+"/code", "code", code))
+	a.want(303, form("/register/"+p.flow+"/code", "code", code))
+	a.want(410, thief.form("/register/"+p.flow+"/finish", "password", servertest.Password))
+	a.want(303, form("/register/"+p.flow+"/finish", "password", servertest.Password))
+	a.onlyMallory("the rest")
+	if got := a.want(200, p.get("/")); !strings.Contains(got.body, "Where you are signed in") {
+		t.Error("the registration itself came to nothing")
+	}
+}
+
+// P4, P1: a registration under way, one of a known address, a finished one and an invitation leave nothing of use in the
+// database, the log or the metrics.
+func TestAStolenRegistrationHoldsNothing(t *testing.T) {
+	each(t, func(t *testing.T, url string) {
+		n := servertest.Start(t, servertest.Options{Database: url, Idle: true, Config: func(c *config.Config) {
+			c.Registration.Mode, c.Registration.Claims = "invitation", []string{"name", "birthdate"}
+			c.HTTP.TrustedProxies = []string{"127.0.0.0/8"}
+		}})
+		n.Account(ada)
+		s := &story{t: t, node: n, loot: newLoot()}
+		const named, born = "Augusta Ada Byron King", "1985-12-10"
+		secret, bound := invitation(t, n, ""), invitation(t, n, dave)
+		v := s.visitor()
+		s.want(201, v.call("/registration", "address", carol, "invitation", secret))
+		s.want(200, v.call("/registration/code", "flow", v.flow, "code", s.read(carol)))
+		s.want(201, v.call("/registration/finish", "flow", v.flow, "password", servertest.Password, "claims", map[string]string{"name": named, "birthdate": born}))
+		s.want(201, s.visitor().call("/registration", "address", ada, "invitation", secret))
+		s.want(201, s.visitor().call("/registration", "address", bobPhone, "invitation", secret))
+		waiting := steal(t, url)
+		courierWorks(t, n)
+		s.loot.contact(ada, carol, dave, bobPhone)
+		s.loot.hide("name", named)
+		s.loot.hide("birthday", born)
+		s.loot.hide("password", servertest.Password)
+		tokens := s.loot.tokens([]byte(secret + " " + bound))
+		for _, v := range s.who {
+			tokens += s.loot.tokens(v.heard)
+		}
+		for _, m := range n.Inbox().Messages() {
+			if code := sixDigits.FindString(m.Text); code != "" {
+				s.loot.code(code)
+			}
+		}
+		if tokens < 6 || len(s.loot.codes) < 2 {
+			t.Fatalf("the story had %d tokens and %d codes", tokens, len(s.loot.codes))
+		}
+		s.loot.none(t, "the database, letters waiting", waiting)
+		s.loot.none(t, "the database", steal(t, url))
+		s.loot.none(t, "the log", []byte(n.Log.String()))
+		s.loot.none(t, "the metrics", watched(n, "/metrics"))
+	})
 }
