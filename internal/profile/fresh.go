@@ -3,16 +3,16 @@ package profile
 import (
 	"context"
 	"errors"
-	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/protect"
 	"countersign/internal/session"
 )
 
 // FreshFor is how long after somebody proved who they are they may change what protects the account.
-const FreshFor = 10 * time.Minute
+const FreshFor = protect.FreshFor
 
 var errEnded = errors.New("the session has ended")
 

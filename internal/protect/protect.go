@@ -80,14 +80,14 @@ func (s *Service) Stop(ctx context.Context, token secret.Token, c signin.Client)
 	return done, limited(err)
 }
 
-// FreshFor is how long after proving who one is what is taken back may be taken back from a session.
+// FreshFor is how long after somebody proved who they are they may change what protects the account.
 const FreshFor = 10 * time.Minute
 
 // DisavowSigned protects the account of whoever is signed in, whose own session ends with all others. What has
 // changed since something happened is taken back only if they have just proved who they are.
 func (s *Service) DisavowSigned(ctx context.Context, me session.Session, c signin.Client, since time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		fresh := tx.Now().Sub(me.AuthenticatedAt) < FreshFor
+		fresh := tx.Now().Sub(me.AuthenticatedAt) <= FreshFor
 		return s.protect(ctx, tx, incident{account: me.Account, from: c, at: since, undo: fresh, by: "session"})
 	})
 }
@@ -116,12 +116,13 @@ type incident struct {
 	by      string // link, session
 }
 
-// protect does everything in the caller's transaction. The freeze comes first, for it locks the account:
-// of two at once the second finds what the first has left. Sessions end after the password, which a
-// sign-in that is just finishing holds until it has its session.
+// protect does everything in the caller's transaction, alone with the account: of two at once, and of a change
+// at once, the second finds what the first has left. Sessions end after the password, which a sign-in that
+// is just finishing holds until it has its session.
 func (s *Service) protect(ctx context.Context, tx *sqldb.Tx, i incident) error {
 	undone := 0
 	for _, do := range []func() error{
+		func() error { return s.Accounts.Alone(ctx, tx, i.account) },
 		func() error { return s.Accounts.Freeze(ctx, tx, i.account, tx.Now().Add(FreezeFor)) },
 		func() error { _, err := s.Recovery.Stop(ctx, tx, i.account, i.from); return err },
 		func() error { return s.Passwords.Stop(ctx, tx, i.account) },

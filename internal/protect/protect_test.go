@@ -430,8 +430,8 @@ func TestTheSignedInProtectTheirAccount(t *testing.T) {
 			k.add(thief)
 			k.clock.Advance(time.Hour)
 			me := k.signedIn()
-			if k.clock.Advance(protect.FreshFor - time.Second); !fresh {
-				k.clock.Advance(time.Second)
+			if k.clock.Advance(protect.FreshFor); !fresh {
+				k.clock.Advance(time.Millisecond)
 			}
 			if err := k.Protect.DisavowSigned(t.Context(), me, k.Client, since); err != nil {
 				t.Fatal(err)
@@ -469,6 +469,45 @@ func TestProtectionIsRecorded(t *testing.T) {
 			t.Error(all)
 		}
 	})
+}
+
+// A change of addresses made in the same moment on another node is refused, or undone with the rest.
+func TestAChangeAtOnceDoesNotStay(t *testing.T) {
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			url, clock, ring := dbtest.NewURL(t, engine), dbtest.NewClock(), testkit.Ring(t)
+			k, other := newKit(t, dbtest.Open(t, url, clock), clock, ring), newKit(t, dbtest.Open(t, url, clock), clock, ring)
+			for round := range 15 {
+				mine, phone := fmt.Sprintf("ada%d@example.org", round), fmt.Sprintf("+49151123456%02d", round)
+				k.id = k.Account(mine, phone)
+				clock.Advance(time.Hour)
+				k.happens(message.NewDevice, nil)
+				token, me := k.link(message.NewDevice, mine), k.signedIn()
+				var id string
+				k.write(func(tx *sqldb.Tx) error {
+					all, err := k.Accounts.Addresses(t.Context(), tx, k.id)
+					id = all[slices.IndexFunc(all, func(a account.Address) bool { return a.Normal == phone })].ID
+					return err
+				})
+				var wg sync.WaitGroup
+				wg.Go(func() {
+					if done, err := k.Protect.Disavow(t.Context(), token, from(fmt.Sprintf("198.51.100.%d", round))); err != nil || !done {
+						t.Errorf("round %d: %t, %v", round, done, err)
+					}
+				})
+				wg.Go(func() {
+					err := other.Profile.RemoveAddress(t.Context(), me, other.Client, id)
+					if got := code(err); err != nil && got != "account_frozen" && got != "session_ended" {
+						t.Errorf("round %d: %v", round, err)
+					}
+				})
+				wg.Wait()
+				if got := k.state(testkit.Password); got != (state{Frozen: true, Addresses: phone + " " + mine}) {
+					t.Fatalf("round %d: %+v", round, got)
+				}
+			}
+		})
+	}
 }
 
 // Of 30 uses of one link at once on two nodes one protects. Two links at once, of two addresses, leave the
