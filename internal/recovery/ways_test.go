@@ -14,6 +14,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/recovery"
+	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 )
@@ -114,6 +115,32 @@ func TestSavedCode(t *testing.T) {
 		p, _ = m.begin(ada, "")
 		p.refused(p.saved(code))
 		p.want(recovery.StepMore)(p.saved(next))
+	})
+}
+
+// N-4.2.1.1-03: each kind of proof has tries of its own; those at one are no end of the others, nor of sign-in.
+func TestEachKindOfProofHasItsOwnTries(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, _ *dbtest.Clock) {
+		right := m.savedCode(m.Account(ada))
+		p := m.proved(ada, "")
+		for kind, try := range map[string]func() (recovery.Next, error){
+			"saved code":    func() (recovery.Next, error) { return p.saved(secret.Of("0000")) },
+			"contact":       func() (recovery.Next, error) { return p.contact(secret.Of("00000000")) },
+			"old password":  func() (recovery.Next, error) { return p.password("not it, not it, not it") },
+			"text message":  func() (recovery.Next, error) { return p.code(factor.SMS, secret.Of("000000")) },
+			"other address": func() (recovery.Next, error) { return p.code(factor.Email, secret.Of("000000")) },
+		} {
+			for n := range 5 {
+				if next, err := try(); err != nil || !next.Refused {
+					t.Fatalf("%s, try %d: %+v, %v", kind, n+1, next, err)
+				}
+			}
+			fails(t, "too_many_attempts")(try())
+		}
+		fails(t, "too_many_attempts")(p.saved(right))
+		if n, err := m.signIn(ada, testkit.Password); err != nil || n.Step != signin.StepSecond {
+			t.Errorf("sign-in: %+v, %v", n, err)
+		}
 	})
 }
 
