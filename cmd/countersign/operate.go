@@ -131,6 +131,7 @@ type accountCmd struct {
 	Lock   lockCmd   `cmd:"" help:"Lock an account and end its sessions."`
 	Unlock unlockCmd `cmd:"" help:"Let a locked account sign in again."`
 	Close  closeCmd  `cmd:"" help:"Close an account for good."`
+	Erase  eraseCmd  `cmd:"" help:"Erase an account and everything that is kept of it."`
 	Import importCmd `cmd:"" help:"Bring accounts in from a file, with the passwords they have."`
 	Export exportCmd `cmd:"" help:"Write accounts to a file, contact data included. This is recorded."`
 	Hashes hashesCmd `cmd:"" help:"Show which hashes of other systems are still in use, and forget some."`
@@ -243,8 +244,12 @@ func (showCmd) Help() string {
 func (s showCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, s.Account, func(core *server.Core, who account.Account) error {
 		var addresses []account.Address
+		var standing account.Standing
 		err := core.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 			if addresses, err = core.Accounts.Addresses(ctx, tx, who.ID); err != nil {
+				return err
+			}
+			if standing, err = core.Accounts.Standing(ctx, tx, who.ID); err != nil {
 				return err
 			}
 			return core.Audit.Append(ctx, tx, audit.Event{
@@ -255,6 +260,9 @@ func (s showCmd) Run(ctx context.Context, w world, c *cli) error {
 			return err
 		}
 		w.say("account   %s\nstate     %s\nlanguage  %s\ncreated   %s", who.ID, who.State, who.Language, who.CreatedAt.UTC().Format(time.RFC3339))
+		if !standing.EraseAt.IsZero() {
+			w.say("erased at %s", standing.EraseAt.UTC().Format(time.RFC3339))
+		}
 		for _, a := range addresses {
 			text := "[hidden]"
 			if s.Reveal {

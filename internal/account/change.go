@@ -388,14 +388,28 @@ func (s *Service) EraseAt(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time
 	return setErase(ctx, tx, id, at)
 }
 
-// DueForErasure returns up to n accounts whose time has come.
+// AskErase is EraseAt for an account that nobody has asked to erase yet; asked is false for one that somebody has.
+func (s *Service) AskErase(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time) (asked bool, err error) {
+	return askErase(ctx, tx, id, at)
+}
+
+// Keep has an account not erased after all; kept is false for one that was not to be.
+func (s *Service) Keep(ctx context.Context, tx *sqldb.Tx, id ID) (kept bool, err error) {
+	return keep(ctx, tx, id)
+}
+
+// DueForErasure returns up to n accounts whose time has come. A locked one is not among them: somebody looks
+// into it, and its holder could not call the erasure off.
 func (s *Service) DueForErasure(ctx context.Context, tx *sqldb.Tx, n int) ([]ID, error) {
 	return dueForErasure(ctx, tx, n)
 }
 
-// Erase forgets every address and claim of an account and closes it. What other packages keep of it
-// they erase themselves. Its names are free for others from then on.
-func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id ID) error { return erase(ctx, tx, id) }
+// Erase forgets every address and claim of an account whose time has come, and closes it. What other
+// packages keep of it they erase themselves, in the same transaction. Its names are free for others from then
+// on. erased is false if its time has not come after all, or if another node was faster.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id ID) (erased bool, err error) {
+	return erase(ctx, tx, id)
+}
 
 // Prune deletes a bounded number of changes that nothing can undo any more and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {

@@ -294,8 +294,17 @@ func TestFreezeEraseClaims(t *testing.T) {
 		if st, _, due = look(); !st.FrozenUntil.IsZero() || !slices.Equal(due, []account.ID{h.id}) {
 			t.Errorf("later: %+v %v", st, due)
 		}
-		if err := h.do(func(tx *sqldb.Tx) error { return h.Erase(ctx, tx, h.id) }); err != nil {
-			t.Fatal(err)
+		for _, want := range []bool{true, false} { // once
+			err := h.do(func(tx *sqldb.Tx) error {
+				erased, err := h.Erase(ctx, tx, h.id)
+				if erased != want {
+					t.Errorf("erased %v, want %v", erased, want)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
 		}
 		if st, claims, due = look(); !st.EraseAt.IsZero() || len(claims) != 0 || len(due) != 0 || h.has() != "" {
 			t.Errorf("erased: %+v %v %v %s", st, claims, due, h.has())

@@ -257,13 +257,24 @@ func setLanguage(ctx context.Context, tx *sqldb.Tx, id ID, language string) erro
 }
 
 func setErase(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time) error {
-	_, err := tx.Exec(ctx, `UPDATE account SET erase_at = $1, changed_at = $2 WHERE id = $3`,
+	_, err := tx.Exec(ctx, `UPDATE account SET erase_at = $1, changed_at = $2 WHERE id = $3 AND state <> 'decoy'`,
 		sql.Null[int64]{V: at.UnixMilli(), Valid: !at.IsZero()}, tx.Now().UnixMilli(), id)
 	return err
 }
 
+func askErase(ctx context.Context, tx *sqldb.Tx, id ID, at time.Time) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE account SET erase_at = $1, changed_at = $2 WHERE id = $3 AND erase_at IS NULL AND state <> 'decoy'`,
+		at.UnixMilli(), tx.Now().UnixMilli(), id)
+	return n == 1, err
+}
+
+func keep(ctx context.Context, tx *sqldb.Tx, id ID) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE account SET erase_at = NULL, changed_at = $1 WHERE id = $2 AND erase_at IS NOT NULL`, tx.Now().UnixMilli(), id)
+	return n == 1, err
+}
+
 func dueForErasure(ctx context.Context, tx *sqldb.Tx, n int) (ids []ID, err error) {
-	err = tx.Each(ctx, `SELECT id FROM account WHERE erase_at IS NOT NULL AND erase_at <= $1 ORDER BY erase_at LIMIT $2`,
+	err = tx.Each(ctx, `SELECT id FROM account WHERE erase_at IS NOT NULL AND erase_at <= $1 AND state <> 'locked' ORDER BY erase_at LIMIT $2`,
 		func(scan func(...any) error) error {
 			var id ID
 			err := scan(&id)
@@ -273,14 +284,21 @@ func dueForErasure(ctx context.Context, tx *sqldb.Tx, n int) (ids []ID, err erro
 	return ids, err
 }
 
-func erase(ctx context.Context, tx *sqldb.Tx, id ID) error {
+// erase closes the account first: of two nodes one gets it, and who keeps it or asks again waits. The row
+// stays, with an id that the record knows and nothing of whose it was.
+func erase(ctx context.Context, tx *sqldb.Tx, id ID) (bool, error) {
+	n, err := tx.Exec(ctx, `
+		UPDATE account SET state = 'closed', language = 'en', erase_at = NULL, frozen_until = 0, frozen_at = 0, changed_at = $1
+		WHERE id = $2 AND erase_at <= $1 AND state IN ('active', 'closed')`, tx.Now().UnixMilli(), id)
+	if err != nil || n == 0 {
+		return false, err
+	}
 	for _, table := range []string{"account_identifier", "account_address_change", "account_claim"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
-			return err
+			return false, err
 		}
 	}
-	_, err := tx.Exec(ctx, `UPDATE account SET state = $1, erase_at = NULL, changed_at = $2 WHERE id = $3`, Closed, tx.Now().UnixMilli(), id)
-	return err
+	return true, nil
 }
 
 func pruneChanges(ctx context.Context, tx *sqldb.Tx, before time.Time) (int64, error) {

@@ -167,6 +167,11 @@ func (s *Service) Use(ctx context.Context, tx *sqldb.Tx, token secret.Token, pag
 	return l, true, nil
 }
 
+// Erase deletes every link of an account.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	return erase(ctx, tx, who)
+}
+
 // Prune deletes a bounded number of links that have expired and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 

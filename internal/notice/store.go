@@ -41,6 +41,11 @@ func use(ctx context.Context, tx *sqldb.Tx, digest []byte, address string) (bool
 	return n == 1, err
 }
 
+func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM notice_link WHERE account_id = $1`, who)
+	return err
+}
+
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
 	return tx.Exec(ctx, `DELETE FROM notice_link WHERE digest IN

@@ -255,6 +255,12 @@ func (b *Box) Depth(ctx context.Context) (out []Depth, err error) {
 	return out, err
 }
 
+// Erase deletes the letters of an account that still hold words. Of those that are done there is a row
+// without any, for as long as Keep says.
+func (b *Box) Erase(ctx context.Context, tx *sqldb.Tx, account string) error {
+	return erase(ctx, tx, account)
+}
+
 // Sweep wipes the words of letters whose time is over and removes the rows of letters long
 // done: in small transactions, and as many as it takes. Every node may call it as often as it likes.
 func (b *Box) Sweep(ctx context.Context) error {

@@ -166,6 +166,12 @@ func depth(ctx context.Context, tx *sqldb.Tx) (out []Depth, err error) {
 	return out, err
 }
 
+// erase finds letters by the index of those that wait or are dead, which are few.
+func erase(ctx context.Context, tx *sqldb.Tx, account string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM outbox_letter WHERE state IN ('waiting', 'dead') AND account_id = $1`, account)
+	return err
+}
+
 // sweepBatch bounds one statement of a sweep, so that no other writer waits long.
 const sweepBatch = 1000
 

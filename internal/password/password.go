@@ -309,6 +309,11 @@ func (s *Service) Replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h 
 	return ok && !verified.dummy, nil
 }
 
+// Erase deletes an account's password.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	return erase(ctx, tx, id)
+}
+
 // Stop makes an account's password open nothing until another is set, because somebody may know it.
 // Whoever tries it sees what a wrong one shows.
 func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {

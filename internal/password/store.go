@@ -131,6 +131,11 @@ func put(ctx context.Context, tx *sqldb.Tx, all ...entry) error {
 	return err
 }
 
+func erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM password WHERE account_id = $1`, string(id))
+	return err
+}
+
 func stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	_, err := tx.Exec(ctx, `UPDATE password SET stopped_at = $1 WHERE account_id = $2 AND stopped_at IS NULL`, tx.Now().UnixMilli(), string(id))
 	return err

@@ -7,6 +7,7 @@ package profile
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -14,6 +15,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/protect"
 	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/signin"
@@ -28,6 +30,10 @@ type Service struct {
 	Sessions *session.Service
 	SignIn   *signin.Service
 	Recovery *recovery.Service
+	Protect  *protect.Service
+
+	EraseAfter time.Duration // from an owner's wish to the erasure: no shorter than what happened can be taken back
+	Erasers    []Eraser      // of every package that keeps something of accounts, but of account itself
 }
 
 // Prune deletes a bounded number of unfinished changes whose time is over and returns how many.

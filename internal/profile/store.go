@@ -129,3 +129,13 @@ func review(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 		ON CONFLICT (account_id) DO UPDATE SET reviewed_at = excluded.reviewed_at`, id, tx.Now().UnixMilli())
 	return err
 }
+
+// erase deletes what this package itself keeps of an account.
+func erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	for _, table := range []string{"profile_address_flow", "profile_review"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -157,11 +157,8 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, i incident) (int, erro
 
 // keep calls an erasure off, which a stranger may have asked for.
 func (s *Service) keep(ctx context.Context, tx *sqldb.Tx, i incident) error {
-	standing, err := s.Accounts.Standing(ctx, tx, i.account)
-	if err != nil || standing.EraseAt.IsZero() {
-		return err
-	}
-	if err := s.Accounts.EraseAt(ctx, tx, i.account, time.Time{}); err != nil {
+	kept, err := s.Accounts.Keep(ctx, tx, i.account)
+	if err != nil || !kept {
 		return err
 	}
 	return s.tell(ctx, tx, i, message.EraseStopped)

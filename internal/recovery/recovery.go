@@ -118,6 +118,11 @@ func DefaultLimits() Limits {
 	}
 }
 
+// Erase deletes what there is of an account: contacts, saved code and recoveries, over or under way.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	return erase(ctx, tx, id)
+}
+
 // Begin is a request to start a flow. It is the only one that names an account or a destination (P3).
 type Begin struct {
 	Identifier string

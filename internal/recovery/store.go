@@ -243,6 +243,18 @@ func deleteContact(ctx context.Context, tx *sqldb.Tx, id account.ID, contact str
 	return n == 1, err
 }
 
+// erase deletes recoveries by both indexes: of those under way, and of those that ended.
+func erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	for _, what := range []string{
+		"recovery_flow WHERE ended_at IS NULL AND", "recovery_flow WHERE ended_at IS NOT NULL AND", "recovery_contact WHERE", "recovery_saved_code WHERE",
+	} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+what+` account_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 func deleteSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) error {
 	for _, table := range []string{"recovery_contact", "recovery_saved_code"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1 AND created_at >= $2`, id, since.UnixMilli()); err != nil {

@@ -272,6 +272,11 @@ func (s *Service) advance(ctx context.Context, tx *sqldb.Tx, f *flow, to Step) e
 	return err
 }
 
+// Erase deletes what an account's holder has accepted.
+func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	return eraseConsents(ctx, tx, id)
+}
+
 // Prune deletes a bounded number of flows and invitations that are over and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 

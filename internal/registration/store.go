@@ -123,6 +123,11 @@ func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	return n == 1, err
 }
 
+func eraseConsents(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM registration_consent WHERE account_id = $1`, id)
+	return err
+}
+
 func putConsent(ctx context.Context, tx *sqldb.Tx, id account.ID, version string) error {
 	_, err := tx.Exec(ctx, `INSERT INTO registration_consent (account_id, version, accepted_at) VALUES ($1, $2, $3)`,
 		id, version, tx.Now().UnixMilli())

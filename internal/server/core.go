@@ -222,17 +222,33 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
+	entry := &registration.Service{
+		Parts: parts, Rules: welcome, Limits: registration.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
+		Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
+	}
+	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
-		Registration: &registration.Service{
-			Parts: parts, Rules: welcome, Limits: registration.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
-			Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
+		Registration: entry,
+		Clients:      &client.Service{DB: db, Audit: parts.Audit},
+		Owner: &profile.Service{
+			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
+			Protect: guard, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
 		},
-		Clients: &client.Service{DB: db, Audit: parts.Audit},
-		Owner:   &profile.Service{DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back},
-		Protect: &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()},
+		Protect: guard,
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},
 	}, nil
+}
+
+// erasers are of the parts that keep something of accounts. A table that nobody's eraser empties, without a
+// reason, fails a test.
+func erasers(p signin.Parts) []profile.Eraser {
+	return []profile.Eraser{
+		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase,
+		func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+			return p.Outbox.Erase(ctx, tx, string(id))
+		},
+	}
 }
 
 func places(c config.Config, d Deps) *place.Finder {

@@ -179,6 +179,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("prune", s.prune)
 	loop("notices", s.notices)
 	loop("keys", s.keys)
+	loop("erasures", s.erasures)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
 		loop("watchdog", s.watchdog)
 	}
@@ -239,6 +240,24 @@ func (s *Server) keys(ctx context.Context) error {
 			s.deps.Log.LogAttrs(ctx, slog.LevelError, "the key file lacks a key that is about to be used: copy it here", slog.String("key", id))
 		}
 	})
+	return nil
+}
+
+// erasures erases accounts whose time has come, at once those whose time came while no node ran.
+func (s *Server) erasures(ctx context.Context) error {
+	erase := func() {
+		for n := 1; n > 0; {
+			var err error
+			if n, err = s.core.Owner.EraseDue(ctx); err != nil {
+				if ctx.Err() == nil {
+					s.deps.Log.LogAttrs(ctx, slog.LevelWarn, "erase accounts", slog.Any("error", err))
+				}
+				return
+			}
+		}
+	}
+	erase()
+	each(ctx, time.Minute, erase)
 	return nil
 }
 

@@ -237,8 +237,11 @@ func (s *Service) All(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []
 	return all, err
 }
 
-// Erase deletes every session of an account for good. The caller has ended them, so that every node knows.
+// Erase ends every session of an account, so that every node knows, and deletes them for good.
 func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	if err := s.EndAll(ctx, tx, who, "account erased"); err != nil {
+		return err
+	}
 	return erase(ctx, tx, who)
 }
 

@@ -106,15 +106,25 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	if err := back.EnsureDummies(t.Context(), decoys); err != nil {
 		t.Fatal(err)
 	}
+	entry := &registration.Service{
+		Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
+		Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},
+	}
+	guard := &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()}
 	return &Machine{
-		Service: machine, Recovery: back, Protect: &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()},
-		Profile: &profile.Service{DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back},
-		Registration: &registration.Service{
-			Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
-			Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},
+		Service: machine, Recovery: back, Protect: guard,
+		Profile: &profile.Service{
+			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
+			Protect: guard, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
+				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, back.Erase, entry.Erase,
+				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+					return p.Outbox.Erase(ctx, tx, string(id))
+				},
+			},
 		},
-		Client: signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
-		t:      t,
+		Registration: entry,
+		Client:       signin.Client{Source: netip.MustParseAddr("192.0.2.7"), UserAgent: "Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0"},
+		t:            t,
 	}
 }
 

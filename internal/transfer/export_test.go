@@ -26,6 +26,15 @@ func export(t testing.TB, s *transfer.Service, what transfer.What) string {
 	return out.String()
 }
 
+// dueNow has an account erased now.
+func dueNow(t testing.TB, s *transfer.Service, tx *sqldb.Tx, id account.ID) account.ID {
+	t.Helper()
+	if err := s.Accounts.EraseAt(t.Context(), tx, id, tx.Now()); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 // crowd imports people of all sorts, and does to some what holders and operators do.
 func crowd(t testing.TB, s *transfer.Service, clock *dbtest.Clock) {
 	t.Helper()
@@ -41,11 +50,12 @@ func crowd(t testing.TB, s *transfer.Service, clock *dbtest.Clock) {
 	err := s.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
 		leaving, gone, stopped := who(t, s, "leaving@example.org"), who(t, s, "gone@example.org"), who(t, s, "stopped@example.org")
 		extra, err := account.Parse("second@example.org")
+		_, erase := s.Accounts.Erase(t.Context(), tx, dueNow(t, s, tx, gone.ID))
 		return errors.Join(
 			err,
 			s.Accounts.EraseAt(t.Context(), tx, leaving.ID, clock.Now().Add(30*24*time.Hour)),
 			s.Accounts.Freeze(t.Context(), tx, leaving.ID, clock.Now().Add(72*time.Hour)),
-			s.Accounts.Erase(t.Context(), tx, gone.ID),
+			erase,
 			s.Passwords.Stop(t.Context(), tx, stopped.ID),
 			s.Accounts.Add(t.Context(), tx, leaving.ID, account.NewIdentifier{Identifier: extra, Verified: true, Notices: true}),
 		)

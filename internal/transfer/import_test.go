@@ -440,7 +440,14 @@ func TestTheErasedDoNotComeBack(t *testing.T) {
 	s := newService(t, dbtest.SQLite(t))
 	bring(t, s, people(1), nil)
 	id := who(t, s, "person0@example.org").ID
-	if err := s.DB.Write(t.Context(), func(tx *sqldb.Tx) error { return s.Accounts.Erase(t.Context(), tx, id) }); err != nil {
+	err := s.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		erased, err := s.Accounts.Erase(t.Context(), tx, dueNow(t, s, tx, id))
+		if !erased {
+			t.Error("not erased")
+		}
+		return err
+	})
+	if err != nil {
 		t.Fatal(err)
 	}
 	if sum, _ := bring(t, s, people(1), nil); sum.Already != 1 {

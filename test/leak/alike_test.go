@@ -156,6 +156,12 @@ func unknown(t *testing.T, n *servertest.Node, hidden bool) (all []*subject) {
 			break
 		}
 	}
+	for _, name := range []string{"erasedsince@maildomain.example", "+4915112345699"} { // nobody's any more
+		if err := n.Core().Owner.Erase(t.Context(), n.Account(name), 0); err != nil {
+			t.Fatal(err)
+		}
+		all = append(all, &subject{label: "erased " + name, name: name, password: servertest.Password})
+	}
 	return all
 }
 

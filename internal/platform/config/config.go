@@ -28,6 +28,7 @@ type Config struct {
 
 	Registration registration `toml:"registration" doc:"How people open accounts. Without it only operators make them: countersign account create."`
 
+	Account  accounts `toml:"account" doc:"What holders may do with their accounts as a whole."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
@@ -93,6 +94,11 @@ type SignIn struct {
 // recovery is getting back into an account.
 type recovery struct {
 	Wait Duration `toml:"wait" doc:"How long somebody waits who can prove one thing only, while the account's addresses can stop it; three times as long if the account has a verified address that was not proved. 1h to 168h; 0s lets nobody in with one proof."`
+}
+
+// accounts is about accounts as a whole.
+type accounts struct {
+	EraseAfter Duration `toml:"erase_after" doc:"How long an account is kept that its holder wants erased, for anybody to find out who did not want that. 72h to 720h: what happened can be taken back for so long."`
 }
 
 // Device is about remembered devices.
@@ -186,6 +192,7 @@ func Default() Config {
 
 		Registration: registration{Mode: "closed"},
 
+		Account: accounts{EraseAfter: Duration(14 * day)},
 		Device:  Device{RememberFor: Duration(30 * day)},
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},

@@ -131,6 +131,7 @@ func (c Config) checkTimes(k *checker) {
 	k.lasts("signin.flow_ttl", c.SignIn.FlowTTL, time.Minute, time.Hour)
 	k.between("signin.code_digits", c.SignIn.CodeDigits, 6, 10)
 	k.lasts("signin.code_ttl", c.SignIn.CodeTTL, time.Minute, 10*time.Minute)
+	k.lasts("account.erase_after", c.Account.EraseAfter, 72*time.Hour, 720*time.Hour)
 	k.lasts("device.remember_for", c.Device.RememberFor, time.Hour, 720*time.Hour)
 	if c.Recovery.Wait != 0 {
 		k.lasts("recovery.wait", c.Recovery.Wait, time.Hour, 168*time.Hour)

@@ -12,3 +12,9 @@ CREATE INDEX device_over ON device (account_id) WHERE ended_at IS NOT NULL; -- a
 
 -- notice
 CREATE INDEX notice_link_account ON notice_link (account_id);
+
+-- recovery
+CREATE INDEX recovery_flow_over ON recovery_flow (account_id) WHERE ended_at IS NOT NULL;
+
+-- profile
+CREATE INDEX profile_address_flow_account ON profile_address_flow (account_id);
