@@ -78,6 +78,21 @@ func TestOnlyTheInvitedBegin(t *testing.T) {
 	})
 }
 
+// Whoever is not invited uses up none of the letters of those who are.
+func TestTheUninvitedUseUpNothing(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		token := inviter(t, m)("ada@example.org", 1)
+		for range 20 {
+			if _, err := newNewcomer(t, m).try("ada@example.org", secret.NewToken(registration.InvitationPrefix)); code(err) != "invitation_refused" {
+				t.Fatal(err)
+			}
+		}
+		if _, err := newNewcomer(t, m).try("ada@example.org", token); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // An invitation is spent when the account is opened, by one statement: of twenty at once, as many get through as it is good for.
 func TestOneInvitationOpensOneAccount(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {

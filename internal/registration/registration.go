@@ -280,24 +280,23 @@ func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error 
 // Prune deletes a bounded number of flows and invitations that are over and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
-// admitBegin takes one try and one letter of each limit, and looks at the invitation. refused says
-// why the flow may not begin.
+// admitBegin takes one try, looks at the invitation, and takes one letter of each limit, in this order:
+// whoever is not invited uses up no address's letters. refused says why the flow may not begin.
 func (s *Service) admitBegin(ctx context.Context, tx *sqldb.Tx, f *flow, invitation secret.Token) (refused, err error) {
-	ok, err := s.admitStep(ctx, tx, f.From)
-	if err == nil && ok {
-		ok, err = s.admitSend(ctx, tx, *f)
-	}
-	if err != nil || !ok {
+	if ok, err := s.admitStep(ctx, tx, f.From); err != nil || !ok {
 		return tooMany(), err
 	}
-	if s.Rules.Mode != Invited {
-		return nil, nil
+	if s.Rules.Mode == Invited {
+		id, ok, err := s.invited(ctx, tx, invitation, f.Address)
+		if err != nil || !ok {
+			return uninvited(), err
+		}
+		f.Invitation = id
 	}
-	f.Invitation, ok, err = s.invited(ctx, tx, invitation, f.Address)
-	if err == nil && !ok {
-		refused = uninvited()
+	if ok, err := s.admitSend(ctx, tx, *f); err != nil || !ok {
+		return tooMany(), err
 	}
-	return refused, err
+	return nil, nil
 }
 
 // admitStep takes one try per source and over all.
