@@ -97,6 +97,29 @@ var table = map[string]string{
 	"POST /stop":      "422 page",
 
 	// What protects an account is its holder's to see and to change.
+	"GET /security":                        "303 /signin",
+	"POST /security/review":                "303 /signin",
+	"GET /security/password":               "303 /signin",
+	"POST /security/password":              "303 /signin",
+	"GET /security/addresses":              "303 /signin",
+	"GET /security/addresses/new":          "303 /signin",
+	"POST /security/addresses":             "303 /signin",
+	"GET /security/addresses/{flow}":       "303 /signin",
+	"GET /security/addresses/{flow}/send":  "303 /signin",
+	"GET /security/addresses/{flow}/code":  "303 /signin",
+	"POST /security/addresses/{flow}/send": "303 /signin",
+	"POST /security/addresses/{flow}/code": "303 /signin",
+	"POST /security/addresses/{id}/remove": "303 /signin",
+	"POST /security/addresses/{id}/uses":   "303 /signin",
+	"GET /security/contacts":               "303 /signin",
+	"GET /security/contacts/new":           "303 /signin",
+	"POST /security/contacts":              "303 /signin",
+	"POST /security/contacts/{id}/remove":  "303 /signin",
+	"GET /security/saved-code":             "303 /signin",
+	"POST /security/saved-code":            "303 /signin",
+	"POST /security/saved-code/remove":     "303 /signin",
+	"GET /.well-known/change-password":     "303 /signin",
+
 	"GET /api/v1/account":                   "401 session_ended",
 	"GET /api/v1/account/addresses":         "401 session_ended",
 	"POST /api/v1/account/addresses":        "401 session_ended",
@@ -150,6 +173,9 @@ var private = []string{"GET /healthz", "GET /metrics", "GET /readyz"}
 // backDoors are words in the paths of everything that lets people in without what they know (P8).
 var backDoors = regexp.MustCompile(`(?i)reset|recover|forgot|lost|restore|rescue|magic|passwordless|change-?password|impersonat|admin|debug|pprof`)
 
+// wellKnown leads password managers to the page of whoever is signed in.
+const wellKnown = "GET /.well-known/change-password"
+
 // wayBack is the one way back there is: it is in alike_test.go and forged_test.go, step by step.
 var wayBack = regexp.MustCompile(`^(GET|POST) (/recover|/api/v1/recovery)(/|$)`)
 
@@ -189,7 +215,7 @@ func TestEveryRouteIsInTheTable(t *testing.T) {
 			t.Errorf("%s is not in the table: say there what a stranger gets", route)
 			continue
 		}
-		if backDoors.MatchString(route) && !wayBack.MatchString(route) {
+		if backDoors.MatchString(route) && !wayBack.MatchString(route) && route != wellKnown {
 			t.Errorf("%s looks like a way in without what people know", route)
 		}
 		v := newVisitor(t, n, "198.51.100.101")

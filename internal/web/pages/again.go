@@ -12,7 +12,10 @@ import (
 // returns are where somebody goes on who has proved once more who they are, by the name that leads
 // there. No path of a request is ever one of them.
 var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
-	"home": "/",
+	"home":     "/",
+	"security": securityPath,
+	"address":  securityPath + "/addresses/new",
+	"contact":  securityPath + "/contacts/new",
 }
 
 // toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.
@@ -48,7 +51,11 @@ func returnName(name string) string {
 
 func againPage(f frame, name string) againView {
 	f.SignedIn = true
-	return againView{frame: f, For: name, Cancel: returns[name]}
+	cancel := returns[name]
+	if name == "address" || name == "contact" { // these lead here again
+		cancel = securityPath
+	}
+	return againView{frame: f, For: name, Cancel: cancel}
 }
 
 func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session) error {

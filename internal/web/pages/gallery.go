@@ -26,6 +26,7 @@ func (p *Pages) Gallery() []Shot {
 	shots = append(shots, p.registerShots()...)
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
+	shots = append(shots, p.securityShots()...)
 	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.protectShots()...)
 	shots = append(shots, p.noticeShots()...)

@@ -165,6 +165,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	(&SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Again{SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}}).Mount(mux)
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Holder: d, Client: client}).Mount(mux)
+	guarded(p, d, &vault{}).Mount(mux)
 	(&Activity{Pages: p, Log: quiet(), Sessions: d, Holder: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
@@ -186,11 +187,6 @@ func post(path string, pairs ...string) *http.Request {
 	r := httptest.NewRequest(http.MethodPost, "https://id.example"+path, strings.NewReader(form.Encode()))
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 	r.AddCookie(&http.Cookie{Name: web.BrowserCookie, Value: secret1.Reveal()})
-	return r
-}
-
-func with(r *http.Request, cookie, value string) *http.Request {
-	r.AddCookie(&http.Cookie{Name: cookie, Value: value})
 	return r
 }
 

@@ -9,6 +9,7 @@ type place struct {
 // places are what the navigation has, in its order. A page belongs here when it exists.
 var places = []place{ //nolint:gochecknoglobals // a constant table
 	{"/", "nav_home"},
+	{securityPath, "nav_security"},
 	{activityPath, "nav_activity"},
 }
 

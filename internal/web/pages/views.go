@@ -66,6 +66,14 @@ var flashes = map[string]string{
 	"all-ended":         "flash_all_ended",
 	"signed-out":        "flash_signed_out",
 	"already-gone":      "flash_already_gone",
+	"password-changed":  "flash_password_changed",
+	"address-added":     "flash_address_added",
+	"address-removed":   "flash_address_removed",
+	"address-changed":   "flash_address_changed",
+	"contact-added":     "flash_contact_added",
+	"contact-removed":   "flash_contact_removed",
+	"saved-removed":     "flash_saved_removed",
+	"reviewed":          "flash_reviewed",
 }
 
 func (f frame) flash(code string) frame {
