@@ -9,7 +9,8 @@ import (
 	"testing"
 )
 
-// The threat model names the test that holds each promise. A name that is no test promises nothing.
+// The threat model names the test that holds each promise, and the one that shows each flaw of others to be none of ours.
+// A name that is no test promises nothing.
 func TestTheThreatModelNamesTests(t *testing.T) {
 	const root = "../.."
 	text, err := os.ReadFile(filepath.Join(root, "docs", "threat-model.md"))
@@ -38,6 +39,17 @@ func TestTheThreatModelNamesTests(t *testing.T) {
 	for _, m := range named {
 		if !there[string(m[1])] {
 			t.Errorf("docs/threat-model.md names %s, which is no test", m[1])
+		}
+	}
+	_, flaws, _ := strings.Cut(string(text), "\n## Flaws that others had")
+	flaws, _, _ = strings.Cut(flaws, "\n## ")
+	rows := regexp.MustCompile(`(?m)^\| [^w-].*$`).FindAllString(flaws, -1)
+	if len(rows) < 25 {
+		t.Fatalf("%d flaws are told", len(rows))
+	}
+	for _, row := range rows {
+		if !strings.Contains(row, ".Test") {
+			t.Errorf("no test shows that we do not have this: %s", row)
 		}
 	}
 }
