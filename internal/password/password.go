@@ -155,9 +155,17 @@ type Stored struct {
 	account account.ID
 	hash    Hash
 	dummy   bool
+	version Version
 	sealed  []byte         // what another system made
 	kinds   []foreign.Kind // what other systems made for anybody here
 }
+
+// Version tells the passwords of one account from each other: clocks that are set back or differ must not
+// make an old proof good again, so nothing is compared with the time. A hash made anew has its password's.
+type Version int64
+
+// Version returns that of the password.
+func (s Stored) Version() Version { return s.version }
 
 // Verdict is the outcome of Verify.
 type Verdict struct {
@@ -183,7 +191,7 @@ func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored
 	if r.hash.PHC == "" {
 		return Stored{account: id, hash: s.blank(), dummy: true, kinds: r.kinds}, nil
 	}
-	return Stored{account: id, hash: r.hash, sealed: r.sealed, kinds: r.kinds}, nil
+	return Stored{account: id, hash: r.hash, version: Version(r.setAt), sealed: r.sealed, kinds: r.kinds}, nil
 }
 
 // Admit lets a sign-in begin that will need Verify, unless so many are under way that it would
@@ -320,10 +328,10 @@ func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return stop(ctx, tx, id)
 }
 
-// Changed reports whether an account's password was set after a time, or opens nothing. A proof of the old
-// one from before is worth nothing then. Whoever sets or stops it waits for the end of the transaction.
-func (s *Service) Changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (bool, error) {
-	return changed(ctx, tx, id, since)
+// Changed reports whether an account's password is another than the one proved, or opens nothing. The proof
+// is worth nothing then. Whoever sets or stops it waits for the end of the transaction.
+func (s *Service) Changed(ctx context.Context, tx *sqldb.Tx, id account.ID, proved Version) (bool, error) {
+	return changed(ctx, tx, id, proved)
 }
 
 // Rehash stores the verified password with the current cost and pepper. It changes nothing

@@ -16,6 +16,7 @@ import (
 // row is an account's password as it is stored. Its hash is empty for an account without one.
 type row struct {
 	hash   Hash // without inner, which is in sealed
+	setAt  int64
 	sealed []byte
 	kinds  []foreign.Kind // that anybody has
 }
@@ -24,9 +25,9 @@ type row struct {
 // next one if there is none: a row less takes some 8 µs less, which told who had an account.
 func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (r row, err error) {
 	err = tx.Each(ctx, `
-		SELECT p.account_id, p.hash, p.key_id, p.stopped_at IS NOT NULL, p.sealed, k.family, k.work
+		SELECT p.account_id, p.hash, p.key_id, p.stopped_at IS NOT NULL, COALESCE(p.set_at, 0), p.sealed, k.family, k.work
 		FROM (SELECT 1) AS always
-		LEFT JOIN (SELECT account_id, hash, key_id, stopped_at, sealed FROM password
+		LEFT JOIN (SELECT account_id, hash, key_id, stopped_at, set_at, sealed FROM password
 			WHERE account_id >= $1 ORDER BY account_id LIMIT 1) AS p ON TRUE
 		LEFT JOIN password_kind AS k ON TRUE ORDER BY k.family`,
 		func(scan func(...any) error) error {
@@ -34,11 +35,12 @@ func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (r row, err error) {
 			var stopped bool
 			var sealed []byte
 			var work sql.NullInt64
-			if err := scan(&owner, &phc, &key, &stopped, &sealed, &family, &work); err != nil {
+			var setAt int64
+			if err := scan(&owner, &phc, &key, &stopped, &setAt, &sealed, &family, &work); err != nil {
 				return err
 			}
 			if owner.String == string(id) {
-				r.hash, r.sealed = Hash{PHC: phc.String, KeyID: key.String, stopped: stopped}, sealed
+				r.hash, r.setAt, r.sealed = Hash{PHC: phc.String, KeyID: key.String, stopped: stopped}, setAt, sealed
 			}
 			if family.Valid {
 				r.kinds = append(r.kinds, foreign.Kind{Family: family.String, Work: work.Int64})
@@ -143,9 +145,9 @@ func stop(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 
 // changed is an update that changes nothing: whoever stops or replaces the password meanwhile waits until
 // the caller is done, and then finds what came of it.
-func changed(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (yes bool, err error) {
-	n, err := tx.Exec(ctx, `UPDATE password SET set_at = set_at WHERE account_id = $1 AND set_at <= $2 AND stopped_at IS NULL`,
-		string(id), since.UnixMilli())
+func changed(ctx context.Context, tx *sqldb.Tx, id account.ID, v Version) (yes bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE password SET set_at = set_at WHERE account_id = $1 AND set_at = $2 AND stopped_at IS NULL`,
+		string(id), int64(v))
 	if err != nil || n == 1 {
 		return false, err
 	}

@@ -226,8 +226,9 @@ func TestAPasswordThatIsReplacedOrStoppedEndsWhatItBegan(t *testing.T) {
 				t.Fatalf("%s: step %s", name, n.Step)
 			}
 			got := thief.code(ref, factor.Email)
-			clock.Advance(time.Second)
+			clock.Advance(-time.Second) // another node's is behind, or ours was set right
 			write(t, m, change)
+			clock.Advance(time.Second)
 			if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: got}); code(err) != "flow_ended" {
 				t.Errorf("%s: %+v, %v", name, n, err)
 			}

@@ -152,6 +152,7 @@ func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t 
 	if !t.lane.device {
 		f.Taken++
 	}
+	f.Proved = t.stored.Version()
 	if !t.right || f.Barred {
 		return s.wrongPassword(ctx, tx, f, t)
 	}

@@ -218,7 +218,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	changed, err := s.Passwords.Changed(ctx, tx, f.Account, f.BegunAt)
+	changed, err := s.Passwords.Changed(ctx, tx, f.Account, f.Proved)
 	if err != nil {
 		return Next{}, err
 	}

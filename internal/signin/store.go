@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/keyring"
+	"countersign/internal/password"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 )
@@ -18,10 +19,10 @@ type flow struct {
 	NameKey   []byte     // limits that show count by the name typed,
 	OwnerKey  []byte     // and limits over all names of the account by this
 	Step      Step
-	Barred    bool // can never succeed
-	Taken     int  // tries of the source's limit, which a success gives back
+	Barred    bool             // can never succeed
+	Proved    password.Version // of the right password
+	Taken     int              // tries of the source's limit, which a success gives back
 	Nonce     string
-	BegunAt   time.Time
 	ExpiresAt time.Time
 
 	Replaces session.ID // the session that ends when the flow is done, of a flow of the signed-in
@@ -54,26 +55,26 @@ func failedSealed() keyring.Column {
 }
 
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
-	var begun, expires int64
+	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &begun, &expires, &f.Replaces, &f.Back)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
-	f.BegunAt, f.ExpiresAt = time.UnixMilli(begun), time.UnixMilli(expires)
+	f.ExpiresAt = time.UnixMilli(expires)
 	return f, err == nil, err
 }
 
 // move writes the flow's new step if it still stands at from.
 func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	n, err := tx.Exec(ctx, `
-		UPDATE signin_flow SET step = $1, barred = $2, taken = $3, nonce = $4, expires_at = $5
-		WHERE id = $6 AND step = $7 AND expires_at > $8`,
-		f.Step, f.Barred, f.Taken, f.Nonce, f.ExpiresAt.UnixMilli(), f.ID, from, tx.Now().UnixMilli())
+		UPDATE signin_flow SET step = $1, barred = $2, taken = $3, nonce = $4, expires_at = $5, proved = $6
+		WHERE id = $7 AND step = $8 AND expires_at > $9`,
+		f.Step, f.Barred, f.Taken, f.Nonce, f.ExpiresAt.UnixMilli(), f.Proved, f.ID, from, tx.Now().UnixMilli())
 	return n == 1, err
 }
 

@@ -10,6 +10,9 @@ CREATE INDEX device_key ON device (public_key);
 ALTER TABLE signin_flow ADD COLUMN replaces TEXT NOT NULL DEFAULT '';
 ALTER TABLE signin_flow ADD COLUMN back     TEXT NOT NULL DEFAULT ''; -- a word of the door's own
 
+-- signin: which password was proved (its set_at): a flow ends with it
+ALTER TABLE signin_flow ADD COLUMN proved BIGINT NOT NULL DEFAULT 0;
+
 -- profile: an address being added to an account, until its code is typed
 CREATE TABLE profile_address_flow (
     id         TEXT PRIMARY KEY,
