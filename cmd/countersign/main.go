@@ -1,8 +1,8 @@
 // Command countersign is the server and everything an operator does with it.
 //
 // Exit codes: 0 done; 1 something failed; 2 the command line or the settings are wrong; 3 the
-// database does not fit (keys, pending migrations); 4 the doctor found something broken, or the
-// audit something changed.
+// database does not fit (keys, pending migrations); 4 the doctor found something broken, the audit something
+// changed, or a key is still needed.
 package main
 
 import (
@@ -70,6 +70,7 @@ type cli struct {
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
 	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
 	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`
+	Keys    keysCmd    `cmd:"" help:"Show the keys, change to a new one while the server serves, drop the old one."`
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 
 	Shows shows `embed:""`
