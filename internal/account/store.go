@@ -55,6 +55,27 @@ type twoAccounts struct{ asked, other Account }
 // a row more than the decoy, too, and one that is not always the same few, which would lie in every
 // cache: it is the next in the index, which sorts by a keyed digest.
 func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other [][]byte) (found twoAccounts, err error) {
+	query, args := lookupQuery(asked, other)
+	err = tx.Each(ctx, query, func(scan func(...any) error) error {
+		var lookup []byte
+		var a Account
+		var created int64
+		if err := scan(&lookup, &a.ID, &a.State, &a.Language, &created); err != nil {
+			return err
+		}
+		a.CreatedAt = time.UnixMilli(created)
+		if among(asked, lookup) {
+			found.asked = a
+		}
+		if among(other, lookup) { // both, when someone asks for a decoy by its own address
+			found.other = a
+		}
+		return nil
+	}, args...)
+	return found, err
+}
+
+func lookupQuery(asked, other [][]byte) (text string, args []any) {
 	var next strings.Builder
 	for i := range asked {
 		next.WriteString(`SELECT * FROM (
@@ -65,29 +86,12 @@ func byLookup(ctx context.Context, tx *sqldb.Tx, asked, other [][]byte) (found t
 	if len(other) == 0 {
 		other = [][]byte{nil}
 	}
-	err = tx.Each(ctx, `
+	return `
 		SELECT i.lookup, a.id, a.state, a.language, a.created_at
-		FROM (`+next.String()+`
+		FROM (` + next.String() + `
 			SELECT lookup, account_id FROM account_identifier
-			WHERE signs_in AND lookup IN (`+sqldb.Params(1+len(asked), len(other))+`)) AS i
-		JOIN account a ON a.id = i.account_id`,
-		func(scan func(...any) error) error {
-			var lookup []byte
-			var a Account
-			var created int64
-			if err := scan(&lookup, &a.ID, &a.State, &a.Language, &created); err != nil {
-				return err
-			}
-			a.CreatedAt = time.UnixMilli(created)
-			if among(asked, lookup) {
-				found.asked = a
-			}
-			if among(other, lookup) { // both, when someone asks for a decoy by its own address
-				found.other = a
-			}
-			return nil
-		}, append(sqldb.Args(asked), sqldb.Args(other)...)...)
-	return found, err
+			WHERE signs_in AND lookup IN (` + sqldb.Params(1+len(asked), len(other)) + `)) AS i
+		JOIN account a ON a.id = i.account_id`, append(sqldb.Args(asked), sqldb.Args(other)...)
 }
 
 func among(all [][]byte, one []byte) bool {
