@@ -421,7 +421,10 @@ func TestOnlyWhatNothingNeedsIsDropped(t *testing.T) {
 		old, next := a.ID(), a.add()
 		var done []string
 		ro := a.rotation(h, tokens)
-		ro.Record = func(_ context.Context, _ *sqldb.Tx, did, key string) error { done = append(done, did+" "+key); return nil }
+		ro.Record = func(_ context.Context, _ *sqldb.Tx, did, key string) error {
+			done = append(done, did+" "+key)
+			return nil
+		}
 		if _, err := ro.Drop(t.Context(), old, nil); err == nil {
 			t.Error("dropped the current key")
 		}

@@ -1,0 +1,81 @@
+package throttle_test
+
+import (
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
+	"countersign/internal/testkit/dbtest"
+	"countersign/internal/throttle"
+)
+
+// P6: a new key of the server's is no new count for anybody, however many try at once.
+func TestCountsGoOnWhenKeysChange(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		keys := testkit.NewKeys(t, db, "")
+		s := &throttle.Service{Ring: keys.Ring}
+		ladder := throttle.Ladder{Name: "l", Free: 5, Delays: []time.Duration{time.Hour}, Stop: 10}
+		rate := throttle.Rate{Name: "r", Burst: 5, Every: time.Minute}
+		write := func(f func(tx *sqldb.Tx) (bool, error)) (ok bool) {
+			err := db.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+				ok, err = f(tx)
+				return err
+			})
+			if err != nil {
+				t.Error(err)
+			}
+			return ok
+		}
+		attempt := func(key string) bool {
+			return write(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, key) })
+		}
+		take := func(key string) bool {
+			return write(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, key) })
+		}
+		for range 3 {
+			if !attempt("a") || !attempt("cleared") || !attempt("forgiven") || !take("a") {
+				t.Fatal("refused too early")
+			}
+		}
+		old := keys.Change()
+		var tried, taken atomic.Int64
+		var wg sync.WaitGroup
+		for range 12 {
+			wg.Go(func() {
+				if attempt("a") {
+					tried.Add(1)
+				}
+				if take("a") {
+					taken.Add(1)
+				}
+			})
+		}
+		wg.Wait()
+		if tried.Load() != 2 || taken.Load() != 2 {
+			t.Errorf("after three of five, %d more were tried and %d taken; want two", tried.Load(), taken.Load())
+		}
+		// What was counted under the old key alone is cleared and forgiven as well.
+		write(func(tx *sqldb.Tx) (bool, error) { return true, s.Clear(t.Context(), tx, ladder, "cleared") })
+		write(func(tx *sqldb.Tx) (bool, error) { return true, s.Forgive(t.Context(), tx, ladder, "forgiven") })
+		for key, want := range map[string]int{"cleared": 5, "forgiven": 3} {
+			n := 0
+			for attempt(key) {
+				n++
+			}
+			if n != want {
+				t.Errorf("%s: %d more tries, want %d", key, n, want)
+			}
+		}
+		keys.Drop(old)
+		if attempt("a") || take("a") {
+			t.Error("a count was forgotten with the old key")
+		}
+		clock.Advance(time.Hour)
+		if !attempt("a") || attempt("a") {
+			t.Error("want exactly one after the wait")
+		}
+	})
+}
