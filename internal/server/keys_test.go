@@ -562,8 +562,12 @@ func (l *life) dropped(old string, other *server.Core) {
 	if needed, err = ro.Drop(ctx, old, lose); err != nil || len(needed) > 0 {
 		t.Fatalf("%v, %v", needed, err)
 	}
-	if err := keyring.RemoveFromFile(l.c.Keys.File, old); err != nil {
-		t.Fatal(err)
+	// Killed here, the key is still in the file, and dropped once more.
+	if needed, err := l.core.DropKey(ctx, old, nil); err != nil || len(needed) > 0 {
+		t.Fatalf("%v, %v", needed, err)
+	}
+	if text, err := os.ReadFile(l.c.Keys.File); err != nil || strings.Contains(string(text), old) {
+		t.Errorf("the key is still in the file: %v", err)
 	}
 	l.serves(other)
 	if _, ok := other.Ring.PepperWith(old, nil); ok || other.Ring.Several() {
