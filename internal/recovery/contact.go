@@ -63,7 +63,10 @@ type sealedContact struct {
 
 // Contacts returns an account's, oldest first.
 func (s *Service) Contacts(ctx context.Context, tx *sqldb.Tx, id account.ID) ([]Contact, error) {
-	rows, err := contacts(ctx, tx, id)
+	return s.openContacts(contacts(ctx, tx, id, 2*MaxContacts)) // more than MaxContacts is a race that two additions won
+}
+
+func (s *Service) openContacts(rows []contactRow, err error) ([]Contact, error) {
 	if err != nil {
 		return nil, err
 	}
@@ -75,7 +78,7 @@ func (s *Service) Contacts(ctx context.Context, tx *sqldb.Tx, id account.ID) ([]
 			err = json.Unmarshal(raw, &c)
 		}
 		if err != nil {
-			return nil, fmt.Errorf("open contact %s of %s: %w", r.id, id, err)
+			return nil, fmt.Errorf("open contact %s of %s: %w", r.id, r.account, err)
 		}
 		out = append(out, Contact{
 			ID: r.id, Label: c.Label, Holder: c.Holder, AddedAt: r.addedAt,
@@ -105,12 +108,10 @@ func (s *Service) AddContact(ctx context.Context, tx *sqldb.Tx, id account.ID, c
 	if ok, err := s.Throttle.Take(ctx, tx, s.Limits.ContactLetters, string(id)); err != nil || !ok {
 		return errors.Join(err, errIf(!ok, limited(errLimited)))
 	}
-	raw, err := json.Marshal(sealedContact{c.Label, c.Holder, c.Identifier.Kind(), c.Identifier.Normal()})
+	row, err := s.seal(contactRow{id: uuid.Must(uuid.NewV7()).String(), account: id}, c)
 	if err != nil {
 		return err
 	}
-	row := contactRow{id: uuid.Must(uuid.NewV7()).String(), account: id}
-	row.sealed = s.Ring.Seal(raw, contactPlace(row.id))
 	if err := putContact(ctx, tx, row); err != nil {
 		return err
 	}
@@ -199,21 +200,23 @@ func (s *Service) ask(ctx context.Context, tx *sqldb.Tx, f *flow) error {
 	if err != nil {
 		return err
 	}
-	all, err := s.Contacts(ctx, tx, f.Account)
+	all, err := s.fiveContacts(ctx, tx, f.Account)
 	if err != nil {
 		return err
 	}
 	given := map[string]bool{}
-	for _, c := range all {
-		if !c.settled(who, tx.Now()) {
-			continue
-		}
+	for i, c := range all {
 		code := secret.NewDigits(contactDigits)
 		for given[code.Reveal()] { // two people's codes must be two
 			code = secret.NewDigits(contactDigits)
 		}
 		given[code.Reveal()] = true
-		if err := putContactCode(ctx, tx, contactCode{f.ID, c.ID, s.contactDigest(f.ID, code), expires}); err != nil {
+		row := contactCode{f.ID, c.ID, s.contactDigest(f.ID, code), expires}
+		named := c.own && c.settled(who, tx.Now())
+		if !named {
+			row.contact, row.digest = standIn(i), s.contactDigest(f.ID, secret.NewToken(FlowPrefix)) // no digits fit
+		}
+		if err := putContactCode(ctx, tx, row); err != nil {
 			return err
 		}
 		_, err := s.Outbox.Put(ctx, tx, outbox.Letter{
@@ -221,13 +224,73 @@ func (s *Service) ask(ctx context.Context, tx *sqldb.Tx, f *flow) error {
 				Kind: message.ContactCode, Channel: channelOf(c.Identifier), To: c.Identifier.Normal(), Language: who.Language,
 				Params: map[string]string{"code": code.Reveal(), "minutes": minutes(contactCodeFor), "holder": c.Holder, "site": s.Site},
 			},
-			Account: string(f.Account), Withhold: !within, ExpiresAt: expires,
+			Account: string(f.Account), Withhold: !within || !named, ExpiresAt: expires,
 		})
 		if err != nil {
 			return err
 		}
 	}
 	return nil
+}
+
+// asked is a contact who is asked, or somebody who stands in for one.
+type asked struct {
+	Contact
+
+	own bool
+}
+
+// fiveContacts are an account's, and behind them as many that stand in for those it could have as well: whoever asks
+// must not see by rows or time how many there are. Five rows are read, opened and asked for everybody.
+func (s *Service) fiveContacts(ctx context.Context, tx *sqldb.Tx, id account.ID) (five []asked, err error) {
+	own, err := s.Contacts(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	own = own[:min(len(own), MaxContacts)]
+	others, err := s.openContacts(contacts(ctx, tx, account.Last, MaxContacts-len(own)))
+	if err != nil {
+		return nil, err
+	}
+	for i, c := range slices.Concat(own, others) {
+		five = append(five, asked{c, i < len(own)})
+	}
+	if len(five) < MaxContacts {
+		return nil, errors.New("the contacts of nobody are missing; EnsureDummies makes them")
+	}
+	return five, nil
+}
+
+// standIn is the id of the n-th contact of nobody.
+func standIn(n int) string { return fmt.Sprintf("ffffffff-ffff-ffff-ffff-%012d", n) }
+
+// ensureStandIns writes the contacts of nobody.
+func (s *Service) ensureStandIns(ctx context.Context) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		for n := range MaxContacts {
+			ident, err := account.Parse(fmt.Sprintf("contact%d@decoy.invalid", n))
+			if err != nil {
+				return err
+			}
+			row, err := s.seal(contactRow{id: standIn(n), account: account.Last}, Contact{Label: "nobody", Holder: "nobody", Identifier: ident})
+			if err != nil {
+				return err
+			}
+			if err := putContact(ctx, tx, row); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
+}
+
+// seal puts names and address into a contact's row.
+func (s *Service) seal(row contactRow, c Contact) (contactRow, error) {
+	raw, err := json.Marshal(sealedContact{c.Label, c.Holder, c.Identifier.Kind(), c.Identifier.Normal()})
+	if err == nil {
+		row.sealed = s.Ring.Seal(raw, contactPlace(row.id))
+	}
+	return row, err
 }
 
 // settled reports whether a contact was named by the holder beyond doubt: with the account, or long ago.

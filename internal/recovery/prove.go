@@ -49,16 +49,18 @@ func (s *Service) countsOf(f flow, what string) counts {
 }
 
 // addressCounts count the tries at one address, so that the right code of another address, which
-// somebody else may have, does not give them back. Before the first proof it is the address typed.
+// somebody else may have, does not give them back. Before the first proof it is the address typed. An
+// address that is not there has counts too, for each way its own, as if it were.
 func (s *Service) addressCounts(f flow, to account.Address) counts {
-	silent := string(f.OwnerKey) + to.ID
-	if to.ID == nowhere {
-		silent = string(f.OwnerKey) + string(f.ToKey)
-	}
+	which := string(f.Way)
 	if f.Step == StepCode {
-		return counts{string(f.NameKey) + string(f.ToKey), silent}
+		which = string(f.ToKey)
 	}
-	return counts{string(f.NameKey) + string(f.Way), silent}
+	c := counts{string(f.NameKey) + which, string(f.OwnerKey) + to.ID}
+	if to.ID == nowhere {
+		c.silent = string(f.OwnerKey) + which
+	}
+	return c
 }
 
 // Code proves an address by the code sent there: before the first proof the one typed at the
@@ -110,7 +112,7 @@ func (s *Service) ContactCode(ctx context.Context, ref signin.Ref, c signin.Clie
 			if err != nil || !right {
 				return verdict{}, err
 			}
-			asked, used, err := contactCodes(ctx, tx, f.ID)
+			asked, used, err := contactCodes(ctx, tx, f.ID, f.Account)
 			if err != nil || used < min(2, asked) {
 				return verdict{part: true}, err
 			}

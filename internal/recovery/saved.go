@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"crypto/rand"
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -42,16 +43,22 @@ func (s *Service) DropSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID
 
 // EnsureDummies writes a saved code that nobody knows for each of the accounts that has none, so that
 // looking for that of a decoy reads a row as well (password.EnsureDummies has the reasons). The last of
-// the accounts is written last; if it has one, all have.
+// the accounts is written last; if it has one, all have. It also writes the contacts that stand in for those
+// whom nobody named.
 func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) error {
 	if len(accounts) == 0 {
 		return nil
 	}
-	there := false
-	err := s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		there, err = s.HasSavedCode(ctx, tx, accounts[len(accounts)-1])
-		return err
+	there, standIns := false, false
+	err := s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		has, err := s.HasSavedCode(ctx, tx, accounts[len(accounts)-1])
+		all, err2 := contacts(ctx, tx, account.Last, MaxContacts)
+		there, standIns = has, len(all) == MaxContacts
+		return errors.Join(err, err2)
 	})
+	if err == nil && !standIns {
+		err = s.ensureStandIns(ctx)
+	}
 	if err != nil || there {
 		return err
 	}

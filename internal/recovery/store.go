@@ -219,8 +219,9 @@ type contactRow struct {
 	addedAt time.Time
 }
 
-func contacts(ctx context.Context, tx *sqldb.Tx, id account.ID) (all []contactRow, err error) {
-	err = tx.Each(ctx, `SELECT id, sealed, created_at FROM recovery_contact WHERE account_id = $1 ORDER BY created_at, id`,
+// contacts returns an account's, oldest first.
+func contacts(ctx context.Context, tx *sqldb.Tx, id account.ID, most int) (all []contactRow, err error) {
+	err = tx.Each(ctx, `SELECT id, sealed, created_at FROM recovery_contact WHERE account_id = $1 ORDER BY created_at, id LIMIT $2`,
 		func(scan func(...any) error) error {
 			r := contactRow{account: id}
 			var added int64
@@ -228,12 +229,14 @@ func contacts(ctx context.Context, tx *sqldb.Tx, id account.ID) (all []contactRo
 			r.addedAt = time.UnixMilli(added)
 			all = append(all, r)
 			return err
-		}, id)
+		}, id, most)
 	return all, err
 }
 
+// putContact leaves one that is there as it is: several nodes may write those of nobody at once.
 func putContact(ctx context.Context, tx *sqldb.Tx, r contactRow) error {
-	_, err := tx.Exec(ctx, `INSERT INTO recovery_contact (id, account_id, sealed, created_at) VALUES ($1, $2, $3, $4)`,
+	_, err := tx.Exec(ctx, `
+		INSERT INTO recovery_contact (id, account_id, sealed, created_at) VALUES ($1, $2, $3, $4) ON CONFLICT (id) DO NOTHING`,
 		r.id, r.account, r.sealed, tx.Now().UnixMilli())
 	return err
 }
@@ -285,7 +288,10 @@ func spendContactCode(ctx context.Context, tx *sqldb.Tx, flowID string, digests 
 	return n == 1, err
 }
 
-func contactCodes(ctx context.Context, tx *sqldb.Tx, flowID string) (asked, used int, err error) {
-	err = tx.QueryRow(ctx, `SELECT count(*), count(used_at) FROM recovery_contact_code WHERE flow_id = $1`, flowID).Scan(&asked, &used)
+// contactCodes counts the codes of the account's own contacts: how many are out, and how many were read back.
+func contactCodes(ctx context.Context, tx *sqldb.Tx, flowID string, id account.ID) (asked, used int, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT count(*), count(used_at) FROM recovery_contact_code
+		WHERE flow_id = $1 AND contact_id IN (SELECT id FROM recovery_contact WHERE account_id = $2)`, flowID, id).Scan(&asked, &used)
 	return asked, used, err
 }

@@ -11,9 +11,12 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-// snapshot is every row of every table, by table and primary key (the first column of each). A
-// row's values stand in the order of the columns.
+// snapshot is every row of every table, by table and primary key (the first column of each, or
+// as many as keyed says). A row's values stand in the order of the columns.
 type snapshot map[string]map[string]row
+
+// keyed is how many columns a primary key has that has several.
+var keyed = map[string]int{"account_claim": 2, "recovery_contact_code": 2, "registration_consent": 2, "client_usage": 3, "keyring_lack": 2}
 
 type row []any
 
@@ -65,9 +68,12 @@ func take(t testing.TB, db *sqldb.DB, columns map[string][]string) snapshot {
 				if err := scan(into...); err != nil {
 					return err
 				}
-				key, ok := values[0].(string)
-				if !ok {
-					key = fmt.Sprintf("%x", values[0])
+				key := ""
+				for _, v := range values[:max(1, keyed[table])] {
+					key += fmt.Sprintf("%x/", v)
+				}
+				if out[table][key] != nil {
+					t.Fatalf("two rows of %s have one key: a table whose key has several columns belongs into keyed", table)
 				}
 				out[table][key] = values
 				return nil
