@@ -282,6 +282,29 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
 	return s.replace(ctx, tx, c.row)
 }
 
+// Change is a change of an address that is still known, for its owner: what it was before, or with "added"
+// what is new.
+type Change struct {
+	Address
+
+	What string // added, removed, uses
+	At   time.Time
+}
+
+// Changes returns the changes of an account's addresses of about a month, the newest first.
+func (s *Service) Changes(ctx context.Context, tx *sqldb.Tx, id ID) (all []Change, err error) {
+	rows, err := changesSince(ctx, tx, id, time.UnixMilli(0))
+	for _, c := range rows {
+		plain, err := s.Ring.Open(c.row.sealed, place(c.row.ID))
+		if err != nil {
+			return nil, fmt.Errorf("open identifier %s of %s: %w", c.row.ID, id, err)
+		}
+		c.row.Normal = string(plain)
+		all = append(all, Change{c.row.Address, string(c.what), c.at})
+	}
+	return all, err
+}
+
 // Reach is an address that is told of what happens.
 type Reach struct {
 	Address

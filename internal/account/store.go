@@ -175,6 +175,7 @@ type change struct {
 	what      what
 	row       identifierRow
 	heldUntil time.Time
+	at        time.Time // changesSince alone fills it in
 }
 
 func putChange(ctx context.Context, tx *sqldb.Tx, c change) error {
@@ -204,13 +205,13 @@ func takeChange(ctx context.Context, tx *sqldb.Tx, id string) (bool, error) {
 // changesSince returns an account's changes, the newest first.
 func changesSince(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (all []change, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, identifier_id, what, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at, held_until
+		SELECT id, identifier_id, what, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at, held_until, at
 		FROM account_address_change WHERE account_id = $1 AND at >= $2 ORDER BY at DESC, id DESC`,
 		func(scan func(...any) error) error {
 			c := change{row: identifierRow{account: id}}
-			var created, held int64
-			err := scan(&c.id, &c.row.ID, &c.what, &c.row.Kind, &c.row.lookup, &c.row.sealed, &c.row.SignsIn, &c.row.Notices, &c.row.Recovers, &c.row.Verified, &created, &held)
-			c.row.AddedAt, c.heldUntil = time.UnixMilli(created), time.UnixMilli(held)
+			var created, held, at int64
+			err := scan(&c.id, &c.row.ID, &c.what, &c.row.Kind, &c.row.lookup, &c.row.sealed, &c.row.SignsIn, &c.row.Notices, &c.row.Recovers, &c.row.Verified, &created, &held, &at)
+			c.row.AddedAt, c.heldUntil, c.at = time.UnixMilli(created), time.UnixMilli(held), time.UnixMilli(at)
 			all = append(all, c)
 			return err
 		}, id, since.UnixMilli())

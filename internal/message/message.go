@@ -50,6 +50,8 @@ const (
 	RecoveryStopped  Kind = "recovery_stopped"   // was stopped by the holder
 	RecoveryDone     Kind = "recovery_done"      // a new password was set by recovery
 	Protected        Kind = "protected"          // somebody said that it was not them
+	LanguageChanged  Kind = "language_changed"   // of letters; this one is in the language before
+	DataDownloaded   Kind = "data_downloaded"    // everything that is kept of the account
 	EraseAsked       Kind = "erase_asked"        // the account will be erased at "ends"
 	EraseStopped     Kind = "erase_stopped"      // it will not, after all
 )
@@ -69,7 +71,7 @@ func (k Kind) form() (need []string, ok bool) {
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
-		SavedCodeChanged, RecoveryStopped, RecoveryDone, Protected, EraseStopped:
+		SavedCodeChanged, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}
 	return nil, false

@@ -27,7 +27,7 @@ func letters() (all []Letter) {
 	for _, k := range []Kind{
 		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed,
 		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, RecoveryWaiting, RecoveryStopped,
-		RecoveryDone, Protected, EraseAsked, EraseStopped,
+		RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseAsked, EraseStopped,
 	} {
 		need, _ := k.form()
 		for ch, to := range map[Channel]string{Email: "ada@example.org", SMS: "+4915112345678"} {

@@ -317,6 +317,11 @@ func (s *Service) Replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h 
 	return ok && !verified.dummy, nil
 }
 
+// SetAt is when an account's password was set; the zero time if it has none.
+func (s *Service) SetAt(ctx context.Context, tx *sqldb.Tx, id account.ID) (time.Time, error) {
+	return setAt(ctx, tx, id)
+}
+
 // Erase deletes an account's password.
 func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return erase(ctx, tx, id)

@@ -3,6 +3,7 @@ package password
 import (
 	"context"
 	"database/sql"
+	"errors"
 	"maps"
 	"slices"
 	"time"
@@ -131,6 +132,16 @@ func put(ctx context.Context, tx *sqldb.Tx, all ...entry) error {
 			return []any{string(e.id), e.hash.PHC, e.hash.KeyID, e.setAt.UnixMilli(), k.Family, k.Work, e.sealed}
 		})
 	return err
+}
+
+// setAt is the zero time for an account without a password.
+func setAt(ctx context.Context, tx *sqldb.Tx, id account.ID) (at time.Time, err error) {
+	var ms int64
+	err = tx.QueryRow(ctx, `SELECT set_at FROM password WHERE account_id = $1`, string(id)).Scan(&ms)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, nil
+	}
+	return time.UnixMilli(ms), err
 }
 
 func erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {

@@ -93,6 +93,9 @@ func (p *Activity) add(d Deed) bool {
 	return true
 }
 
+// Foreign says that somebody else may have done it, which its owner can then say: not what an operator did.
+func (d Deed) Foreign() bool { return d.What.foreign() && d.Actor != "operator" }
+
 func (d Deed) like(o Deed) bool {
 	return d.What == o.What && d.Actor == o.Actor && d.Source == o.Source && d.Name == o.Name && d.Subject == o.Subject && d.Way == o.Way &&
 		slices.Equal(d.Methods, o.Methods)

@@ -24,7 +24,7 @@ type Eraser func(ctx context.Context, tx *sqldb.Tx, id account.ID) error
 // address has a link that does so too. Asking again changes nothing. fault.Forbidden "reauthentication_required".
 func (s *Service) AskErase(ctx context.Context, me session.Session, c signin.Client) (at time.Time, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := fresh(tx, me); err != nil {
+		if err := s.proved(ctx, tx, me); err != nil {
 			return err
 		}
 		at = tx.Now().Add(s.EraseAfter)

@@ -24,6 +24,27 @@ func fresh(tx *sqldb.Tx, me session.Session) error {
 	return fault.New(fault.Forbidden, "reauthentication_required", errors.New("the session proved who it is too long ago"))
 }
 
+// proved refuses a session that is over or proved who it is too long ago. Until the transaction is over nobody
+// else changes the account.
+func (s *Service) proved(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
+	if err := fresh(tx, me); err != nil {
+		return err
+	}
+	return s.alone(ctx, tx, me)
+}
+
+// alone waits for whoever else is changing the account, after whom the session may be over.
+func (s *Service) alone(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
+	if err := s.Accounts.Alone(ctx, tx, me.Account); err != nil {
+		return err
+	}
+	live, err := s.Sessions.Holds(ctx, tx, me.Account, me.ID)
+	if err == nil && !live {
+		err = fault.New(fault.Unauthenticated, "session_ended", errEnded)
+	}
+	return err
+}
+
 // may refuses what neither fresh nor free lets be done.
 func (s *Service) may(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
 	if err := fresh(tx, me); err != nil {
@@ -36,11 +57,8 @@ func (s *Service) may(ctx context.Context, tx *sqldb.Tx, me session.Session) err
 // session was opened from a device that had been remembered long before: fault.Conflict "account_frozen".
 // Until the transaction is over nobody else freezes the account or changes its addresses.
 func (s *Service) free(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
-	if err := s.Accounts.Alone(ctx, tx, me.Account); err != nil {
+	if err := s.alone(ctx, tx, me); err != nil {
 		return err
-	}
-	if live, err := s.Sessions.Holds(ctx, tx, me.Account, me.ID); err != nil || !live {
-		return errors.Join(err, endedIf(err == nil))
 	}
 	st, err := s.Accounts.Standing(ctx, tx, me.Account)
 	if err != nil || st.FrozenUntil.IsZero() {
@@ -51,13 +69,6 @@ func (s *Service) free(ctx context.Context, tx *sqldb.Tx, me session.Session) er
 		err = fault.New(fault.Conflict, "account_frozen", errors.New("addresses and recovery stay as they are for now"))
 	}
 	return err
-}
-
-func endedIf(is bool) error {
-	if is {
-		return fault.New(fault.Unauthenticated, "session_ended", errEnded)
-	}
-	return nil
 }
 
 // known reports whether the session was opened from a device that is the holder's own beyond doubt: it was

@@ -111,7 +111,12 @@ func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, b by, t told) error {
 	if err := s.Audit.Append(ctx, tx, event(b.me, b.from, t.event, t.which)); err != nil {
 		return err
 	}
+	return s.write(ctx, tx, b, t.letter)
+}
+
+// write writes to every address of the account.
+func (s *Service) write(ctx context.Context, tx *sqldb.Tx, b by, letter message.Kind) error {
 	return s.SignIn.Notices.Tell(ctx, tx, notice.Event{
-		Kind: t.letter, Account: b.me.Account, Source: b.from.Source, Device: device.NameOf(b.from.UserAgent),
+		Kind: letter, Account: b.me.Account, Source: b.from.Source, Device: device.NameOf(b.from.UserAgent),
 	})
 }

@@ -17,6 +17,7 @@ import (
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
+	"countersign/internal/registration"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 )
@@ -31,6 +32,7 @@ type Service struct {
 	SignIn   *signin.Service
 	Recovery *recovery.Service
 	Protect  *protect.Service
+	Entry    *registration.Service
 
 	EraseAfter time.Duration // from an owner's wish to the erasure: no shorter than what happened can be taken back
 	Erasers    []Eraser      // of every package that keeps something of accounts, but of account itself

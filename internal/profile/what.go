@@ -180,8 +180,8 @@ func (w What) repeats() bool {
 	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, TooMany, Unproved, AddressCode, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
 }
 
-// Foreign says that somebody else may have done it, which its owner can then say.
-func (w What) Foreign() bool {
+// foreign says that somebody else may have done it, unless an operator did.
+func (w What) foreign() bool {
 	return !slices.Contains([]What{
 		TooMany, Opened, Locked, Unlocked, Closed, LookedAt, LookedAtAll, // the server or an operator
 		WrongPassword, WrongCode, RecoveryFailed, // nobody got any further

@@ -272,6 +272,17 @@ func (s *Service) advance(ctx context.Context, tx *sqldb.Tx, f *flow, to Step) e
 	return err
 }
 
+// Consent is that an account's holder accepted a version of the terms.
+type Consent struct {
+	Version string
+	At      time.Time
+}
+
+// Consents returns what an account's holder has accepted, oldest first.
+func (s *Service) Consents(ctx context.Context, tx *sqldb.Tx, id account.ID) ([]Consent, error) {
+	return consents(ctx, tx, id)
+}
+
 // Erase deletes what an account's holder has accepted.
 func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	return eraseConsents(ctx, tx, id)

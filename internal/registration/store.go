@@ -123,6 +123,19 @@ func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	return n == 1, err
 }
 
+func consents(ctx context.Context, tx *sqldb.Tx, id account.ID) (all []Consent, err error) {
+	err = tx.Each(ctx, `SELECT version, accepted_at FROM registration_consent WHERE account_id = $1 ORDER BY accepted_at, version`,
+		func(scan func(...any) error) error {
+			var c Consent
+			var at int64
+			err := scan(&c.Version, &at)
+			c.At = time.UnixMilli(at)
+			all = append(all, c)
+			return err
+		}, id)
+	return all, err
+}
+
 func eraseConsents(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	_, err := tx.Exec(ctx, `DELETE FROM registration_consent WHERE account_id = $1`, id)
 	return err

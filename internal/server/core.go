@@ -233,7 +233,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
+			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
 		},
 		Protect: guard,
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},

@@ -107,7 +107,7 @@ func (s *Server) doors() error {
 	p, err := pages.New(pages.Options{
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
-		Where:    s.core.Notices.Where,
+		Where: s.core.Notices.Where, EraseDays: int(c.Account.EraseAfter.D() / (24 * time.Hour)),
 		Register: s.core.Registration.Admits() == nil,
 	})
 	if err != nil {
@@ -129,7 +129,8 @@ func (s *Server) doors() error {
 	}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
-	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Holder: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Whole: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}

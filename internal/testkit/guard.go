@@ -38,7 +38,10 @@ type needle struct {
 
 // ownRoutes are the routes whose answers may hold contact data of the account that is signed in, and of
 // no other. Such an answer is never stored.
-var ownRoutes = []string{"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts"}
+var ownRoutes = []string{
+	"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
+	"POST /account/data", "POST /api/v1/account/data",
+}
 
 // masks are the shapes of masked addresses and numbers, whoever's they are.
 var masks = regexp.MustCompile(`(?i)[\w.+-]{0,3}[*•·x…]{2,}[\w.+-]{0,3}@|@[\w-]{0,3}[*•…]{2,}|[*•…]{2,}[ -]?\d{2,4}\b|\+\d{1,3}[ *•…-]*[*•…]{2,}`)

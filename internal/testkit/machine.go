@@ -115,7 +115,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Service: machine, Recovery: back, Protect: guard,
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
+			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
 				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))

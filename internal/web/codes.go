@@ -53,6 +53,7 @@ func Codes() []Code {
 		{"contact_is_own", 409, "This is an address of the account's own", "Name another person."},
 		{"too_many_contacts", 409, "The account has five contacts", "Remove one first."},
 		{"device_key_malformed", 422, "The device's key or its signature is malformed", "Sign the flow's newest nonce with a P-256 key. No code was spent."},
+		{"language_unknown", 422, "No letters are in that language", "Choose one of the languages that the description lists."},
 		{"device_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
 		{"password_malformed", 422, "The password is not text", "Send UTF-8 without NUL."},
 		{"password_too_short", 422, "The password is too short", "Choose a longer one: 15 characters, unless password.min_length says otherwise."},

@@ -19,6 +19,12 @@ type activityInput struct {
 	Lang   string `query:"lang" default:"en" minLength:"2" maxLength:"2" pattern:"^[a-z]{2}$" doc:"The language that places are named in."`
 }
 
+type deedInput struct {
+	Caller
+
+	ID string `path:"id" minLength:"1" maxLength:"64" doc:"From the list of activity."`
+}
+
 type activityOutput struct {
 	Body struct {
 		Activity []deedRow `json:"activity" doc:"The newest first."`
@@ -46,6 +52,19 @@ func (h *API) activity(a huma.API) {
 		id: "list-activity", method: http.MethodGet, path: "/account/activity", tag: "Account", signedIn: true,
 		summary: "List what was done in the account of late", about: "In the last 90 days, by whomever, operators included. By the page.",
 	}, h.listActivity)
+	register(a, operation{
+		id: "disavow-activity", method: http.MethodPost, path: "/account/activity/{id}/notme", tag: "Account", signedIn: true, status: http.StatusNoContent,
+		summary: "Say that something in the activity was not the holder",
+		about: "After the person has confirmed. Every session ends, the one that asks too, every device is forgotten, and the password stops working. " +
+			"Addresses and recovery settings go back to how they were shortly before it only if the session proved who it is at most ten minutes ago. " +
+			"Send the person to a recovery next. What nobody else can have done is not_found: see foreign.",
+		codes: []string{"not_found"},
+	}, h.disavowDeed)
+}
+
+func (h *API) disavowDeed(ctx context.Context, in *deedInput) (*none, error) {
+	ok, err := h.Owner.DisavowDeed(ctx, in.session, in.client, in.ID)
+	return found(ok, err)
 }
 
 func (h *API) listActivity(ctx context.Context, in *activityInput) (*activityOutput, error) {
@@ -62,7 +81,7 @@ func (h *API) listActivity(ctx context.Context, in *activityInput) (*activityOut
 	for _, d := range all.Deeds {
 		out.Body.Activity = append(out.Body.Activity, deedRow{
 			ID: d.ID, What: d.What, At: instant(d.At), Times: d.Times, Actor: d.Actor, Place: h.Where(d.Source, in.Lang),
-			Name: d.Name, Subject: d.Subject, Way: d.Way, Methods: d.Methods, Foreign: d.What.Foreign(),
+			Name: d.Name, Subject: d.Subject, Way: d.Way, Methods: d.Methods, Foreign: d.Foreign(),
 		})
 	}
 	if all.Further {

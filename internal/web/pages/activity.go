@@ -1,15 +1,27 @@
 package pages
 
 import (
+	"context"
+	"errors"
 	"log/slog"
 	"net/http"
 
 	"countersign/internal/audit"
+	links "countersign/internal/notice"
+	"countersign/internal/platform/fault"
 	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 )
+
+// past is what the signed-in may know of what was done in their account, and say of it.
+type past interface {
+	Activity(ctx context.Context, me session.Session, before audit.Mark) (profile.Activity, error)
+	Deed(ctx context.Context, me session.Session, id string) (profile.Deed, bool, error)
+	DisavowDeed(ctx context.Context, me session.Session, c signin.Client, id string) (bool, error)
+	Self(ctx context.Context, me session.Session) (profile.Self, error)
+}
 
 // Activity shows the signed-in what was done in their account, and lets them say that it was not them.
 // All fields are required.
@@ -17,14 +29,16 @@ type Activity struct {
 	Pages    *Pages
 	Log      *slog.Logger
 	Sessions Sessions
-	Holder   Holder
+	Past     past
 	Client   func(*http.Request) signin.Client
 }
 
 // Mount registers the routes; nobody else knows these paths.
 func (h *Activity) Mount(mux *http.ServeMux) {
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
-		"GET " + activityPath: h.get,
+		"GET " + activityPath:                  h.get,
+		"GET " + activityPath + "/{id}/notme":  h.getNotMe,
+		"POST " + activityPath + "/{id}/notme": h.postNotMe,
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
 	}
@@ -34,7 +48,7 @@ const activityPath = "/activity"
 
 func (h *Activity) get(w http.ResponseWriter, r *http.Request, me session.Session) error {
 	from, _ := audit.ParseMark(r.URL.Query().Get("before")) // what is none is the newest page
-	a, err := h.Holder.Activity(r.Context(), me, from)
+	a, err := h.Past.Activity(r.Context(), me, from)
 	if err != nil {
 		return err
 	}
@@ -89,6 +103,54 @@ func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
 		text = f.say("did_signed_in_with", "methods", f.and(methods))
 	}
 	return deedRow{
-		ID: d.ID, Words: text, Subject: d.Subject, Times: d.Times, Name: d.Name, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.What.Foreign(),
+		ID: d.ID, Words: text, Subject: d.Subject, Times: d.Times, Name: d.Name, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.Foreign(),
 	}, true
+}
+
+// disavowView asks whether it really was not them: it ends everything.
+type disavowView struct {
+	frame
+
+	Row   deedRow
+	Fresh bool // what has changed since can be taken back
+}
+
+func (disavowView) template() string { return "disavow" }
+
+func disavowPage(f frame, d profile.Deed, fresh bool) disavowView {
+	f.SignedIn = true
+	row, _ := f.deed(d)
+	return disavowView{frame: f, Row: row, Fresh: fresh}
+}
+
+// getNotMe does nothing yet.
+func (h *Activity) getNotMe(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	d, found, err := h.Past.Deed(r.Context(), me, r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if !found || !d.Foreign() {
+		return noDeed()
+	}
+	self, err := h.Past.Self(r.Context(), me)
+	if err != nil {
+		return err
+	}
+	return h.Pages.show(w, http.StatusOK, disavowPage(h.Pages.frame(h.Pages.language(r), "notme_ask_title"), d, self.Fresh))
+}
+
+func (h *Activity) postNotMe(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	ok, err := h.Past.DisavowDeed(r.Context(), me, h.Client(r), r.PathValue("id"))
+	if err != nil {
+		return err
+	}
+	if !ok {
+		return noDeed()
+	}
+	forget(w)
+	return seeOther(w, r, links.PathNotMe+"/done") // the same page as after a letter's link
+}
+
+func noDeed() error {
+	return fault.New(fault.NotFound, "not_found", errors.New("nothing of the account's that somebody else may have done"))
 }

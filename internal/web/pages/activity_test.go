@@ -59,8 +59,8 @@ func TestTheActivityPage(t *testing.T) {
 	}
 	body := mine("/activity")
 	for text, want := range map[string]int{
-		"Signed in with password and code by text message": 1, "<h2>Signed in</h2>": 1, "Later browser": 0, "later release": 0, "of_a_later": 0,
-		"A code by text message was asked for": 1, "A code was asked for": 1, "× 14": 1, "× 1<": 0,
+		"<h2>Signed in with password and code by text message": 1, "<h2>Signed in</h2>": 1, "Later browser": 0, "later release": 0, "of_a_later": 0,
+		"<h2>A code by text message was asked for": 1, "<h2>A code was asked for": 1, "× 14": 1, "× 1<": 0,
 		"An operator looked at your account": 1, "A device was renamed: <bdi translate=\"no\">&lt;b&gt;Desk</bdi>": 1,
 		`href="/activity?before=` + mark.String() + `"`: 1, "To the newest": 0,
 	} {

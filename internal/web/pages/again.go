@@ -16,6 +16,8 @@ var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"security": securityPath,
 	"address":  securityPath + "/addresses/new",
 	"contact":  securityPath + "/contacts/new",
+	"activity": activityPath,
+	"account":  accountPath,
 }
 
 // toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.

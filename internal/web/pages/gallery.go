@@ -9,6 +9,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	links "countersign/internal/notice"
+	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/web"
 )
@@ -26,6 +27,8 @@ func (p *Pages) Gallery() []Shot {
 	shots = append(shots, p.registerShots()...)
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
+	shots = append(shots, p.disavowShots()...)
+	shots = append(shots, p.accountShots()...)
 	shots = append(shots, p.securityShots()...)
 	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.protectShots()...)
@@ -114,6 +117,11 @@ func (p *Pages) homeShots() []Shot {
 		}),
 		p.shot("home-nameless", "home_title", func(f frame) view {
 			return homePage(f.fails(f.say("device_name_missing")), mine, others[:2], devices[:1])
+		}),
+		p.shot("home-erasing", "home_title", func(f frame) view {
+			v := homePage(f, mine, others[:2], devices)
+			v.whole = f.wholeOf(profile.Self{EraseAt: at(30, 14)})
+			return v
 		}),
 		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),
 	}

@@ -32,7 +32,7 @@ var (
 	_ Flows    = (*signin.Service)(nil)
 	_ Sessions = (*session.Service)(nil)
 	_ Owner    = (*profile.Service)(nil)
-	_ Holder   = (*profile.Service)(nil)
+	_ holder   = (*profile.Service)(nil)
 )
 
 func quiet() *slog.Logger { return slog.New(slog.DiscardHandler) }
@@ -50,6 +50,8 @@ type desk struct {
 
 	activity profile.Activity
 	from     audit.Mark
+	self     profile.Self
+	refuses  error // what takes a fresh proof
 
 	next signin.Next
 	sent signin.Sent
@@ -166,7 +168,8 @@ func door(t *testing.T, d *desk) http.Handler {
 	(&Again{SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d, Owner: d, Client: client}}).Mount(mux)
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Holder: d, Client: client}).Mount(mux)
 	guarded(p, d, &vault{}).Mount(mux)
-	(&Activity{Pages: p, Log: quiet(), Sessions: d, Holder: d, Client: client}).Mount(mux)
+	(&Activity{Pages: p, Log: quiet(), Sessions: d, Past: d, Client: client}).Mount(mux)
+	(&Account{Pages: p, Log: quiet(), Sessions: d, Whole: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
 	if err != nil {

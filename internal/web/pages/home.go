@@ -6,7 +6,6 @@ import (
 	"net/http"
 	"slices"
 
-	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -32,11 +31,10 @@ type Owner interface {
 	ForgetAllDevices(ctx context.Context, me session.Session, c signin.Client) error
 }
 
-// Holder is what else the signed-in may do with what is theirs.
-type Holder interface {
+// holder is what else the signed-in may do at home.
+type holder interface {
 	RenameDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID, name string) (bool, error)
-	Activity(ctx context.Context, me session.Session, before audit.Mark) (profile.Activity, error)
-	Deed(ctx context.Context, me session.Session, id string) (profile.Deed, bool, error)
+	Self(ctx context.Context, me session.Session) (profile.Self, error)
 }
 
 // Home is what the signed-in see: where they are signed in and which devices are remembered. All
@@ -46,7 +44,7 @@ type Home struct {
 	Log      *slog.Logger
 	Sessions Sessions
 	Owner    Owner
-	Holder   Holder
+	Holder   holder
 	Client   func(*http.Request) signin.Client
 }
 
@@ -95,11 +93,17 @@ func (h *Home) showHome(w http.ResponseWriter, r *http.Request, mine session.Ses
 	if err != nil {
 		return err
 	}
+	self, err := h.Holder.Self(r.Context(), mine)
+	if err != nil {
+		return err
+	}
 	f, status := h.Pages.frame(h.Pages.language(r), "home_title").flash(r.URL.Query().Get("done")), http.StatusOK
 	if problem != "" {
 		f, status = f.fails(f.say(problem)), http.StatusUnprocessableEntity
 	}
-	return h.Pages.show(w, status, homePage(f, mine, sessions, devices))
+	v := homePage(f, mine, sessions, devices)
+	v.whole = f.wholeOf(self)
+	return h.Pages.show(w, status, v)
 }
 
 func homePage(f frame, mine session.Session, sessions []session.Session, devices []device.Device) homeView {
@@ -208,9 +212,13 @@ func (h *Home) postSignOut(w http.ResponseWriter, r *http.Request, mine session.
 // leave clears what the browser keeps of the pages seen, back button included. Cookies and storage
 // as a whole stay, for they hold the remembered device; of the cookies, only the session's goes.
 func leave(w http.ResponseWriter, r *http.Request, done string) error {
+	forget(w)
+	return seeOther(w, r, "/signin?done="+done)
+}
+
+func forget(w http.ResponseWriter) {
 	w.Header().Set("Clear-Site-Data", `"cache"`)
 	web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
-	return seeOther(w, r, "/signin?done="+done)
 }
 
 func either(yes bool, a, b string) string {

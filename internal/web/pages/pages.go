@@ -31,6 +31,8 @@ type Options struct {
 	Origin string
 	// RememberDays is how long a device is remembered, as told to people. 0 means 30.
 	RememberDays int
+	// EraseDays is how long an account is kept whose holder wants it erased, as told to people. 0 means 14.
+	EraseDays int
 	// Where says in a language roughly where an address of the network is; empty if that is not known. nil knows nothing.
 	Where func(from netip.Addr, lang string) string
 	Now   func() time.Time
@@ -60,6 +62,9 @@ func New(o Options) (*Pages, error) {
 	if o.MinPassword == 0 {
 		o.MinPassword = 15
 	}
+	if o.EraseDays == 0 {
+		o.EraseDays = 14
+	}
 	p := &Pages{options: o, templates: map[string]*template.Template{}}
 	var err error
 	if p.words, err = readWords(); err != nil {
@@ -77,6 +82,8 @@ func New(o Options) (*Pages, error) {
 		aboutView{},
 		homeView{},
 		activityView{},
+		disavowView{},
+		accountView{},
 		againView{},
 		securityView{},
 		passwordView{},

@@ -11,6 +11,7 @@ var places = []place{ //nolint:gochecknoglobals // a constant table
 	{"/", "nav_home"},
 	{securityPath, "nav_security"},
 	{activityPath, "nav_activity"},
+	{accountPath, "nav_account"},
 }
 
 // placeView is an entry of the navigation as a page shows it.

@@ -92,6 +92,7 @@ type protectView struct {
 	Words string   // prefix of its words
 	State string   // ask, done, dead
 	List  []string // what will happen, or what to do next
+	Did   []string // what was done
 }
 
 func (protectView) template() string { return "protect" }
@@ -101,12 +102,17 @@ func (p *Pages) protectPage(lang, path, state string) protectView {
 	if state == "dead" {
 		prefix = "link_dead" // of either kind: what it was for is not known
 	}
-	v := protectView{frame: p.frame(lang, prefix+"_title"), Path: path, Words: prefix, State: state}
+	f := p.frame(lang, prefix+"_title")
+	return protectView{frame: f, Path: path, Words: prefix, State: state, List: f.numbered(prefix + "_"), Did: f.numbered(prefix + "_did_")}
+}
+
+// numbered are the words of a list, one key after the other.
+func (f frame) numbered(prefix string) (all []string) {
 	for n := 1; ; n++ {
-		line, ok := v.words[prefix+"_"+strconv.Itoa(n)]
+		line, ok := f.words[prefix+strconv.Itoa(n)]
 		if !ok {
-			return v
+			return all
 		}
-		v.List = append(v.List, strings.ReplaceAll(line, "{forgot}", v.say("signin_forgot")))
+		all = append(all, strings.ReplaceAll(line, "{forgot}", f.say("signin_forgot")))
 	}
 }

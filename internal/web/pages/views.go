@@ -60,6 +60,9 @@ var flashes = map[string]string{
 	"register-sent":     "register_sent",
 	"device-forgotten":  "flash_device_forgotten",
 	"device-renamed":    "flash_device_renamed",
+	"language-set":      "flash_language_set",
+	"erase-asked":       "flash_erase_asked",
+	"kept":              "flash_kept",
 	"devices-forgotten": "flash_devices_forgotten",
 	"session-ended":     "flash_session_ended",
 	"others-ended":      "flash_others_ended",
@@ -152,6 +155,7 @@ func (v codeView) ways(all []factor.Way, went factor.Way, pause time.Duration) c
 
 type homeView struct {
 	frame
+	whole
 
 	Sessions      []sessionRow
 	OtherSessions bool

@@ -120,10 +120,15 @@ func (w words) span(d time.Duration) string {
 	case n > 90:
 		unit, n = "minute", int(math.Ceil(d.Minutes()))
 	}
+	return w.count(unit, n)
+}
+
+// count says how many of a unit, in the forms that the language has (CLDR).
+func (w words) count(unit string, n int) string {
 	switch {
 	case n <= 1:
 		return w.say(unit + "_one")
-	case n == 2 && w[unit+"_two"] != "": // Arabic has more forms (CLDR)
+	case n == 2 && w[unit+"_two"] != "": // Arabic has more
 		return w.say(unit + "_two")
 	case n%100 >= 3 && n%100 <= 10 && w[unit+"_few"] != "":
 		return w.say(unit+"_few", "n", n)
