@@ -2,7 +2,8 @@
 
 GO        ?= go
 TEST      ?= ./...
-# A package at a time per core; what runs within it decides for itself (t.Parallel).
+# A package at a time per core; what runs within it decides for itself (t.Parallel). Chromium takes the whole
+# machine, so what it looks at runs alone, and without the race detector, which has seen the same server before.
 TESTFLAGS ?= -race -timeout 15m
 LEAK_PAIRS ?= 10000
 TOOL       = $(GO) tool -modfile=tools/go.mod
@@ -18,7 +19,8 @@ build: ## the binary: bin/countersign, static
 
 test: ## all tests, on SQLite and PostgreSQL, with the race detector and, for times, without (installs what they need)
 	scripts/install-test-tools
-	scripts/with-postgres $(GO) test $(TESTFLAGS) $(TEST)
+	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter-out %/test/browser,$(shell $(GO) list $(TEST)))
+	scripts/with-postgres $(GO) test -timeout 15m ./test/browser
 	scripts/with-postgres $(GO) test -timeout 15m -run 'TestTimes|TestALeakInTime' ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)
