@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"time"
 
 	"countersign/internal/account"
@@ -109,6 +110,28 @@ func inEarnest(own foreign.Hash, plain string) (found other) {
 	}
 	sum, ok := own.Digest(plain)
 	return other{sum: sum, never: !ok}
+}
+
+// Renewal is what may replace another system's hash later, when the password itself is no longer known. There is one of
+// the same length for every verdict, so that it can be kept for all.
+func (s *Service) Renewal(v Verdict) string {
+	other := "-" + s.ring.ID() + newDummy(s.params)
+	if v.OK && v.renewed != "" {
+		return "+" + v.renewed
+	}
+	return other
+}
+
+// Renew puts a renewal in the place of another system's hash, if it is one for that and the hash is still there.
+func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, id account.ID, renewal string) error {
+	h := Hash{}
+	if key, phc, meant := strings.Cut(strings.TrimPrefix(renewal, "+"), "$"); meant && strings.HasPrefix(renewal, "+") {
+		h = Hash{PHC: "$" + phc, KeyID: key}
+	}
+	if _, usable := s.read(h); !usable { // for nothing, or made before the keys changed
+		return nil
+	}
+	return replaceKept(ctx, tx, id, h)
 }
 
 // Setting is a password to store, or one that is stored.

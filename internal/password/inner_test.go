@@ -101,7 +101,7 @@ func TestAnotherSystemsHashOpensAndIsReplaced(t *testing.T) {
 			if got := verify(t, db, s, none, good); got != (password.Verdict{}) {
 				t.Errorf("whoever has no password: %+v", got)
 			}
-			if got := verify(t, db, s, ada, good); got != (password.Verdict{OK: true, Stale: true}) {
+			if got := verify(t, db, s, ada, good); !got.OK || !got.Stale || got.Unusable || got.Stopped {
 				t.Fatalf("%s: the right one is %+v", text, got)
 			}
 			if err := s.Rehash(t.Context(), load(t, db, s, ada), good); err != nil {
@@ -135,6 +135,51 @@ func TestAnotherSystemsHashIsReplacedByANewPassword(t *testing.T) {
 			if verify(t, db, s, ada, good).OK || !verify(t, db, s, ada, next).OK {
 				t.Errorf("%s: the old password still opens, or the new one does not", text)
 			}
+		}
+	})
+}
+
+// Where the password is not at hand any more, what the check has made of it replaces a hash that was kept.
+func TestARenewalReplacesAKeptHash(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		s := newService(t, func(o *password.Options) { o.DB = db })
+		ada, eve, _ := people(t, db)
+		renew := func(id account.ID, plain string) string {
+			t.Helper()
+			renewal := s.Renewal(verify(t, db, s, id, plain))
+			if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return s.Renew(t.Context(), tx, id, renewal) }); err != nil {
+				t.Fatal(err)
+			}
+			return renewal
+		}
+		adopt(t, db, s, ada, itsBcrypt)
+		wrong := renew(ada, "wrong")
+		if verify(t, db, s, ada, "wrong").OK || !verify(t, db, s, ada, good).OK {
+			t.Fatal("a wrong password replaced the hash")
+		}
+		right := renew(ada, good)
+		if got := verify(t, db, s, ada, good); got != (password.Verdict{OK: true}) || verify(t, db, s, ada, "wrong").OK {
+			t.Errorf("renewed: %+v", got)
+		}
+		adopt(t, db, s, eve, itsMD5)
+		quick, none := renew(eve, good), renew("nobody", good)
+		if got := verify(t, db, s, eve, good); !got.OK || !got.Stale {
+			t.Errorf("a wrapped one: %+v", got)
+		}
+		if len(wrong) != len(right) || len(quick) != len(right) || len(none) != len(right) {
+			t.Errorf("their lengths tell: %d %d %d %d", len(wrong), len(right), len(quick), len(none))
+		}
+		// A password that was set meanwhile wins.
+		adopt(t, db, s, ada, itsPHPass)
+		late := s.Renewal(verify(t, db, s, ada, good))
+		if err := s.Set(t.Context(), ada, "another horse and its battery", nil); err != nil {
+			t.Fatal(err)
+		}
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return s.Renew(t.Context(), tx, ada, late) }); err != nil {
+			t.Fatal(err)
+		}
+		if verify(t, db, s, ada, good).OK || !verify(t, db, s, ada, "another horse and its battery").OK {
+			t.Error("the old password is back")
 		}
 	})
 }

@@ -179,6 +179,8 @@ type Verdict struct {
 	Unusable bool
 	// Stopped means that it is the password and opens nothing until it is replaced: see Stop. OK is false.
 	Stopped bool
+
+	renewed string // see Renewal
 }
 
 // Load reads an account's password. For an account without one it makes the same query, reads
@@ -225,11 +227,18 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 		h, _ = s.read(s.blank())
 	}
 	before := elsewhere(inner, stored.kinds, plain)
+	if inner.Slow() { // another hash decides, and the work of ours, which everybody pays, makes the one that replaces it
+		h = readHash{params: s.params, salt: random(saltLen), tag: make([]byte, tagLen), keyID: s.ring.ID()}
+	}
 	peppered, _ := s.ring.PepperWith(h.keyID, before.input(plain))
-	equal := subtle.ConstantTimeCompare(s.tag(h.params, peppered, h.salt, len(h.tag)), h.tag) == 1
+	tag := s.tag(h.params, peppered, h.salt, len(h.tag))
+	equal := subtle.ConstantTimeCompare(tag, h.tag) == 1
 	s.pad(h.params, h.salt)
-	if inner.Slow() { // what argon2id was asked is nobody's password: it is work that everybody pays
-		equal = before.equal
+	renewed := ""
+	if inner.Slow() {
+		if equal = before.equal; equal {
+			renewed = h.keyID + h.params.encode(h.salt, tag)
+		}
 	}
 	fits := equal && !before.never && usable && !stored.dummy
 	return Verdict{
@@ -237,6 +246,7 @@ func (s *Service) compare(stored Stored, plain string) Verdict {
 		Stopped:  fits && stored.hash.stopped,
 		Stale:    fits && !stored.hash.stopped && (h.params != s.params || h.keyID != s.ring.ID() || inner.Text() != ""),
 		Unusable: !usable,
+		renewed:  renewed,
 	}
 }
 

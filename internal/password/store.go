@@ -181,6 +181,14 @@ func swap(ctx context.Context, tx *sqldb.Tx, verified Stored, h Hash) error {
 	return err
 }
 
+// replaceKept replaces another system's hash and no other: a password set meanwhile wins.
+func replaceKept(ctx context.Context, tx *sqldb.Tx, id account.ID, h Hash) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE password SET hash = $1, key_id = $2, family = '', work = 0, sealed = NULL
+		WHERE account_id = $3 AND family <> '' AND stopped_at IS NULL`, h.PHC, h.KeyID, string(id))
+	return err
+}
+
 // pruneKinds forgets kinds that nobody has any more, and work that nobody's has. An import may be
 // about to write more of a kind that it has just told of, so those are left alone for an hour.
 func pruneKinds(ctx context.Context, tx *sqldb.Tx, before time.Time) error {

@@ -7,6 +7,7 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -90,7 +91,28 @@ func (s *Service) tryPassword(ctx context.Context, p PasswordProof, find func(*s
 		return tried{}, errors.Join(err, s.forgive(context.WithoutCancel(ctx), t.lane.counts))
 	}
 	t.right, t.stale, t.unusable = verdict.OK && !t.lane.shut, verdict.Stale, verdict.Unusable
+	if s.HidePasswordResult {
+		t.renewal = s.Passwords.Renewal(verdict)
+	}
 	return t, nil
+}
+
+// renew replaces another system's hash in a flow whose answers did not say that the password was right.
+func (s *Service) renew(ctx context.Context, tx *sqldb.Tx, f *flow) error {
+	sealed := f.Renewal
+	f.Renewal = nil
+	if sealed == nil {
+		return nil
+	}
+	plain, err := s.Ring.Open(sealed, renewalPlace(*f))
+	if err != nil {
+		return nil //nolint:nilerr // the sign-in stands without it; the next one tries again
+	}
+	return s.Passwords.Renew(ctx, tx, f.Account, string(plain))
+}
+
+func renewalPlace(f flow) keyring.Place {
+	return keyring.Place{Table: "signin_flow", Row: f.ID, Column: "renewal"}
 }
 
 func (s *Service) laneOf(ctx context.Context, tx *sqldb.Tx, f flow, handles []secret.Token) (lane, error) {
@@ -141,6 +163,7 @@ type tried struct {
 	right    bool
 	stale    bool
 	unusable bool   // there is a hash that this server cannot check
+	renewal  string // see flow
 	done     func() // of its admission
 }
 
@@ -153,6 +176,9 @@ func (s *Service) afterPassword(ctx context.Context, tx *sqldb.Tx, r request, t 
 		f.Taken++
 	}
 	f.Proved = t.stored.Version()
+	if s.HidePasswordResult { // for everybody, and once the flow is done it is seen whether it is for anything
+		f.Renewal = s.Ring.Seal([]byte(t.renewal), renewalPlace(f))
+	}
 	if !t.right || f.Barred {
 		return s.wrongPassword(ctx, tx, f, t)
 	}

@@ -230,6 +230,9 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 			return Next{}, err
 		}
 	}
+	if err := s.renew(ctx, tx, &f); err != nil {
+		return Next{}, err
+	}
 	if err := s.advance(ctx, tx, &f, StepDone); err != nil {
 		return Next{}, err
 	}

@@ -18,3 +18,6 @@ CREATE TABLE transfer_line (
     at     BIGINT NOT NULL
 );
 CREATE INDEX transfer_line_at ON transfer_line (at);
+-- signin: what replaces another system's hash once the flow is done, sealed; of the same length for all.
+-- Only where the answers do not say whether the password was right.
+ALTER TABLE signin_flow ADD COLUMN renewal BYTEA;
