@@ -435,6 +435,17 @@ func TestAnImportThatWasStoppedGoesOn(t *testing.T) {
 	})
 }
 
+// Two lines that say the same are two lines: the second wants what the first has.
+func TestTheSameLineTwiceIsOneAccount(t *testing.T) {
+	for _, dry := range []bool{true, false} {
+		s := newService(t, dbtest.SQLite(t))
+		sum, refused := bring(t, s, people(1)+people(1), func(o *transfer.Options) { o.DryRun = dry })
+		if want := []transfer.Refused{{Line: 2, Why: transfer.IdentifierTaken, ID: "0"}}; sum.Imported != 1 || !slices.Equal(refused, want) {
+			t.Errorf("dry %t: %+v %v", dry, sum, refused)
+		}
+	}
+}
+
 // What was erased does not come back when an old file is imported once more.
 func TestTheErasedDoNotComeBack(t *testing.T) {
 	s := newService(t, dbtest.SQLite(t))

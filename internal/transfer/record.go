@@ -2,6 +2,7 @@ package transfer
 
 import (
 	"encoding/base64"
+	"encoding/binary"
 	"encoding/hex"
 	"encoding/json"
 	"errors"
@@ -88,7 +89,7 @@ func (im *importer) fill(c *candidate, r record) error {
 	for _, a := range w.Addresses {
 		c.reach = c.reach || a.Verified && a.Notices
 	}
-	c.digest, err = im.digest(r)
+	c.digest, err = im.digest(c.line, r)
 	if err != nil {
 		return err
 	}
@@ -98,15 +99,17 @@ func (im *importer) fill(c *candidate, r record) error {
 	return im.password(c, r)
 }
 
-// digest is what a line is known by when the import is run again: all it says but the password, which
-// would be quick to guess by it for whoever has the keys.
-func (im *importer) digest(r record) ([]byte, error) {
+// digest is what a line is known by when the import is run again, also under other keys: its number and all it says but
+// the password, which would be quick to guess by it for whoever has the keys. The number stands first, so that
+// the digests come in their order: the pages of a random index would be most of what an import writes.
+func (im *importer) digest(number int64, r record) ([]byte, error) {
 	r.Password, r.PasswordHash, r.PasswordSalt, r.PasswordPepper, r.PasswordInner = "", "", "", "", ""
 	b, err := json.Marshal(r) //nolint:gosec // G117: there is none in it
 	if err != nil {
 		return nil, err
 	}
-	return im.s.Ring.Stable("transfer/line", string(b))[:16], nil
+	said := im.s.Ring.Stable("transfer/line", string(b))[:16]
+	return append(binary.BigEndian.AppendUint64(nil, uint64(number)), said...), nil //nolint:gosec // not negative
 }
 
 func (im *importer) addresses(r record) (all []account.Address, err error) {

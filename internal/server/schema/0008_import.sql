@@ -14,7 +14,7 @@ CREATE TABLE password_kind (
 );
 -- transfer: the lines that were imported, so that none is twice
 CREATE TABLE transfer_line (
-    digest BYTEA PRIMARY KEY,           -- keyed
+    digest BYTEA PRIMARY KEY,           -- its number, and keyed what it says
     at     BIGINT NOT NULL
 );
 CREATE INDEX transfer_line_at ON transfer_line (at);
