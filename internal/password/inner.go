@@ -122,13 +122,14 @@ func (s *Service) Renewal(v Verdict) string {
 	return other
 }
 
-// Renew puts a renewal in the place of another system's hash, if it is one for that and the hash is still there.
+// Renew puts a renewal in the place of another system's hash, if it is one for that and the hash is still there. One
+// from before the keys changed is not used: once a key has been given up nothing may be written with it.
 func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, id account.ID, renewal string) error {
 	h := Hash{}
 	if key, phc, meant := strings.Cut(strings.TrimPrefix(renewal, "+"), "$"); meant && strings.HasPrefix(renewal, "+") {
 		h = Hash{PHC: "$" + phc, KeyID: key}
 	}
-	if _, usable := s.read(h); !usable { // for nothing, or made before the keys changed
+	if _, usable := s.read(h); !usable || h.KeyID != s.ring.ID() {
 		return nil
 	}
 	return replaceKept(ctx, tx, id, h)

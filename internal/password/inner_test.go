@@ -126,14 +126,23 @@ func TestAnotherSystemsHashIsReplacedByANewPassword(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		for _, text := range []string{itsBcrypt, itsMD5} {
-			adopt(t, db, s, ada, text)
-			err = db.Write(t.Context(), func(tx *sqldb.Tx) error { return s.SetHash(t.Context(), tx, ada, h) })
-			if err != nil {
-				t.Fatal(err)
-			}
-			if verify(t, db, s, ada, good).OK || !verify(t, db, s, ada, next).OK {
-				t.Errorf("%s: the old password still opens, or the new one does not", text)
+		for how, set := range map[string]func(tx *sqldb.Tx, verified password.Stored) (bool, error){
+			"SetHash": func(tx *sqldb.Tx, _ password.Stored) (bool, error) { return true, s.SetHash(t.Context(), tx, ada, h) },
+			"Replace": func(tx *sqldb.Tx, verified password.Stored) (bool, error) { return s.Replace(t.Context(), tx, verified, h) },
+		} {
+			for _, text := range []string{itsBcrypt, itsMD5} {
+				adopt(t, db, s, ada, text)
+				verified, done := load(t, db, s, ada), false
+				err := db.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+					done, err = set(tx, verified)
+					return err
+				})
+				if err != nil || !done {
+					t.Fatal(how, done, err)
+				}
+				if verify(t, db, s, ada, good).OK || verify(t, db, s, ada, next) != (password.Verdict{OK: true}) {
+					t.Errorf("%s, %s: the old password still opens, or the new one does not", how, text)
+				}
 			}
 		}
 	})

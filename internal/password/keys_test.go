@@ -73,3 +73,24 @@ func TestPasswordsMoveToTheNewKeyAtTheNextSignIn(t *testing.T) {
 		}
 	})
 }
+
+// Nothing is written with a key that is not the current one any more: it may be given up meanwhile, and then the
+// password would be nobody's.
+func TestARenewalFromBeforeTheKeysChangedIsNotUsed(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		keys := testkit.NewKeys(t, db, "")
+		ada, _, _ := people(t, db)
+		s := newService(t, func(o *password.Options) { o.DB, o.Ring = db, keys.Ring })
+		adopt(t, db, s, ada, itsBcrypt)
+		renewal := s.Renewal(verify(t, db, s, ada, good))
+		old := keys.Change()
+		if err := db.Write(t.Context(), func(tx *sqldb.Tx) error { return s.Renew(t.Context(), tx, ada, renewal) }); err != nil {
+			t.Fatal(err)
+		}
+		keys.Renew(s.Holdings())
+		keys.Drop(old)
+		if got := verify(t, db, s, ada, good); !got.OK {
+			t.Errorf("without the old key: %+v", got)
+		}
+	})
+}

@@ -168,7 +168,9 @@ func changed(ctx context.Context, tx *sqldb.Tx, id account.ID, v Version) (yes b
 
 // replace is swap for another password.
 func replace(ctx context.Context, tx *sqldb.Tx, verified Stored, h Hash) (bool, error) {
-	n, err := tx.Exec(ctx, `UPDATE password SET hash = $1, key_id = $2, set_at = $3 WHERE account_id = $4 AND hash = $5 AND stopped_at IS NULL`,
+	n, err := tx.Exec(ctx, `
+		UPDATE password SET hash = $1, key_id = $2, set_at = $3, family = '', work = 0, sealed = NULL
+		WHERE account_id = $4 AND hash = $5 AND stopped_at IS NULL`,
 		h.PHC, h.KeyID, tx.Now().UnixMilli(), string(verified.account), verified.hash.PHC)
 	return n == 1, err
 }

@@ -270,6 +270,20 @@ func (l *life) imported() {
 	if err != nil {
 		l.t.Fatal(err)
 	}
+	c := l.c
+	c.SignIn.HidePasswordResult = true // such a flow keeps what will replace the hash
+	shy, err := server.Open(ctx, c, deps())
+	if err != nil {
+		l.t.Fatal(err)
+	}
+	l.t.Cleanup(func() { _ = shy.Close() })
+	begun, err := shy.SignIn.Begin(ctx, signin.Begin{Identifier: "grace@example.org", Browser: browser, Client: here})
+	if err == nil {
+		_, err = shy.SignIn.Password(ctx, signin.Ref{Flow: begun.Flow, Browser: browser}, here, signin.PasswordProof{Password: "hopper"})
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
 }
 
 // invited begins a registration, with an invitation that is still good for somebody else.

@@ -426,7 +426,7 @@ func (s *Service) digests(t secret.Token) [][]byte { return s.Ring.Digests("sign
 func (s *Service) Holdings() []keyring.Holding {
 	h := s.Ring.Digested(digested())
 	h.Columns = append(h.Columns, "browser") // made together with the handle
-	return []keyring.Holding{h, s.Ring.Sealed(failedSealed())}
+	return []keyring.Holding{h, s.Ring.Sealed(failedSealed()), s.Ring.Sealed(renewalSealed())}
 }
 
 // newNonce is 128 random bits or more: never repeated (A-6.7.2), and no secret.

@@ -50,6 +50,11 @@ func digested() keyring.Column {
 	return keyring.Column{Table: "signin_flow", Name: "handle", Live: "expires_at > $1"}
 }
 
+// renewalSealed is the column of what may replace a hash; renewalPlace says where each stands.
+func renewalSealed() keyring.Column {
+	return keyring.Column{Table: "signin_flow", Keys: []string{"id"}, Name: "renewal"}
+}
+
 // failedSealed is the column of whence a wrong code came; failedPlace says where each stands.
 func failedSealed() keyring.Column {
 	return keyring.Column{Table: "signin_flow", Keys: []string{"id"}, Name: "failed_from"}
