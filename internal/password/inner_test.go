@@ -128,7 +128,9 @@ func TestAnotherSystemsHashIsReplacedByANewPassword(t *testing.T) {
 		}
 		for how, set := range map[string]func(tx *sqldb.Tx, verified password.Stored) (bool, error){
 			"SetHash": func(tx *sqldb.Tx, _ password.Stored) (bool, error) { return true, s.SetHash(t.Context(), tx, ada, h) },
-			"Replace": func(tx *sqldb.Tx, verified password.Stored) (bool, error) { return s.Replace(t.Context(), tx, verified, h) },
+			"Replace": func(tx *sqldb.Tx, verified password.Stored) (bool, error) {
+				return s.Replace(t.Context(), tx, verified, h)
+			},
 		} {
 			for _, text := range []string{itsBcrypt, itsMD5} {
 				adopt(t, db, s, ada, text)
