@@ -216,7 +216,7 @@ func TestPeopleOpenAnAccountWithoutJavaScript(t *testing.T) {
 	if text, _ := v.post(at+"/finish", 422, "password", "short", "claim_name", "Ada"); !strings.Contains(text, "it needs at least 15 characters") || strings.Contains(text, "Ada") {
 		t.Errorf("a short password: %s", text)
 	}
-	if _, to := v.post(at+"/finish", 303, "password", "walrus kettle umbrella 9", "claim_name", "Ada", "language", "de"); to != "/" {
+	if _, to := v.post(at+"/finish", 303, "password", "walrus kettle umbrella 9", "claim_name", "Ada", "language", "de"); to != "/welcome" {
 		t.Errorf("leads to %s", to)
 	}
 	if text := v.get("/"); !strings.Contains(text, "Where you are signed in") || !strings.Contains(text, "password, code by e-mail") {

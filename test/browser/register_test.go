@@ -6,7 +6,9 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/account"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
 	"countersign/internal/registration"
 	"countersign/internal/testkit/servertest"
 )
@@ -74,6 +76,8 @@ func TestANewcomersDeviceIsRemembered(t *testing.T) {
 	}
 	p.write(password, newcomersWord)
 	p.press("Create the account")
+	p.see("Your account is ready")
+	p.press("Later")
 	p.see("Where you are signed in")
 	p.see("This device")
 	p.press("Sign out")
@@ -144,7 +148,7 @@ func TestAnInvitationFillsItsField(t *testing.T) {
 	p.press("Continue")
 	p.write(password, newcomersWord)
 	p.press("Create the account")
-	p.see("Where you are signed in")
+	p.at("/welcome")
 }
 
 // Without JavaScript the whole way works, invitation and terms included; only the device is not remembered.
@@ -162,6 +166,37 @@ func TestAnAccountIsOpenedWithoutJavaScript(t *testing.T) {
 	p.write(password, newcomersWord)
 	p.tick("I accept the terms of use.")
 	p.press("Create the account")
-	p.see("Where you are signed in")
+	p.see("Your account is ready")
+	owns(t, n, hedy, mobile) // her own page shows them to her, and nothing else to anybody
+	p.write(either, mobile)  // N-4.2.1.2-05: a second address, proved in the same way
+	p.press("Send a code there")
+	p.write(code, n.Code(mobile))
+	p.press("Add an address")
+	p.see("The address is added.")
+	p.click("Devices")
+	p.at("/")
 	p.see("No device is remembered.")
+	p.press("Sign out")
+	p.signIn(mobile, newcomersWord)
+	p.see("Enter the code")
+}
+
+// owns tells the guard that addresses are those of whoever has opened an account with the first.
+func owns(t *testing.T, n *servertest.Node, addresses ...string) {
+	t.Helper()
+	ident, err := account.Parse(addresses[0])
+	if err != nil {
+		t.Fatal(err)
+	}
+	var who account.Account
+	err = n.Core().DB.Read(t.Context(), func(tx *sqldb.Tx) error {
+		who, err = n.Core().Accounts.Find(t.Context(), tx, ident)
+		return err
+	})
+	if err != nil || who.State != account.Active {
+		t.Fatalf("%s, %v", who.State, err)
+	}
+	for _, a := range addresses {
+		n.Guard.AddOf(string(who.ID), a)
+	}
 }

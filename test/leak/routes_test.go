@@ -93,6 +93,7 @@ var table = map[string]string{
 	"GET /register/{flow}/send":        "303 /register/FLOW",
 	"GET /register/{flow}/code":        "303 /register/FLOW",
 	"GET /register/{flow}/finish":      "303 /register/FLOW",
+	"GET /welcome":                     "303 /signin",
 	"GET /api/v1/registration":         "200 application/json",
 	"POST /api/v1/registration":        "422 input_invalid",
 	"POST /api/v1/registration/send":   "422 input_invalid",

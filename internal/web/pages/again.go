@@ -18,6 +18,7 @@ var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"contact":  securityPath + "/contacts/new",
 	"activity": activityPath,
 	"account":  accountPath,
+	"welcome":  welcomePath,
 }
 
 // toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.

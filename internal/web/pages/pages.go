@@ -80,6 +80,7 @@ func New(o Options) (*Pages, error) {
 		registerView{},
 		registerCodeView{},
 		aboutView{},
+		welcomeView{},
 		homeView{},
 		activityView{},
 		disavowView{},

@@ -11,6 +11,7 @@ import (
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/registration"
+	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 )
@@ -60,6 +61,7 @@ func (h *Register) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.plainly(handler))))
 	}
+	mux.Handle("GET "+welcomePath, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, h.getWelcome))))
 }
 
 // plainly answers what every step can end in with a page that leads on.
@@ -242,7 +244,14 @@ func (h *Register) postFinish(w http.ResponseWriter, r *http.Request) error {
 	if opened.Device != nil {
 		keepDevice(w, r, *opened.Device, h.Pages.options.Now())
 	}
-	return h.welcome(w, r, signin.Next{Session: &opened.Session})
+	return h.welcome(w, r, signin.Next{Session: &opened.Session, Back: "welcome"})
+}
+
+// welcomePath is where a newcomer is asked for a second address, which can wait.
+const welcomePath = "/welcome"
+
+func (h *Register) getWelcome(w http.ResponseWriter, r *http.Request, _ session.Session) error {
+	return h.Pages.show(w, http.StatusOK, welcomePage(h.Pages.frame(h.Pages.language(r), "welcome_title"), h.Asks.Ways))
 }
 
 // about reads the form. What nobody was asked for is not looked at.

@@ -157,7 +157,7 @@ func TestWhatTheFormOfANewAccountSends(t *testing.T) {
 	if diff := cmp.Diff(want, l.about, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
 		t.Error(diff)
 	}
-	if res.Header.Get("Location") != "/" || cookie(res, web.SessionCookie).Value != "css_x" || cookie(res, web.DeviceCookie).Value != "new.a.b" {
+	if res.Header.Get("Location") != "/welcome" || cookie(res, web.SessionCookie).Value != "css_x" || cookie(res, web.DeviceCookie).Value != "new.a.b" {
 		t.Errorf("%s to %s, %v", res.Status, res.Header.Get("Location"), res.Cookies())
 	}
 	if diff := cmp.Diff([]string{"end mine"}, l.done); diff != "" {

@@ -36,6 +36,21 @@ func registerPage(f frame, a Asks) registerView {
 	return v
 }
 
+// welcomeView asks for a second address. Adding one is as it is for everybody who is signed in.
+type welcomeView struct {
+	frame
+
+	Submit string // path
+	Field  registerView
+}
+
+func (welcomeView) template() string { return "welcome" }
+
+func welcomePage(f frame, ways []factor.Way) welcomeView {
+	f.SignedIn = true
+	return welcomeView{frame: f, Submit: securityPath + "/addresses", Field: registerPage(f, Asks{Ways: ways})}
+}
+
 type registerCodeView struct {
 	frame
 
