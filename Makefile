@@ -17,11 +17,12 @@ help:
 build: ## the binary: bin/countersign, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/countersign
 
-test: ## all tests, on SQLite and PostgreSQL, with the race detector and, for times, without (installs what they need)
+# The browser's and the leaks' tests take one step after another: the race detector finds nothing in them, and makes them four times as long.
+test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
-	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter-out %/test/browser,$(shell $(GO) list $(TEST)))
+	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter-out %/test/browser %/test/leak,$(shell $(GO) list $(TEST)))
 	scripts/with-postgres $(GO) test -timeout 15m ./test/browser
-	scripts/with-postgres $(GO) test -timeout 15m -run 'TestTimes|TestALeakInTime' ./test/leak
+	scripts/with-postgres $(GO) test -timeout 15m ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)
 	FAULT_ROUNDS=100 scripts/with-postgres $(GO) test -count=1 -timeout 30m -run Kills -v ./test/fault

@@ -191,7 +191,7 @@ func (s *Service) Load(ctx context.Context, tx *sqldb.Tx, id account.ID) (Stored
 		return Stored{}, fmt.Errorf("read password of %s: %w", id, err)
 	}
 	if r.hash.PHC == "" {
-		return Stored{account: id, hash: s.blank(), dummy: true, kinds: r.kinds}, nil
+		return Stored{account: id, hash: s.blank(), dummy: true, version: Version(r.setAt), kinds: r.kinds}, nil
 	}
 	return Stored{account: id, hash: r.hash, version: Version(r.setAt), sealed: r.sealed, kinds: r.kinds}, nil
 }

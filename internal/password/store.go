@@ -40,8 +40,9 @@ func get(ctx context.Context, tx *sqldb.Tx, id account.ID) (r row, err error) {
 			if err := scan(&owner, &phc, &key, &stopped, &setAt, &sealed, &family, &work); err != nil {
 				return err
 			}
+			r.setAt = setAt // of whoever it is: a flow keeps it, and must not show who has a password
 			if owner.String == string(id) {
-				r.hash, r.setAt, r.sealed = Hash{PHC: phc.String, KeyID: key.String, stopped: stopped}, setAt, sealed
+				r.hash, r.sealed = Hash{PHC: phc.String, KeyID: key.String, stopped: stopped}, sealed
 			}
 			if family.Valid {
 				r.kinds = append(r.kinds, foreign.Kind{Family: family.String, Work: work.Int64})

@@ -131,6 +131,9 @@ func (g *Guard) find(text []byte, owner string) string {
 			return fmt.Sprintf("contact data %s: %q", n.kind, text)
 		}
 	}
+	if !bytes.ContainsAny(text, "@*•…") { // each of the masks has one of these; looking for them all is slow
+		return ""
+	}
 	if m := masks.Find(text); m != nil {
 		return fmt.Sprintf("something masked: %q", m)
 	}

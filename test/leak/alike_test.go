@@ -1,7 +1,6 @@
 package leak_test
 
 import (
-	"context"
 	"fmt"
 	"slices"
 	"strings"
@@ -12,11 +11,9 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
-	"countersign/internal/outbox"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
-	"countersign/internal/testkit/dbtest"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -31,8 +28,6 @@ type subject struct {
 	visitor *visitor
 	letters []string // primary keys of the letters its steps wrote
 }
-
-const wrong = "a wrong password 123"
 
 // world is a node with everybody on it whose answers must be alike.
 func world(t *testing.T, url string, hidden bool) (*servertest.Node, []*subject) {
@@ -80,7 +75,12 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 	if err != nil {
 		t.Fatal(err)
 	}
+	foreign := foreignHashes(t, n)
+	imported(t, n, "frombcrypt@maildomain.example", foreign["bcrypt"])
+	imported(t, n, "frommd5@maildomain.example", foreign["md5"])
 	all := []*subject{
+		{label: "imported with bcrypt", name: "frombcrypt@maildomain.example", password: wrong},
+		{label: "imported with MD5", name: "frommd5@maildomain.example", password: wrong},
 		{label: "e-mail", name: "adalovelace@maildomain.example", password: wrong},
 		{label: "e-mail of one with a phone", name: "gracehopper@maildomain.example", password: wrong},
 		{label: "user name with an e-mail address", name: "radiap", password: wrong},
@@ -96,8 +96,10 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		// Not even somebody with the right password may see that it is.
 		n.Account("rightpassword@maildomain.example")
 		n.Account("rightagain@maildomain.example", "+4915112345675")
+		imported(t, n, "rightbcrypt@maildomain.example", foreign["bcrypt"])
 		all = append(
 			all,
+			&subject{label: "right imported password", name: "rightbcrypt@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password", name: "rightpassword@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password, by phone", name: "+4915112345675", password: servertest.Password, right: true},
 		)
@@ -277,28 +279,6 @@ func compare(t *testing.T, label string, all []*subject, seen map[string]map[str
 			t.Errorf("%s: the rows written for %q and %q differ:\n%s", label, m.label, s.label, cmp.Diff(want.rows, got.rows))
 		}
 	}
-}
-
-// courierWorks runs a node's background work until no letter waits.
-func courierWorks(t *testing.T, n *servertest.Node) {
-	t.Helper()
-	ctx, rest := context.WithCancel(t.Context())
-	done := make(chan struct{})
-	go func() { n.Work(ctx); close(done) }()
-	for deadline := time.Now().Add(20 * time.Second); ; time.Sleep(10 * time.Millisecond) {
-		depth, err := n.Core().Outbox.Depth(t.Context())
-		if err != nil {
-			t.Fatal(err)
-		}
-		if !slices.ContainsFunc(depth, func(d outbox.Depth) bool { return d.Waiting > 0 }) {
-			break
-		}
-		if time.Now().After(deadline) {
-			t.Fatalf("letters are left: %+v", depth)
-		}
-	}
-	rest()
-	<-done
 }
 
 // compareLetters compares the rows of done letters. What differs by then is documented
@@ -507,15 +487,4 @@ func TestPeopleCannotTellAtTheSecondDoor(t *testing.T) {
 			{label: "expired page", do: follow},
 		}), byWaysOffered)
 	})
-}
-
-// each runs f on a fresh database of each engine.
-func each(t *testing.T, f func(t *testing.T, url string)) {
-	t.Helper()
-	for _, engine := range dbtest.Engines() {
-		t.Run(string(engine), func(t *testing.T) {
-			t.Parallel()
-			f(t, dbtest.NewURL(t, engine))
-		})
-	}
 }

@@ -3,14 +3,9 @@
 package leak_test
 
 import (
-	"crypto/md5"
-	"encoding/hex"
 	"testing"
 
-	"golang.org/x/crypto/bcrypt"
-
 	passwords "countersign/internal/password"
-	"countersign/internal/password/foreign"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/testkit/dbtest"
@@ -22,27 +17,8 @@ import (
 func (c *clocked) adopt(kind string) passwords.Hash {
 	c.t.Helper()
 	p := c.node.Core().Passwords
-	plain := []byte(servertest.Password)
-	slow, err := bcrypt.GenerateFromPassword(plain, bcrypt.MinCost)
-	if err != nil {
-		c.t.Fatal(err)
-	}
-	sum := md5.Sum(plain)
-	all := map[string]passwords.Hash{}
-	for name, text := range map[string]string{"bcrypt": string(slow), "md5": "md5$$" + hex.EncodeToString(sum[:])} {
-		h, err := foreign.Parse(text)
-		if err != nil {
-			c.t.Fatal(err)
-		}
-		if h.Slow() {
-			all[name], err = p.Keep(h)
-		} else {
-			all[name], err = p.Wrap(c.t.Context(), h)
-		}
-		if err != nil {
-			c.t.Fatal(err)
-		}
-	}
+	all := foreignHashes(c.t, c.node)
+	var err error
 	if all["ours"], err = p.Hash(c.t.Context(), servertest.Password); err != nil {
 		c.t.Fatal(err)
 	}

@@ -46,6 +46,7 @@ func equipped(t *testing.T, n *servertest.Node) (all []*subject) {
 	}
 	n.Account("nothingmore@maildomain.example")
 	n.Bare("nopassword@maildomain.example")
+	imported(t, n, "fromelsewhere@maildomain.example", foreignHashes(t, n)["bcrypt"])
 	saved(n.Account("onesavedcode@maildomain.example"))
 	lately := n.Account("friendlately@maildomain.example")
 	contacts(n.Account("onefriend@maildomain.example"), "friendofone@maildomain.example")
@@ -59,7 +60,7 @@ func equipped(t *testing.T, n *servertest.Node) (all []*subject) {
 	n.Clock.Advance(account.Hold)
 	contacts(lately, "friendoflate@maildomain.example")
 	courierWorks(t, n)
-	for i, name := range []string{"nothingmore", "nopassword", "onesavedcode", "friendlately", "onefriend", "everything", "fivefriends"} {
+	for i, name := range []string{"nothingmore", "nopassword", "fromelsewhere", "onesavedcode", "friendlately", "onefriend", "everything", "fivefriends"} {
 		all = append(all, &subject{
 			label: name, name: name + "@maildomain.example", known: i > 0, visitor: newVisitor(t, n, fmt.Sprintf("10.160.1%02d.101", i)),
 		})
