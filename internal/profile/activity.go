@@ -9,6 +9,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/audit"
+	"countersign/internal/notice"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 )
@@ -95,6 +96,9 @@ func (p *Activity) add(d Deed) bool {
 
 // Foreign says that somebody else may have done it, which its owner can then say: not what an operator did.
 func (d Deed) Foreign() bool { return d.What.foreign() && d.Actor != "operator" }
+
+// Recent says that it is no longer ago than what has changed since can be taken back.
+func (d Deed) Recent(now time.Time) bool { return now.Sub(d.At) <= notice.LinkFor }
 
 func (d Deed) like(o Deed) bool {
 	return d.What == o.What && d.Actor == o.Actor && d.Source == o.Source && d.Name == o.Name && d.Subject == o.Subject && d.Way == o.Way &&

@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -60,12 +61,17 @@ func (s *Service) SetLanguage(ctx context.Context, me session.Session, c signin.
 }
 
 // DisavowDeed protects the owner's account because something that was done in it was not them: everybody is
-// signed out, this session too. What has changed since is taken back only if the proof is fresh: see
-// protect.DisavowSigned. ok is false if the account has no such deed that somebody else may have done.
+// signed out, this session too. What has changed since is taken back only if the proof is fresh (see
+// protect.DisavowSigned), and no further back than the link of a letter does: a session must not undo more of
+// what its owner did than a mailbox. ok is false if the account has no such deed that somebody else may have done.
 func (s *Service) DisavowDeed(ctx context.Context, me session.Session, c signin.Client, id string) (ok bool, err error) {
 	d, found, err := s.Deed(ctx, me, id)
 	if err != nil || !found || !d.Foreign() {
 		return false, err
 	}
-	return true, s.Protect.DisavowSigned(ctx, me, c, d.At)
+	since := d.At
+	if now := s.DB.Now(); !d.Recent(now) {
+		since = now.Add(-notice.LinkFor)
+	}
+	return true, s.Protect.DisavowSigned(ctx, me, c, since)
 }

@@ -172,6 +172,36 @@ func TestWhatADisavowalTakesBack(t *testing.T) {
 	})
 }
 
+// However old the line, what was changed more than a month ago stays: a letter's link reaches no further either.
+func TestADisavowalReachesNoFurtherThanALetter(t *testing.T) {
+	each(t, func(t *testing.T, h home) {
+		ada := h.Account("ada@example.org")
+		h.record(audit.Event{Kind: audit.DeviceRenamed, Account: string(ada)})
+		old := h.activity(ada)[0].ID
+		name := func(label string) {
+			friend, err := account.Parse(label + "@example.net")
+			h.must(err)
+			h.must(h.Profile.AddContact(t.Context(), h.signIn(ada, ""), h.Client, profile.NewContact{Label: label, Holder: "Ada", Address: friend.Normal()}))
+		}
+		h.clock.Advance(time.Hour)
+		name("long-ago")
+		h.clock.Advance(40 * 24 * time.Hour)
+		name("lately")
+		mine := h.signIn(ada, "")
+		if ok, err := h.Profile.DisavowDeed(t.Context(), mine, h.Client, old); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		var left []recovery.Contact
+		h.must(h.DB.Read(t.Context(), func(tx *sqldb.Tx) (err error) {
+			left, err = h.Recovery.Contacts(t.Context(), tx, ada)
+			return err
+		}))
+		if len(left) != 1 || left[0].Label != "long-ago" {
+			t.Errorf("%d contacts are left", len(left))
+		}
+	})
+}
+
 // data is the file that an owner gets, as a program reads it.
 func (h home) data(me session.Session) (text string, f map[string]any) {
 	h.t.Helper()

@@ -56,7 +56,7 @@ func (h *API) activity(a huma.API) {
 		id: "disavow-activity", method: http.MethodPost, path: "/account/activity/{id}/notme", tag: "Account", signedIn: true, status: http.StatusNoContent,
 		summary: "Say that something in the activity was not the holder",
 		about: "After the person has confirmed. Every session ends, the one that asks too, every device is forgotten, and the password stops working. " +
-			"Addresses and recovery settings go back to how they were shortly before it only if the session proved who it is at most ten minutes ago. " +
+			"Addresses and recovery settings go back to how they were shortly before it, or a month ago if that is later, and only if the session proved who it is at most ten minutes ago. " +
 			"Send the person to a recovery next. What nobody else can have done is not_found: see foreign.",
 		codes: []string{"not_found"},
 	}, h.disavowDeed)

@@ -112,15 +112,17 @@ type disavowView struct {
 	frame
 
 	Row   deedRow
-	Fresh bool // what has changed since can be taken back
+	Fresh bool   // what has changed since is taken back
+	Back  string // and that far
 }
 
 func (disavowView) template() string { return "disavow" }
 
-func disavowPage(f frame, d profile.Deed, fresh bool) disavowView {
+func disavowPage(f frame, d profile.Deed, recent, fresh bool) disavowView {
 	f.SignedIn = true
 	row, _ := f.deed(d)
-	return disavowView{frame: f, Row: row, Fresh: fresh}
+	back := either(recent, "disavow_undo", "disavow_undo_month")
+	return disavowView{frame: f, Row: row, Fresh: fresh, Back: f.say(back)}
 }
 
 // getNotMe does nothing yet.
@@ -136,7 +138,8 @@ func (h *Activity) getNotMe(w http.ResponseWriter, r *http.Request, me session.S
 	if err != nil {
 		return err
 	}
-	return h.Pages.show(w, http.StatusOK, disavowPage(h.Pages.frame(h.Pages.language(r), "notme_ask_title"), d, self.Fresh))
+	f := h.Pages.frame(h.Pages.language(r), "notme_ask_title")
+	return h.Pages.show(w, http.StatusOK, disavowPage(f, d, d.Recent(h.Pages.options.Now()), self.Fresh))
 }
 
 func (h *Activity) postNotMe(w http.ResponseWriter, r *http.Request, me session.Session) error {

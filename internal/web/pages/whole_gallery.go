@@ -32,8 +32,8 @@ func (p *Pages) disavowShots() []Shot {
 	renamed := deed
 	renamed.What, renamed.Subject = profile.Renamed, "AVeryLongNameThatSomebodyGaveToADeviceWithoutAnySpaceInIt0123456789"
 	return []Shot{
-		p.shot("disavow", "notme_ask_title", func(f frame) view { return disavowPage(f, deed, true) }),
-		p.shot("disavow-stale", "notme_ask_title", func(f frame) view { return disavowPage(f, deed, false) }),
-		p.shot("disavow-long", "notme_ask_title", func(f frame) view { return disavowPage(f, renamed, true) }),
+		p.shot("disavow", "notme_ask_title", func(f frame) view { return disavowPage(f, deed, true, true) }),
+		p.shot("disavow-stale", "notme_ask_title", func(f frame) view { return disavowPage(f, deed, true, false) }),
+		p.shot("disavow-long", "notme_ask_title", func(f frame) view { return disavowPage(f, renamed, false, true) }),
 	}
 }

@@ -171,6 +171,10 @@ func TestDisavowingOnThePage(t *testing.T) {
 	if _, body := answer(door(t, d), signedInAs(get("/activity/"+id+"/notme"))); strings.Contains(body, "/reauth") || !strings.Contains(body, "go back to how they were") {
 		t.Error("with a fresh proof it does not say what is taken back")
 	}
+	d.activity.Deeds[0].At = at.Add(-31 * 24 * time.Hour)
+	if _, body := answer(door(t, d), signedInAs(get("/activity/"+id+"/notme"))); !strings.Contains(body, "how they were a month ago") {
+		t.Error("of what was long ago it promises more than is taken back")
+	}
 	for _, none := range []string{operators, unknown, "4", "x", "%00", "..%2f.."} {
 		for _, r := range []*http.Request{get("/activity/" + none + "/notme"), post("/activity/" + none + "/notme")} {
 			res, _ := answer(door(t, d), signedInAs(r))
