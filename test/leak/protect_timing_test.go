@@ -17,10 +17,10 @@ import (
 )
 
 // linkSteps try a link that is worth nothing: a person's name is its secret.
-func linkSteps() []timed {
-	call := calls(notice.PathNotMe, func(p *person) map[string]string { return map[string]string{"token": p.name} })
+func linkSteps(page string) []timed {
+	call := calls(page, func(p *person) map[string]string { return map[string]string{"token": p.name} })
 	form := func(p *person) (string, string, string) {
-		return notice.PathNotMe, "application/x-www-form-urlencoded", url.Values{"link": {p.name}}.Encode()
+		return page, "application/x-www-form-urlencoded", url.Values{"link": {p.name}}.Encode()
 	}
 	return []timed{{"a dead link, API", 0, call, 410}, {"a dead link, page", 0, form, 410}}
 }
@@ -29,20 +29,25 @@ func linkSteps() []timed {
 func TestTimesAreAlikeForLinks(t *testing.T) {
 	n, tries := pairs(t)
 	all := []mode{
-		{label: "links", engine: sqldb.SQLite, steps: linkSteps(), links: true},
-		{label: "links, PostgreSQL", engine: sqldb.Postgres, steps: linkSteps(), links: true},
+		{label: "this wasn't me", engine: sqldb.SQLite, steps: linkSteps(notice.PathNotMe), links: notice.PathNotMe},
+		{label: "stop a recovery", engine: sqldb.SQLite, steps: linkSteps(notice.PathStop), links: notice.PathStop},
+		{label: "this wasn't me, PostgreSQL", engine: sqldb.Postgres, steps: linkSteps(notice.PathNotMe)[:1], links: notice.PathNotMe},
 	}
 	if n == few {
 		all = all[:1]
 	}
 	for _, m := range all {
-		t.Run(m.label, func(t *testing.T) { alike(t, m, n, tries) })
+		t.Run(m.label, func(t *testing.T) { alike(t, newNodes(t), m, n, tries) })
 	}
 }
 
 // links puts links in the place of names: every account's, dead for one reason or another, and as many that nobody has.
-func (c *clocked) links() {
+func (c *clocked) links(page string) {
 	c.t.Helper()
+	kind, other := message.NewDevice, message.RecoveryWaiting
+	if page == notice.PathStop {
+		kind, other = other, kind
+	}
 	ctx, core := c.t.Context(), c.node.Core()
 	core.Protect.Limits.Source.Burst, core.Protect.Limits.All.Burst = 1<<30, 1<<30
 	err := core.DB.Write(ctx, func(tx *sqldb.Tx) error {
@@ -55,7 +60,11 @@ func (c *clocked) links() {
 			if err != nil {
 				return err
 			}
-			if err := core.Notices.Tell(ctx, tx, notice.Event{Kind: message.NewDevice, Account: who.ID, Device: "Firefox"}); err != nil {
+			e := notice.Event{Kind: kind, Account: who.ID, Device: "Firefox"}
+			if kind == message.RecoveryWaiting {
+				e.Ends = tx.Now().Add(24 * time.Hour)
+			}
+			if err := core.Notices.Tell(ctx, tx, e); err != nil {
 				return err
 			}
 		}
@@ -83,9 +92,9 @@ func (c *clocked) links() {
 		c.t.Fatalf("%d links of %d accounts", len(dead), len(c.known))
 	}
 	err = core.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		for i, change := range []string{"used_at = 1", "expires_at = 1", "address_id = 'gone'", "kind = 'recovery_waiting'"} {
-			_, err := tx.Exec(ctx, fmt.Sprintf(`UPDATE notice_link SET %s WHERE used_at IS NULL AND expires_at > 1 AND address_id <> 'gone' AND kind = 'new_device'
-				AND digest IN (SELECT digest FROM notice_link ORDER BY digest LIMIT %d)`, change, (i+1)*len(dead)/4+i))
+		for i, change := range []string{"used_at = 1", "expires_at = 1", "address_id = 'gone'", "kind = '" + string(other) + "'"} {
+			_, err := tx.Exec(ctx, fmt.Sprintf(`UPDATE notice_link SET %s WHERE used_at IS NULL AND expires_at > 1 AND address_id <> 'gone' AND kind = '%s'
+				AND digest IN (SELECT digest FROM notice_link ORDER BY digest LIMIT %d)`, change, kind, (i+1)*len(dead)/4+i))
 			if err != nil {
 				return err
 			}

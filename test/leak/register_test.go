@@ -153,7 +153,7 @@ func TestInvitationsDoNotTell(t *testing.T) {
 	})
 }
 
-func invitation(t *testing.T, n *servertest.Node, address string) string {
+func invitation(t testing.TB, n *servertest.Node, address string) string {
 	t.Helper()
 	uses := 1000
 	if address != "" {

@@ -28,6 +28,32 @@ func registrationCalls() []timed {
 	}
 }
 
+// invitedCalls begin as whoever has an invitation, for anybody or for somebody else.
+func invitedCalls() []timed {
+	begin := func(which func(p *person) string) func(*person) (string, string, string) {
+		return calls("/registration", func(p *person) map[string]string {
+			return map[string]string{"address": p.name, "invitation": which(p)}
+		})
+	}
+	return []timed{
+		{"begin", 0, begin(func(p *person) string { return p.code }), 201},
+		{"begin with somebody else's invitation", 0, begin(func(p *person) string { return p.token }), 403},
+	}
+}
+
+// invite gives both the same invitations.
+func invite(c *clocked, two [2]*person) {
+	c.t.Helper()
+	if c.invitations == [2]string{} {
+		c.node.Core().Registration.Rules.Mode = "invitation"
+		c.invitations = [2]string{invitation(c.t, c.node, ""), invitation(c.t, c.node, "somebodyelse@elsewhere.example")}
+	}
+	for _, p := range two {
+		p.code, p.token = c.invitations[0], c.invitations[1]
+	}
+}
+
+// registrationForms are a person's that send something; the other asks what an app's call asks.
 func registrationForms() []timed {
 	form := func(path string, pairs func(p *person) url.Values) func(*person) (string, string, string) {
 		return func(p *person) (string, string, string) {
@@ -40,7 +66,6 @@ func registrationForms() []timed {
 	}
 	return []timed{
 		{"address", 0, form("", func(p *person) url.Values { return url.Values{"address": {p.name}} }), 303},
-		{"wrong code", 0, form("/code", func(*person) url.Values { return url.Values{"code": {"000000"}} }), 422},
 		{"send again", 31 * time.Second, form("/send", func(*person) url.Values { return nil }), 303},
 	}
 }
@@ -51,14 +76,16 @@ func TestTimesAreAlikeAtRegistration(t *testing.T) {
 	all := []mode{
 		{label: "registration, API", engine: sqldb.SQLite, steps: registrationCalls()},
 		{label: "registration, pages", engine: sqldb.SQLite, steps: registrationForms()},
-		{label: "registration, API, held", engine: sqldb.SQLite, steps: registrationCalls(), held: true},
-		{label: "registration, API, PostgreSQL", engine: sqldb.Postgres, steps: registrationCalls()},
+		{label: "registration, API, by invitation", engine: sqldb.SQLite, steps: invitedCalls(), before: map[string]func(*clocked, [2]*person){"begin": invite}},
+		{label: "registration, API, held", engine: sqldb.SQLite, steps: registrationCalls()[:1], held: true},
+		{label: "registration, API, PostgreSQL", engine: sqldb.Postgres, steps: registrationCalls()[:1]},
 	}
 	if n == few {
 		all = all[:2]
 	}
+	shared := newNodes(t)
 	for _, m := range all {
-		t.Run(m.label, func(t *testing.T) { alike(t, m, n, tries) })
+		t.Run(m.label, func(t *testing.T) { alike(t, shared, m, n, tries) })
 	}
 }
 

@@ -137,6 +137,8 @@ func changes(before, after snapshot, columns map[string][]string) string {
 				switch {
 				case !there:
 					parts = append(parts, column+"="+shape(column, v))
+				case table == "throttle_bucket" && !same(was[i], v):
+					parts = append(parts, column+": "+further(was[i], v))
 				case !same(was[i], v) && column != "barred":
 					parts = append(parts, column+": "+shape(column, was[i])+" -> "+shape(column, v))
 				}
@@ -158,6 +160,16 @@ func changes(before, after snapshot, columns map[string][]string) string {
 	}
 	slices.Sort(out)
 	return strings.Join(out, "\n")
+}
+
+// further is how far a limit has moved. That over all has one row for everybody, which each leaves further on.
+func further(a, b any) string {
+	x, ok := a.(int64)
+	y, too := b.(int64)
+	if !ok || !too {
+		return fmt.Sprint(a, " -> ", b)
+	}
+	return fmt.Sprintf("%+d", y-x)
 }
 
 func same(a, b any) bool {

@@ -114,7 +114,7 @@ func (v *visitor) keep(res *http.Response, a answer) {
 	}
 	if to, err := res.Location(); err == nil {
 		v.path = to.RequestURI()
-		for _, root := range []string{"/signin/", "/register/", "/recover/"} {
+		for _, root := range []string{"/signin/", "/register/", "/recover/", "/security/addresses/"} {
 			if flow, ok := strings.CutPrefix(to.Path, root); ok {
 				v.flow, _, _ = strings.Cut(flow, "/")
 			}
