@@ -22,6 +22,11 @@ func (m Migrations) Up(ctx context.Context, db *DB) (applied int, err error) {
 	if err != nil {
 		return 0, err
 	}
+	back, err := db.tempOnDisk(ctx)
+	if err != nil {
+		return 0, err
+	}
+	defer func() { err = errors.Join(err, back()) }()
 	for missing := len(p.ListSources()); ; {
 		res, err := p.Up(ctx)
 		applied += len(res)
@@ -37,6 +42,18 @@ func (m Migrations) Up(ctx context.Context, db *DB) (applied int, err error) {
 		}
 		missing = left // somebody got further: fewer are left each time round
 	}
+}
+
+// tempOnDisk has SQLite sort on disk: an index of a large table does not fit into memory.
+func (db *DB) tempOnDisk(ctx context.Context) (back func() error, err error) {
+	if db.engine != SQLite {
+		return func() error { return nil }, nil
+	}
+	set := func(ctx context.Context, pragma string) error {
+		_, err := db.writer.ExecContext(ctx, "PRAGMA "+pragma)
+		return unavailable(err)
+	}
+	return func() error { return set(context.WithoutCancel(ctx), tempInMemory) }, set(ctx, "temp_store(0)")
 }
 
 // Pending reports how many migrations are missing, and whether the schema is empty.

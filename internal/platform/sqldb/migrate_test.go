@@ -149,3 +149,12 @@ func TestAFailedMigrationLeavesNothingAndCanBeTriedAgain(t *testing.T) {
 		}
 	})
 }
+
+// What a statement of many rows would undo is not written to disk, neither before nor after a migration.
+func TestTheWritersTemporaryFilesAreInMemory(t *testing.T) {
+	db := dbtest.SQLite(t)
+	var where int
+	if err := db.Writer().QueryRowContext(t.Context(), "PRAGMA temp_store").Scan(&where); err != nil || where != 2 {
+		t.Errorf("temp_store %d, %v", where, err)
+	}
+}

@@ -102,13 +102,17 @@ func (db *DB) openSQLite(path string, readers int) error {
 	}
 	db.log = &group{sync: func() error { return syncLog(path) }}
 	// One writer connection: more starve one another past busy_timeout.
-	db.writer = newSQLite(dsn("&_txlock=immediate"))
+	db.writer = newSQLite(dsn("&_txlock=immediate&_pragma=" + tempInMemory))
 	db.writer.SetMaxOpenConns(1)
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
 	return nil
 }
+
+// tempInMemory keeps the writer's temporary files in memory. What a statement of many rows would undo is one: on disk
+// each page of a random index that it touches would be written there as well.
+const tempInMemory = "temp_store(2)"
 
 // touch makes the file with the mode that SQLite, left alone, would leave to the umask.
 func touch(path string) error {

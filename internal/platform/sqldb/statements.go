@@ -5,6 +5,8 @@ import (
 	"database/sql"
 	"database/sql/driver"
 	"errors"
+	"regexp"
+	"strconv"
 
 	"modernc.org/sqlite"
 )
@@ -62,13 +64,33 @@ type conn struct {
 // maxKept is more than the program has statements. Texts put together as they are needed must not pile up.
 const maxKept = 200
 
+// numbered is a placeholder.
+var numbered = regexp.MustCompile(`\$\d+`)
+
+// unnamed writes the placeholders of a text as bare question marks if each stands once and in its place. To SQLite
+// the others are names, and before a statement runs the driver has each of them looked for among all.
+func unnamed(text string) string {
+	n := 0
+	out := numbered.ReplaceAllStringFunc(text, func(s string) string {
+		n++
+		if s != "$"+strconv.Itoa(n) {
+			n = -1 << 30
+		}
+		return "?"
+	})
+	if n < 0 {
+		return text
+	}
+	return out
+}
+
 // take returns a statement that nobody else uses until it is given back.
 func (c *conn) take(ctx context.Context, text string) (statement, error) {
 	if s, ok := c.kept[text]; ok {
 		delete(c.kept, text)
 		return s, nil
 	}
-	raw, err := c.PrepareContext(ctx, text)
+	raw, err := c.PrepareContext(ctx, unnamed(text))
 	if err != nil {
 		return nil, err
 	}

@@ -106,3 +106,19 @@ func TestAStatementThatIsUsedAgainRemembersNothing(t *testing.T) {
 		})
 	})
 }
+
+func TestPlaceholdersLoseTheirNamesOnlyWhereThatChangesNothing(t *testing.T) {
+	for text, want := range map[string]string{
+		`SELECT 1`: `SELECT 1`,
+		`INSERT INTO t VALUES ($1, $2), ($3, $4)`:  `INSERT INTO t VALUES (?, ?), (?, ?)`,
+		`SELECT 1 WHERE a = $1 AND b = $1`:         `SELECT 1 WHERE a = $1 AND b = $1`,
+		`UPDATE t SET a = $2 WHERE b = $1`:         `UPDATE t SET a = $2 WHERE b = $1`,
+		`UPDATE t SET a = $1, b = $3 WHERE c = $2`: `UPDATE t SET a = $1, b = $3 WHERE c = $2`,
+		`SELECT $1, $2, $1`:                        `SELECT $1, $2, $1`,
+		`SELECT $2`:                                `SELECT $2`,
+	} {
+		if got := sqldb.Unnamed(text); got != want {
+			t.Errorf("%s: %s", text, got)
+		}
+	}
+}
