@@ -29,6 +29,7 @@ type place struct {
 	settings string // file
 	config   config.Config
 	helper   *helper // makes the load on it, and takes its letters in
+	letters  string  // where it takes them in
 }
 
 // newPlace finds or fills a database with so many accounts, and begins a helper for it.
@@ -42,23 +43,12 @@ func (b *bench) newPlace(accounts int) (p *place, err error) {
 	if err != nil {
 		return nil, err
 	}
+	p.letters = letters.Addr
 	at, key, err := b.database(accounts)
 	if err != nil {
 		return nil, err
 	}
-	public, err := freePort(b.ctx)
-	if err != nil {
-		return nil, err
-	}
-	watch, err := freePort(b.ctx)
-	if err != nil {
-		return nil, err
-	}
-	text := strings.NewReplacer("PUBLIC", public, "WATCH", watch, "LETTERS", letters.Addr, "DATABASE", at, "KEYS", key).Replace(settings)
-	if err := os.WriteFile(p.settings, []byte(text), 0o600); err != nil {
-		return nil, err
-	}
-	if p.config, err = config.Load(config.Source{File: p.settings, ReadFile: os.ReadFile}); err != nil {
+	if err := b.configure(p, at, key); err != nil {
 		return nil, err
 	}
 	people, err := b.populate(p)
@@ -67,6 +57,24 @@ func (b *bench) newPlace(accounts int) (p *place, err error) {
 	}
 	_, err = p.helper.do(job{Kind: kindPeople, People: people})
 	return p, err
+}
+
+// configure writes a node's settings.
+func (b *bench) configure(p *place, at, key string) error {
+	public, err := freePort(b.ctx)
+	if err != nil {
+		return err
+	}
+	watch, err := freePort(b.ctx)
+	if err != nil {
+		return err
+	}
+	text := strings.NewReplacer("PUBLIC", public, "WATCH", watch, "LETTERS", p.letters, "DATABASE", at, "KEYS", key).Replace(settings)
+	if err := os.WriteFile(p.settings, []byte(text), 0o600); err != nil {
+		return err
+	}
+	p.config, err = config.Load(config.Source{File: p.settings, ReadFile: os.ReadFile})
+	return err
 }
 
 // settings are an operator's, but for the exemption: one application server signs everybody in.

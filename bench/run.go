@@ -12,7 +12,7 @@ import (
 
 type runCmd struct {
 	Quick    bool     `help:"A minute: fewer and shorter turns, fewer accounts, and not the million."`
-	Only     []string `enum:"check,signin,burst,start,scale" help:"Measure only this: check, signin, burst, start or scale."`
+	Only     []string `enum:"check,signin,burst,start,scale,import,rotate" help:"Measure only this: check, signin, burst, start or scale; or import or rotate, which are measured only if named."`
 	Database string   `placeholder:"URL" help:"A PostgreSQL server to make databases on. Without it: SQLite."`
 	Dir      string   `placeholder:"FOLDER" help:"Where filled SQLite files are kept from run to run. Without it: countersign-bench among the temporary files."`
 	Accounts int      `default:"1000000" help:"How many accounts the large database has."`
@@ -39,7 +39,7 @@ func (b *bench) onEnd(f func()) { b.ends = append(b.ends, f) }
 
 func (b *bench) wants(what string) bool {
 	if len(b.Only) == 0 {
-		return what != "scale" || !b.Quick
+		return what != "import" && what != "rotate" && (what != "scale" || !b.Quick)
 	}
 	return slices.Contains(b.Only, what)
 }
@@ -118,6 +118,20 @@ func (b *bench) all() (err error) {
 	at := small
 	if b.Quick {
 		at = 2000
+	}
+	for _, part := range []struct {
+		name string
+		do   func() error
+	}{{"import", b.imports}, {"rotate", b.rotates}} {
+		if !b.wants(part.name) {
+			continue
+		}
+		if err := part.do(); err != nil {
+			return err
+		}
+	}
+	if len(b.Only) > 0 && !slices.ContainsFunc(b.Only, func(what string) bool { return what != "import" && what != "rotate" }) {
+		return nil
 	}
 	few, err := b.newPlace(at)
 	if err != nil {

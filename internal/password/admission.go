@@ -99,6 +99,13 @@ func (a *admission) abandon(place *list.Element, turn <-chan struct{}) {
 	}
 }
 
+// spare reports whether a hash would have its turn at once.
+func (a *admission) spare() bool {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return a.running < a.parallel && a.waiting.Len() == 0
+}
+
 // leave ends a turn that took so long. A clock that stands still teaches nothing.
 func (a *admission) leave(took time.Duration) {
 	a.mu.Lock()

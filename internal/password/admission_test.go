@@ -12,7 +12,7 @@ import (
 	"countersign/internal/platform/fault"
 )
 
-// Decode, ShapeOf, Missing, DummyOf and AsIfReal are for the tests outside the package.
+// Decode, ShapeOf, Missing, DummyOf, Crowd and AsIfReal are for the tests outside the package.
 var Decode = decode
 
 // Shape is what the cost of a check depends on.
@@ -36,6 +36,21 @@ func DummyOf(h Hash) Stored { return Stored{hash: h, dummy: true} }
 func Missing(p, was Params) Params {
 	rest, _ := p.missing(was)
 	return rest
+}
+
+// Crowd takes every turn there is, until they are given back.
+func Crowd(t *testing.T, s *Service) (giveBack func()) {
+	t.Helper()
+	for range s.queue.parallel {
+		if err := s.queue.enter(t.Context()); err != nil {
+			t.Fatal(err)
+		}
+	}
+	return func() {
+		for range s.queue.parallel {
+			s.queue.leave(0)
+		}
+	}
 }
 
 // AsIfReal forgets that stored is a dummy, so that only its tag protects it.

@@ -2,6 +2,7 @@ package password_test
 
 import (
 	"testing"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/password"
@@ -91,6 +92,47 @@ func TestARenewalFromBeforeTheKeysChangedIsNotUsed(t *testing.T) {
 		keys.Drop(old)
 		if got := verify(t, db, s, ada, good); !got.OK {
 			t.Errorf("without the old key: %+v", got)
+		}
+	})
+}
+
+// When keys change everybody's hash is to be made anew. That waits for a sign-in that keeps nobody waiting; another
+// system's hash does not, since it costs everybody as long as it is there.
+func TestHashesOfOursAreMadeAnewWhenNobodyWaits(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		keys := testkit.NewKeys(t, db, "")
+		ada, eve, _ := people(t, db)
+		s := newService(t, func(o *password.Options) { o.DB, o.Ring = db, keys.Ring })
+		if err := s.Set(t.Context(), ada, good, nil); err != nil {
+			t.Fatal(err)
+		}
+		adopt(t, db, s, eve, itsBcrypt)
+		keys.Change()
+		rehash := func(id account.ID) (stale bool) {
+			t.Helper()
+			if err := s.Rehash(t.Context(), load(t, db, s, id), good); err != nil {
+				t.Fatal(err)
+			}
+			return verify(t, db, s, id, good).Stale
+		}
+		giveBack := password.Crowd(t, s)
+		before := stored(t, db, ada)
+		if err := s.Rehash(t.Context(), load(t, db, s, ada), good); err != nil || stored(t, db, ada) != before {
+			t.Errorf("made anew while others wait: %v", err)
+		}
+		verified, done := load(t, db, s, eve), make(chan error)
+		go func() { done <- s.Rehash(t.Context(), verified, good) }()
+		select {
+		case err := <-done:
+			t.Errorf("another system's hash was not waited for: %v", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		giveBack()
+		if err := <-done; err != nil || verify(t, db, s, eve, good).Stale {
+			t.Errorf("another system's hash is still there: %v", err)
+		}
+		if rehash(ada) {
+			t.Error("not made anew although nobody waits")
 		}
 	})
 }
