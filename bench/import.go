@@ -46,10 +46,16 @@ func (b *bench) imports() error {
 	b.table.below(fmt.Sprintf("import of %d accounts, hashes kept (%.0f/s)", accounts, rate), "s", got.wall.Seconds(), limit(accounts))
 	b.table.rows[len(b.table.rows)-1].rate = true
 	b.table.add(row{what: "… its processor time, user and system", ours: fmt.Sprintf("%.0f s and %.0f s", got.user.Seconds(), got.system.Seconds())})
-	b.table.judged(got.late < 1.25*got.early, row{
+	memory := row{
 		what: "… most memory it had (ceiling: until a quarter was done)", ours: fmt.Sprintf("%.0f MiB", got.late),
-		ceiling: fmt.Sprintf("%.0f MiB", got.early), ratio: fmt.Sprintf("%.0f %%", 100*got.late/got.early), target: "< 125 %",
-	})
+		ceiling: fmt.Sprintf("%.0f MiB", got.early), ratio: fmt.Sprintf("%.0f %%", 100*got.late/got.early),
+	}
+	if b.Quick { // a quarter of it is the start
+		b.table.add(memory)
+		return nil
+	}
+	memory.target = "< 125 %"
+	b.table.judged(got.late < 1.25*got.early, memory)
 	return nil
 }
 
