@@ -6,6 +6,8 @@ TEST      ?= ./...
 # machine, so what it looks at runs alone, and without the race detector, which has seen the same server before.
 TESTFLAGS ?= -race -timeout 15m
 LEAK_PAIRS ?= 10000
+# First what waits most, and leaves a core to the others.
+PACKAGES   = $(shell $(GO) list $(TEST))
 TOOL       = $(GO) tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
@@ -20,7 +22,7 @@ build: ## the binary: bin/countersign, static
 # The browser's and the leaks' tests take one step after another: the race detector finds nothing in them, and makes them four times as long.
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
-	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter-out %/test/browser %/test/leak,$(shell $(GO) list $(TEST)))
+	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter %/test/fault,$(PACKAGES)) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
 	scripts/with-postgres $(GO) test -timeout 15m ./test/browser
 	scripts/with-postgres $(GO) test -timeout 15m ./test/leak
 

@@ -60,7 +60,7 @@ func (s *Service) Alone(ctx context.Context, tx *sqldb.Tx, id ID) error { return
 // SettledAt is from when an address of the account counts as its holder's own, beyond doubt, for
 // recovering it and for taking changes back.
 func (a Address) SettledAt(who Account) time.Time {
-	if a.AddedAt.Sub(who.CreatedAt) < time.Minute { // written with the account
+	if a.AddedAt.Sub(who.CreatedAt).Abs() < time.Minute { // written with the account
 		return a.AddedAt
 	}
 	return a.AddedAt.Add(Hold)
@@ -186,6 +186,9 @@ func (s *Service) SetUses(ctx context.Context, tx *sqldb.Tx, id ID, address stri
 	}
 	after := before
 	after.SignsIn, after.Notices, after.Recovers = u.SignsIn, u.Notices, u.Recovers
+	if u.Recovers && !before.Recovers { // a power that is new, as if the address were
+		after.AddedAt = tx.Now()
+	}
 	if err := checkUses(after.Address); err != nil {
 		return fault.New(fault.Invalid, "identifier_uses_invalid", err)
 	}
@@ -239,8 +242,9 @@ func enough(rows []identifierRow) error {
 
 // Undo takes back every change of addresses made since, the newest first, and returns how many. An
 // address that was removed longer ago than Hold comes back as a name to sign in with and no more: whoever
-// reads it by now must not get power over the account by another address's word. What somebody else signs
-// in with by now does not.
+// reads it by now must not get power over the account by another address's word. For the same reason uses that were
+// changed longer ago than Hold stay, and an address that was added longer ago goes as if its holder removed it, see
+// undoSettled. What somebody else signs in with by now does not come back.
 func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (int, error) {
 	if err := s.Alone(ctx, tx, id); err != nil {
 		return 0, err
@@ -261,8 +265,14 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
 	if taken, err := takeChange(ctx, tx, c.id); err != nil || !taken {
 		return err
 	}
-	if c.what == added {
+	settled := !tx.Now().Before(c.at.Add(Hold))
+	switch {
+	case c.what == added && settled:
+		return s.undoSettled(ctx, tx, c.row)
+	case c.what == added:
 		return deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
+	case c.what == usesChanged && settled:
+		return nil
 	}
 	late := c.what == removed && !c.heldUntil.After(tx.Now())
 	if late {
@@ -280,6 +290,27 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
 	}
 	c.row.SignsIn = false
 	return s.replace(ctx, tx, c.row)
+}
+
+// undoSettled takes away an address that was added long ago, as its holder would: it is held, told, and may take
+// that back. Whoever merely reads another address must not silence it. It stays if nothing else could recover the
+// account.
+func (s *Service) undoSettled(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
+	who, err := s.Get(ctx, tx, row.account)
+	if err != nil {
+		return err
+	}
+	rows, err := identifiers(ctx, tx, row.account)
+	if err != nil {
+		return err
+	}
+	all := len(rows)
+	rows = slices.DeleteFunc(rows, func(r identifierRow) bool { return r.ID == row.ID })
+	recovers := slices.ContainsFunc(rows, func(r identifierRow) bool { return r.Recovers && r.Verified && settled(who, r.Address, tx.Now()) })
+	if there := len(rows) < all; there && recovers && enough(rows) == nil {
+		return s.Remove(ctx, tx, row.account, row.ID)
+	}
+	return nil
 }
 
 // Change is a change of an address that is still known, for its owner: what it was before, or with "added"

@@ -204,14 +204,22 @@ func (h Hash) Write() Written {
 // ErrPepper means that a hash was peppered with a key that is not here.
 var ErrPepper = errors.New("the pepper's key is not in the key file")
 
+// mostWork is how many times the server's own work one of our hashes may ask for that is brought along: sixteen
+// sign-ins' worth of a queue that holds more.
+const mostWork = 16
+
 // Read reads one of ours, that is, one with a pepper.
 func (s *Service) Read(w Written) (Hash, error) {
 	h := Hash{PHC: w.Hash, KeyID: w.Pepper}
 	if _, known := s.ring.PepperWith(w.Pepper, nil); !known {
 		return Hash{}, ErrPepper
 	}
-	if _, usable := s.read(h); !usable {
+	ours, usable := s.read(h)
+	switch {
+	case !usable:
 		return Hash{}, foreign.Malformed
+	case ours.params.work() > mostWork*max(s.params.work(), DefaultParams().work()):
+		return Hash{}, foreign.TooCostly
 	}
 	if w.Inner == "" {
 		return h, nil

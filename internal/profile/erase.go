@@ -48,6 +48,9 @@ func (s *Service) AskErase(ctx context.Context, me session.Session, c signin.Cli
 // Keep calls the erasure of the owner's account off. kept is false if there was none to call off.
 func (s *Service) Keep(ctx context.Context, me session.Session, c signin.Client) (kept bool, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := s.alone(ctx, tx, me); err != nil {
+			return err
+		}
 		if kept, err = s.Accounts.Keep(ctx, tx, me.Account); err != nil || !kept {
 			return err
 		}

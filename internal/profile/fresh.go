@@ -3,12 +3,14 @@ package profile
 import (
 	"context"
 	"errors"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/protect"
 	"countersign/internal/session"
+	"countersign/internal/throttle"
 )
 
 // FreshFor is how long after somebody proved who they are they may change what protects the account.
@@ -18,7 +20,7 @@ var errEnded = errors.New("the session has ended")
 
 // fresh refuses a session that proved who it is too long ago: fault.Forbidden "reauthentication_required".
 func fresh(tx *sqldb.Tx, me session.Session) error {
-	if tx.Now().Sub(me.AuthenticatedAt) <= FreshFor {
+	if protect.Fresh(me, tx.Now()) {
 		return nil
 	}
 	return fault.New(fault.Forbidden, "reauthentication_required", errors.New("the session proved who it is too long ago"))
@@ -41,6 +43,21 @@ func (s *Service) alone(ctx context.Context, tx *sqldb.Tx, me session.Session) e
 	live, err := s.Sessions.Holds(ctx, tx, me.Account, me.ID)
 	if err == nil && !live {
 		err = fault.New(fault.Unauthenticated, "session_ended", errEnded)
+	}
+	if err != nil {
+		return err
+	}
+	return s.admit(ctx, tx, me)
+}
+
+// changes is how often one session may change something, or try to: a person mends a whole account with fewer, and each
+// is a letter and a text message that somebody pays. It is the session's own: a thief's must not use up the holder's.
+var changes = throttle.Rate{Name: "profile/change", Burst: 30, Every: 2 * time.Minute} //nolint:gochecknoglobals // a constant
+
+func (s *Service) admit(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
+	ok, err := s.SignIn.Throttle.Take(ctx, tx, changes, string(me.ID))
+	if err == nil && !ok {
+		err = fault.Later(fault.TooMany, "too_many_attempts", changes.Every, errors.New("too many changes by one session"))
 	}
 	return err
 }

@@ -6,7 +6,6 @@ import (
 
 	"golang.org/x/text/unicode/norm"
 
-	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/message"
@@ -32,7 +31,7 @@ type PasswordChange struct {
 //
 // Errors are those of password.Check, fault.Invalid "password_unchanged" and fault.TooMany.
 func (s *Service) ChangePassword(ctx context.Context, me session.Session, c signin.Client, p PasswordChange) (started session.Started, ok bool, err error) {
-	personal, err := s.words(ctx, me.Account)
+	personal, err := s.words(ctx, me)
 	if err != nil {
 		return session.Started{}, false, err
 	}
@@ -57,10 +56,15 @@ func (s *Service) ChangePassword(ctx context.Context, me session.Session, c sign
 	return started, ok && err == nil, err
 }
 
-// words are what a stranger would try first: the account's own addresses.
-func (s *Service) words(ctx context.Context, id account.ID) (all []string, err error) {
-	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		addresses, err := s.Accounts.Addresses(ctx, tx, id)
+// words are what a stranger would try first: the account's own addresses. Judging a password takes a while, so that
+// each is counted.
+func (s *Service) words(ctx context.Context, me session.Session) (all []string, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := s.admit(ctx, tx, me); err != nil {
+			return err
+		}
+		all = all[:0]
+		addresses, err := s.Accounts.Addresses(ctx, tx, me.Account)
 		for _, a := range addresses {
 			all = append(all, a.Normal)
 		}

@@ -83,12 +83,30 @@ func (s *Service) Stop(ctx context.Context, token secret.Token, c signin.Client)
 // FreshFor is how long after somebody proved who they are they may change what protects the account.
 const FreshFor = 10 * time.Minute
 
+// skew is how far the clocks of nodes may differ.
+const skew = 15 * time.Second
+
+// Fresh reports whether a session proved who it is lately. One that did so by a clock that was ahead did not.
+func Fresh(me session.Session, now time.Time) bool {
+	age := now.Sub(me.AuthenticatedAt)
+	return -skew <= age && age <= FreshFor
+}
+
 // DisavowSigned protects the account of whoever is signed in, whose own session ends with all others. What has
 // changed since something happened is taken back only if they have just proved who they are.
 func (s *Service) DisavowSigned(ctx context.Context, me session.Session, c signin.Client, since time.Time) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		fresh := tx.Now().Sub(me.AuthenticatedAt) <= FreshFor
-		return s.protect(ctx, tx, incident{account: me.Account, from: c, at: since, undo: fresh, by: "session"})
+		if err := s.Accounts.Alone(ctx, tx, me.Account); err != nil {
+			return err
+		}
+		live, err := s.Sessions.Holds(ctx, tx, me.Account, me.ID)
+		if err == nil && !live { // by another node, a moment ago: perhaps by the holder, and this is the thief
+			err = fault.New(fault.Unauthenticated, "session_ended", errEnded)
+		}
+		if err != nil {
+			return err
+		}
+		return s.protect(ctx, tx, incident{account: me.Account, from: c, at: since, undo: Fresh(me, tx.Now()), by: "session"})
 	})
 }
 
@@ -174,6 +192,8 @@ func (s *Service) tell(ctx context.Context, tx *sqldb.Tx, i incident, kind messa
 		Kind: kind, Account: i.account, Source: i.from.Source, Device: device.NameOf(i.from.UserAgent), Withhold: !within,
 	})
 }
+
+var errEnded = errors.New("the session has ended")
 
 // errLimited rolls a transaction back whose work turned out to be over a limit.
 var errLimited = errors.New("over a limit")

@@ -295,7 +295,7 @@ func (s *Service) seal(row contactRow, c Contact) (contactRow, error) {
 
 // settled reports whether a contact was named by the holder beyond doubt: with the account, or long ago.
 func (c Contact) settled(who account.Account, now time.Time) bool {
-	return c.AddedAt.Sub(who.CreatedAt) < time.Minute || now.Sub(c.AddedAt) >= account.Hold
+	return c.AddedAt.Sub(who.CreatedAt).Abs() < time.Minute || now.Sub(c.AddedAt) >= account.Hold
 }
 
 func (s *Service) contactDigest(flowID string, code secret.Token) []byte {

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"time"
 
@@ -76,10 +77,17 @@ func (s *Service) waitOf(ctx context.Context, tx *sqldb.Tx, f flow) (time.Durati
 	if err != nil {
 		return 0, err
 	}
+	reaches, err := s.Accounts.Reaches(ctx, tx, f.Account) // those too that were removed lately
+	if err != nil {
+		return 0, err
+	}
+	for _, r := range reaches {
+		all = append(all, r.Address)
+	}
 	for _, a := range all {
 		proved := false
 		for _, p := range f.Proved {
-			proved = proved || p.address() == a.ID
+			proved = proved || p.of() == a.ID
 		}
 		if a.Verified && !proved {
 			return otherWays * s.Wait, nil
@@ -128,6 +136,12 @@ func (s *Service) Finish(ctx context.Context, ref signin.Ref, c signin.Client, p
 		if err != nil {
 			return err
 		}
+		if err := s.Accounts.Alone(ctx, tx, f.Account); err != nil {
+			return err
+		}
+		if stands, err := s.stand(ctx, tx, f); err != nil || !stands { // its holder was changing something
+			return cmp.Or(err, gone())
+		}
 		if err := s.Passwords.SetHash(ctx, tx, f.Account, hash); err != nil {
 			return err
 		}
@@ -156,6 +170,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow) (saved secre
 		func() error { return s.Sessions.EndAll(ctx, tx, f.Account, "password recovered") },
 		func() error { return s.Devices.ForgetAll(ctx, tx, f.Account) },
 		func() error { return s.Accounts.Freeze(ctx, tx, f.Account, tx.Now().Add(FreezeFor)) },
+		func() error { return s.keep(ctx, tx, f) },
 		func() error { return s.SignIn.ClearCounts(ctx, tx, f.Account) }, // they were of another password
 		func() error {
 			return s.record(ctx, tx, f, audit.RecoveryDone, map[string]string{"methods": f.methods()})
@@ -167,6 +182,15 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow) (saved secre
 		}
 	}
 	return saved, nil
+}
+
+// keep calls an erasure off: whoever asked for it has lost the account, or has come back to it.
+func (s *Service) keep(ctx context.Context, tx *sqldb.Tx, f flow) error {
+	kept, err := s.Accounts.Keep(ctx, tx, f.Account)
+	if err != nil || !kept {
+		return err
+	}
+	return s.tell(ctx, tx, f, message.EraseStopped)
 }
 
 // replaceSaved makes a saved code anew that was used (N-4.2.1.1-05). If it is no more the one that was

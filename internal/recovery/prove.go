@@ -5,6 +5,7 @@ import (
 	"crypto/hmac"
 	"errors"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -18,14 +19,14 @@ import (
 	"countersign/internal/throttle"
 )
 
-// proof is something that was proved: a method, and for codes the address that had it.
+// proof is something that was proved: a method, and for codes the address that had it, for a password which it was.
 type proof string
 
 func proofOf(m Method, address string) proof { return proof(string(m) + ":" + address) }
 
 func (p proof) method() Method { m, _, _ := strings.Cut(string(p), ":"); return Method(m) }
 
-func (p proof) address() string { _, a, _ := strings.Cut(string(p), ":"); return a }
+func (p proof) of() string { _, a, _ := strings.Cut(string(p), ":"); return a }
 
 // trial is one try of a proof.
 type trial struct {
@@ -223,6 +224,43 @@ func (s *Service) proved(ctx context.Context, tx *sqldb.Tx, f flow, p proof) (Ne
 	return s.next(ctx, tx, f)
 }
 
+// stand reports whether all that was proved still is the account's. What its holder has removed meanwhile, an
+// address, a contact or a password, proves nothing more: they may have learnt who has it.
+func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return false, err
+	}
+	own, err := s.Accounts.Recovers(ctx, tx, who)
+	if err != nil {
+		return false, err
+	}
+	stored, err := s.Passwords.Load(ctx, tx, f.Account)
+	if err != nil {
+		return false, err
+	}
+	asked, used, err := contactCodes(ctx, tx, f.ID, f.Account)
+	if err != nil {
+		return false, err
+	}
+	for _, p := range f.Proved {
+		stands := true
+		switch p.method() {
+		case BySMS, ByEmail:
+			stands = slices.ContainsFunc(own, func(a account.Address) bool { return a.ID == p.of() })
+		case ByPassword:
+			stands = p == proofOf(ByPassword, strconv.FormatInt(int64(stored.Version()), 10))
+		case ByContact:
+			stands = used > 0 && used >= min(2, asked)
+		case BySaved: // replaceSaved sees to it
+		}
+		if !stands {
+			return false, nil
+		}
+	}
+	return true, nil
+}
+
 // OldPassword proves the password that the account had. One that was stopped counts too, since the
 // proof before it came from an address that the password alone does not open; but not while changes
 // are frozen, when the holder has just said that somebody knows it.
@@ -273,7 +311,7 @@ func (s *Service) OldPassword(ctx context.Context, ref signin.Ref, c signin.Clie
 		}
 		var worth verdict
 		if fits := v.OK || v.Stopped && standing.FrozenUntil.IsZero(); fits && !shut {
-			worth.proof = proof(ByPassword)
+			worth.proof = proofOf(ByPassword, strconv.FormatInt(int64(stored.Version()), 10))
 		}
 		next, err = s.judged(ctx, tx, f, t, worth)
 		return err

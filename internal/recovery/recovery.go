@@ -12,6 +12,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -270,8 +271,10 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref signin.Ref) (flow,
 		return flow{}, err
 	}
 	f.Barred = f.Barred || who.State != account.Active
-	if f.Barred && len(f.Proved) > 0 {
-		return flow{}, gone()
+	if len(f.Proved) > 0 {
+		if stands, err := s.stand(ctx, tx, f); err != nil || !stands || f.Barred {
+			return flow{}, cmp.Or(err, gone())
+		}
 	}
 	f.Step, err = s.step(ctx, tx, f)
 	return f, err

@@ -116,7 +116,7 @@ func (s *Service) destination(ctx context.Context, tx *sqldb.Tx, f flow) (accoun
 	for _, a := range own {
 		wanted := a.ID == f.Address
 		if f.Step != StepCode {
-			wanted = !slices.ContainsFunc(f.Proved, func(p proof) bool { return p.address() == a.ID })
+			wanted = !slices.ContainsFunc(f.Proved, func(p proof) bool { return p.of() == a.ID })
 		}
 		if wanted && a.Kind == kind {
 			return a, nil

@@ -7,6 +7,7 @@ import (
 	"encoding/json"
 	"errors"
 	"strings"
+	"time"
 	"unicode/utf8"
 
 	"github.com/google/uuid"
@@ -80,7 +81,7 @@ func (im *importer) fill(c *candidate, r record) error {
 	if w.Addresses, err = im.addresses(r); err != nil {
 		return err
 	}
-	if err := standing(&w, r); err != nil {
+	if err := standing(&w, r, im.began); err != nil {
 		return err
 	}
 	if err := claims(&w, r); err != nil {
@@ -148,7 +149,7 @@ func (im *importer) addresses(r record) (all []account.Address, err error) {
 	return all, nil
 }
 
-func standing(w *account.Whole, r record) error {
+func standing(w *account.Whole, r record, now time.Time) error {
 	if r.ID != "" {
 		id, err := uuid.Parse(r.ID)
 		if err != nil || id.String() != r.ID || account.ID(r.ID) == account.Last {
@@ -168,6 +169,9 @@ func standing(w *account.Whole, r record) error {
 	case "", account.Active, account.Locked, account.Closed:
 	default:
 		return StateInvalid
+	}
+	if r.CreatedAt.After(now.Add(24 * time.Hour)) { // a day for clocks and time zones; more is another unit or a mistake
+		return TimeInvalid
 	}
 	w.CreatedAt = r.CreatedAt.Time
 	w.Standing = account.Standing{FrozenUntil: r.FrozenUntil.Time, EraseAt: r.EraseAt.Time}
