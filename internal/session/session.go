@@ -8,6 +8,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -100,7 +101,7 @@ func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID
 	token := secret.NewToken(Prefix)
 	expires, ok, err := renew(ctx, tx, s.digest(token), who, id)
 	if err != nil || !ok {
-		return Started{}, errors.Join(err, errIf(err == nil))
+		return Started{}, cmp.Or(err, refused())
 	}
 	if err := announce(ctx, tx, id); err != nil {
 		return Started{}, err
@@ -176,11 +177,11 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 			key, ok = keyOf(digest), true
 		}
 		if err != nil || !ok {
-			return errors.Join(err, errIf(!ok))
+			return cmp.Or(err, refused())
 		}
 		owner, err := s.Accounts.Get(ctx, tx, row.Account) // a locked account's sessions are over even if nobody ended them
 		if err != nil || owner.State != account.Active {
-			return errors.Join(err, errIf(err == nil))
+			return cmp.Or(err, refused())
 		}
 		return nil
 	})
@@ -199,13 +200,6 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 	}
 	e.seen.Store(now.UnixMilli())
 	return e, nil
-}
-
-func errIf(gone bool) error {
-	if gone {
-		return refused()
-	}
-	return nil
 }
 
 // alive decides both lifetimes; the cookie's own expiry enforces nothing (N-5.1.1-04).

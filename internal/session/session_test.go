@@ -223,6 +223,34 @@ func TestDatabaseAway(t *testing.T) {
 	}
 }
 
+// A query that fails says nothing of a session: whoever holds it must not be told that it has ended.
+func TestAQueryThatFailsEndsNoSession(t *testing.T) {
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			a, b, _, dbs := twoNodes(t, engine)
+			st := start(t, a, a.Account("ada@example.org"))
+			rename := func(from, to string) {
+				t.Helper()
+				err := dbs[0].Write(t.Context(), func(tx *sqldb.Tx) error {
+					_, err := tx.Exec(t.Context(), "ALTER TABLE "+from+" RENAME TO "+to)
+					return err
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			rename("session", "session_away")
+			if err := check(t, b.Sessions, st.Token); fault.Of(err).Kind != fault.Internal {
+				t.Fatalf("while the query fails: %v, want what is broken", err)
+			}
+			rename("session_away", "session")
+			if err := check(t, b.Sessions, st.Token); err != nil {
+				t.Fatalf("afterwards: %v", err)
+			}
+		})
+	}
+}
+
 // Being seen on one node keeps the session alive on the other.
 func TestLastSeenReachesOtherNodes(t *testing.T) {
 	for _, engine := range dbtest.Engines() {
