@@ -1,6 +1,7 @@
 package account
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -134,7 +135,7 @@ func (s *Service) putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) erro
 				continue
 			}
 			if fresh, err := s.put(ctx, tx, a, p.names[i]); err != nil || !fresh {
-				return errors.Join(err, errRaced)
+				return cmp.Or(err, errRaced)
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"slices"
@@ -230,7 +231,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, b by, code 
 		}
 	}
 	if ended, err := end(ctx, tx, f.id); err != nil || !ended {
-		return AddressFlow{}, errors.Join(err, goneIf(err == nil))
+		return AddressFlow{}, cmp.Or(err, gone())
 	}
 	if err := s.add(ctx, tx, f); err != nil {
 		return AddressFlow{}, err
@@ -299,11 +300,11 @@ func (s *Service) changeAddress(ctx context.Context, b by, id string, do func(*s
 // invented handles are all the same to the caller.
 func (s *Service) findFlow(ctx context.Context, tx *sqldb.Tx, me session.Session, handle secret.Token) (flow, error) {
 	if !handle.WellFormed(FlowPrefix) {
-		return flow{}, goneIf(true)
+		return flow{}, gone()
 	}
 	f, ok, err := byHandle(ctx, tx, me.Account, s.SignIn.Ring.Digests("profile", handle))
 	if err != nil || !ok {
-		return flow{}, errors.Join(err, goneIf(err == nil))
+		return flow{}, cmp.Or(err, gone())
 	}
 	return f, s.open(&f)
 }
@@ -422,11 +423,8 @@ func (s *Service) Holdings() []keyring.Holding {
 
 func (s *Service) digest(t secret.Token) []byte { return s.SignIn.Ring.Digest("profile", t) }
 
-func goneIf(is bool) error {
-	if is {
-		return fault.New(fault.Gone, "flow_ended", errors.New("no such flow of this account, or it is over"))
-	}
-	return nil
+func gone() error {
+	return fault.New(fault.Gone, "flow_ended", errors.New("no such flow of this account, or it is over"))
 }
 
 func tooMany() error {

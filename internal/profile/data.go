@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -36,7 +37,7 @@ func (s *Service) Data(ctx context.Context, me session.Session, c signin.Client)
 		}
 		ok, err := s.SignIn.Throttle.Take(ctx, tx, downloads, string(me.Account))
 		if err != nil || !ok {
-			return errors.Join(err, tooManyIf(err == nil))
+			return cmp.Or(err, tooManyDownloads())
 		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.DataDownloaded, "", message.DataDownloaded})
 	})
@@ -55,11 +56,8 @@ func (s *Service) Data(ctx context.Context, me session.Session, c signin.Client)
 	return append(text, '\n'), err
 }
 
-func tooManyIf(is bool) error {
-	if is {
-		return fault.Later(fault.TooMany, "too_many_attempts", 10*time.Minute, errors.New("over the limit of downloads"))
-	}
-	return nil
+func tooManyDownloads() error {
+	return fault.Later(fault.TooMany, "too_many_attempts", downloads.Every, errors.New("over the limit of downloads"))
 }
 
 // file is everything, in words for whoever opens it. Its names are a promise: programs read them too.

@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"errors"
 
@@ -27,7 +28,7 @@ func (s *Service) NewSavedCode(ctx context.Context, me session.Session, c signin
 func (s *Service) DropSavedCode(ctx context.Context, me session.Session, c signin.Client) error {
 	return s.changeRecovery(ctx, by{me, c}, told{audit.SavedCodeChanged, "removed", message.SavedCodeChanged}, func(tx *sqldb.Tx) error {
 		if there, err := s.Recovery.HasSavedCode(ctx, tx, me.Account); err != nil || !there {
-			return errors.Join(err, noneIf(err == nil))
+			return cmp.Or(err, none())
 		}
 		return s.Recovery.DropSavedCode(ctx, tx, me.Account)
 	})
@@ -55,8 +56,10 @@ func (s *Service) AddContact(ctx context.Context, me session.Session, c signin.C
 // RemoveContact takes a recovery contact from the account. fault.NotFound "not_found".
 func (s *Service) RemoveContact(ctx context.Context, me session.Session, c signin.Client, id string) error {
 	return s.changeRecovery(ctx, by{me, c}, told{audit.ContactsChanged, "removed", message.ContactsChanged}, func(tx *sqldb.Tx) error {
-		ok, err := s.Recovery.RemoveContact(ctx, tx, me.Account, id)
-		return errors.Join(err, noneIf(err == nil && !ok))
+		if ok, err := s.Recovery.RemoveContact(ctx, tx, me.Account, id); err != nil || !ok {
+			return cmp.Or(err, none())
+		}
+		return nil
 	})
 }
 
@@ -72,9 +75,6 @@ func (s *Service) changeRecovery(ctx context.Context, b by, t told, do func(*sql
 	})
 }
 
-func noneIf(is bool) error {
-	if is {
-		return fault.New(fault.NotFound, "not_found", errors.New("the account has no such thing"))
-	}
-	return nil
+func none() error {
+	return fault.New(fault.NotFound, "not_found", errors.New("the account has no such thing"))
 }

@@ -1,6 +1,7 @@
 package recovery
 
 import (
+	"cmp"
 	"context"
 	"encoding/json"
 	"errors"
@@ -106,7 +107,7 @@ func (s *Service) AddContact(ctx context.Context, tx *sqldb.Tx, id account.ID, c
 		return err
 	}
 	if ok, err := s.Throttle.Take(ctx, tx, s.Limits.ContactLetters, string(id)); err != nil || !ok {
-		return errors.Join(err, errIf(!ok, limited(errLimited)))
+		return cmp.Or(err, limited(errLimited))
 	}
 	row, err := s.seal(contactRow{id: uuid.Must(uuid.NewV7()).String(), account: id}, c)
 	if err != nil {
@@ -316,11 +317,4 @@ func channelOf(ident account.Identifier) message.Channel {
 
 func nameable(name string) bool {
 	return name != "" && utf8.ValidString(name) && utf8.RuneCountInString(name) <= maxName && !strings.ContainsFunc(name, unicode.IsControl)
-}
-
-func errIf(is bool, err error) error {
-	if is {
-		return err
-	}
-	return nil
 }

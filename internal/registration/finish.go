@@ -1,6 +1,7 @@
 package registration
 
 import (
+	"cmp"
 	"context"
 
 	"countersign/internal/account"
@@ -108,7 +109,7 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r request, n newcome
 	}
 	if s.Rules.Mode == Invited || f.Invitation != "" {
 		if ok, err := spendInvitation(ctx, tx, f.Invitation); err != nil || !ok {
-			return Opened{}, orElse(err, uninvited())
+			return Opened{}, cmp.Or(err, uninvited())
 		}
 	}
 	id, err := s.Accounts.Create(ctx, tx, account.New{Language: n.language, Identifiers: []account.NewIdentifier{{
@@ -129,13 +130,6 @@ func (s *Service) create(ctx context.Context, tx *sqldb.Tx, r request, n newcome
 		}
 	}
 	return s.welcome(ctx, tx, f, id, n)
-}
-
-func orElse(err, otherwise error) error {
-	if err != nil {
-		return err
-	}
-	return otherwise
 }
 
 // welcome remembers the device, signs the owner in, and records it all.

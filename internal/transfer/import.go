@@ -1,6 +1,7 @@
 package transfer
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -338,7 +339,7 @@ func (im *importer) put(ctx context.Context, tx *sqldb.Tx, all []candidate) erro
 		return nil
 	}
 	if written, err := putLines(ctx, tx, done); err != nil || written != int64(len(done)) {
-		return errors.Join(err, errors.New("the same file is being imported twice at once"))
+		return cmp.Or(err, errors.New("the same file is being imported twice at once: let one of the two end, then run it again"))
 	}
 	return im.s.Audit.Append(ctx, tx, audit.Event{
 		Kind: audit.AccountCreated, Actor: "operator", Detail: map[string]string{"import": "accounts", "number": fmt.Sprint(len(done))},
