@@ -1,8 +1,9 @@
 // Package profile is what an account's owner may see and change once signed in, and what an
 // operator may do to the account as a whole.
 //
-// Ending sessions and forgetting devices can only protect, and asks for nothing more than the session.
-// Everything else asks for a proof that is fresh: see free.
+// What can only protect asks for nothing more than the session: ending sessions, forgetting devices,
+// calling an erasure off, saying that it was not oneself. So does naming a device. A new password asks for
+// the current one. Everything else asks for a proof that is fresh: see fresh and free.
 package profile
 
 import (

@@ -19,7 +19,7 @@ import (
 const FreezeFor = 72 * time.Hour
 
 // StartWait begins the waiting time, which stands in for a second proof. Every address is told, and any
-// of them can stop it. It is three times as long if the account has an address that nobody proved.
+// of them can stop it. It is three times as long (otherWays) if the account has an address not proved in this flow.
 func (s *Service) StartWait(ctx context.Context, ref signin.Ref, c signin.Client) (next Next, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		f, err := s.findAt(ctx, tx, request{ref, c}, StepMore)
@@ -229,13 +229,4 @@ func (s *Service) Stop(ctx context.Context, tx *sqldb.Tx, id account.ID, c signi
 // that were removed do not come back.
 func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) error {
 	return deleteSince(ctx, tx, id, since)
-}
-
-// Forget deletes all that is kept for recovering an account.
-func (s *Service) Forget(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	_, err := endAll(ctx, tx, id)
-	if err == nil {
-		err = deleteSince(ctx, tx, id, time.Time{})
-	}
-	return err
 }

@@ -83,7 +83,7 @@ const (
 	moreFor   = 24 * time.Hour   // to the second; as long as a contact's code is good for
 	setFor    = time.Hour        // from the second to the new password
 	finishFor = 96 * time.Hour   // from the end of the wait
-	otherWays = 3                // as long is the wait if the account has an address that nobody proved
+	otherWays = 3                // so many times as long is the wait if the account has another address, not proved in this flow
 )
 
 // KeepBrowser is how long a browser must keep its secret: longer than any flow takes.

@@ -80,8 +80,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if err != nil {
 		return Next{}, err
 	}
-	n, err := s.next(ctx, tx, f)
-	return n, err
+	return s.next(ctx, tx, f)
 }
 
 func minutes(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Minute))) }

@@ -377,7 +377,7 @@ func TestUndoAndForget(t *testing.T) {
 		}
 		p, _ := m.begin(ada, "")
 		p.refused(p.saved(saved))
-		m.write(func(tx *sqldb.Tx) error { return m.Recovery.Forget(t.Context(), tx, id) })
+		m.write(func(tx *sqldb.Tx) error { return m.Recovery.Erase(t.Context(), tx, id) })
 		if left() != 0 {
 			t.Errorf("%d contacts are left, want 0", left())
 		}

@@ -178,7 +178,7 @@ func standing(w *account.Whole, r record, now time.Time) error {
 	return nil
 }
 
-// ExternalID is the claim that keeps what the other system called an account.
+// externalID is the claim that keeps what the other system called an account.
 const externalID = "external_id"
 
 func claims(w *account.Whole, r record) error {
