@@ -63,7 +63,7 @@ type cli struct {
 	Demo    demoCmd    `cmd:"" help:"Run a server to try, with people in it, that forgets everything."`
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine settings, keys, database, clock and cost; change nothing."`
-	Account accountCmd `cmd:"" help:"Create, show, lock, unlock and close accounts."`
+	Account accountCmd `cmd:"" help:"Create, show, lock, close, erase, import and export accounts."`
 	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
 	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
