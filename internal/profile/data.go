@@ -84,7 +84,7 @@ type fileAccount struct {
 	Language   string        `json:"language"`
 	CreatedAt  time.Time     `json:"created_at"`
 	FrozenTill *time.Time    `json:"changes_frozen_until,omitempty"`
-	EraseAt    *time.Time    `json:"erased_at,omitempty"`
+	EraseAt    *time.Time    `json:"erase_at,omitempty"`
 }
 
 type fileAddress struct {
