@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/recovery"
 	"countersign/internal/testkit"
@@ -123,6 +124,23 @@ func TestARecoveryCallsTheThiefsErasureOff(t *testing.T) {
 		clock.Advance(15 * day)
 		if n, err := m.Profile.EraseDue(t.Context()); err != nil || n != 0 {
 			t.Errorf("%d accounts erased, %v: its holder had got it back", n, err)
+		}
+	})
+}
+
+// After "this wasn't me" the password is known to somebody. A recovery does not bring it back.
+func TestAStoppedPasswordIsNotSetAgain(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, _ *dbtest.Clock) {
+		id := m.Account(ada, adaPhone)
+		m.write(func(tx *sqldb.Tx) error { return m.Passwords.Stop(t.Context(), tx, id) })
+		p := m.proved(ada, "")
+		p.want(recovery.StepMore)(p.send("sms"))
+		p.want(recovery.StepPassword)(p.code("sms", m.code(adaPhone)))
+		if _, err := p.finish(testkit.Password); fault.Of(err).Code != "password_unchanged" {
+			t.Errorf("%v", err)
+		}
+		if _, err := p.finish(newWord); err != nil || !m.opens(id, newWord) {
+			t.Errorf("another: %v", err)
 		}
 	})
 }

@@ -3,6 +3,7 @@ package recovery
 import (
 	"cmp"
 	"context"
+	"errors"
 	"time"
 
 	"countersign/internal/account"
@@ -10,6 +11,8 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/message"
 	"countersign/internal/notice"
+	"countersign/internal/password"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/signin"
@@ -100,7 +103,7 @@ func (s *Service) waitOf(ctx context.Context, tx *sqldb.Tx, f flow) (time.Durati
 // freeze, every address is told, and nobody is signed in (C-FP-10). A saved code that was used is
 // replaced, and the new one returned to be shown once. A locked account cannot come this far.
 //
-// Errors: those of password.Check, fault.Conflict "step_out_of_order", fault.Gone "flow_ended".
+// Errors: those of password.Check, fault.Invalid "password_unchanged" for a password that was stopped, fault.Conflict "step_out_of_order", fault.Gone "flow_ended".
 func (s *Service) Finish(ctx context.Context, ref signin.Ref, c signin.Client, plain string) (saved secret.Token, err error) {
 	done, err := s.Passwords.Admit()
 	if err != nil {
@@ -109,6 +112,7 @@ func (s *Service) Finish(ctx context.Context, ref signin.Ref, c signin.Client, p
 	defer done()
 	r := request{ref, c}
 	var personal []string
+	var stored password.Stored
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		f, err := s.findAt(ctx, tx, r, StepPassword)
 		if err != nil {
@@ -119,12 +123,22 @@ func (s *Service) Finish(ctx context.Context, ref signin.Ref, c signin.Client, p
 		for _, a := range all {
 			personal = append(personal, a.Normal)
 		}
+		if err == nil {
+			stored, err = s.Passwords.Load(ctx, tx, f.Account)
+		}
 		return err
 	})
 	if err != nil {
 		return secret.Token{}, limited(err)
 	}
 	if err := s.Passwords.Check(plain, personal); err != nil {
+		return secret.Token{}, err
+	}
+	v, err := s.Passwords.Verify(ctx, stored, plain)
+	if err == nil && v.Stopped { // its holder stopped it because somebody else may know it
+		err = fault.New(fault.Invalid, "password_unchanged", errors.New("the new password is the one that was stopped"))
+	}
+	if err != nil {
 		return secret.Token{}, err
 	}
 	hash, err := s.Passwords.Hash(ctx, plain)

@@ -42,7 +42,7 @@ type asksTerms struct {
 
 type asksClaim struct {
 	Name     string `json:"name" example:"given_name" doc:"As OpenID Connect names it, or of the operator's own."`
-	Required bool   `json:"required" doc:"Whether it may be left out."`
+	Required bool   `json:"required" doc:"Whether it has to be given."`
 }
 
 type registerInput struct {
