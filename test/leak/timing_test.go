@@ -350,11 +350,11 @@ func (p *person) keep(res *http.Response, body []byte) {
 }
 
 // measure takes pairs of names through the steps. Within each pair and step, who goes first is
-// drawn by lot, so drift of any kind meets both alike. The first tenth warms up and is not kept.
+// drawn by lot, so drift of any kind meets both alike. The first twentieth warms up and is not kept.
 func (c *clocked) measure(pairs int, m mode) []samples {
 	out := make([]samples, len(m.steps))
 	runtime.GC()
-	warm := pairs / 10
+	warm := pairs / 20
 	for i := range pairs + warm {
 		// By lot, too: who was made one after the other shares a page of the database, and those with
 		// an account would find theirs in the cache.
