@@ -89,9 +89,11 @@ func (c *Core) next(ctx context.Context, ro *keyring.Rotation, fresh bool) (stri
 	if coming := find(keyring.Coming); coming != "" {
 		return coming, nil
 	}
-	left, err := ro.Unfinished(ctx)
-	if err != nil || left > 0 && !fresh {
-		return "", err
+	if find(keyring.Old) != "" && !fresh { // else nothing can be unfinished, and counting takes its time
+		left, err := ro.Unfinished(ctx)
+		if err != nil || left > 0 {
+			return "", err
+		}
 	}
 	if added := find(keyring.Unused); added != "" {
 		return added, nil
