@@ -27,6 +27,9 @@ type importer struct {
 	seen   *sqldb.DB       // of a dry run
 	kinds  map[string]bool // families that anybody has
 	slow   atomic.Bool     // lines must be hashed here, so batches are small
+	bulk   *sqldb.Bulk
+	others time.Time // when somebody else was last seen to write
+	gave   time.Time // when way was last made for them
 }
 
 // Import reads accounts from a file and writes those that are not there yet.
@@ -64,7 +67,10 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o Options) (sum Summa
 		}
 		defer forget()
 	}
-	err = im.run(ctx, file)
+	if im.bulk, err = s.DB.Bulk(ctx); err != nil {
+		return Summary{}, err
+	}
+	err = errors.Join(im.run(ctx, file), im.bulk.End(ctx))
 	im.sum.Took = s.DB.Now().Sub(im.began)
 	return im.sum, err
 }
@@ -103,9 +109,10 @@ type batch struct {
 }
 
 const (
-	// manyLines is how many are written at once: the more, the fewer times the pages of random indexes are written;
-	// but nobody else writes to SQLite meanwhile.
+	// manyLines is how many are written at once beside others, who cannot write to SQLite meanwhile, and mostLines
+	// how many alone: the more, the fewer times the pages of random indexes are written.
 	manyLines = 500
+	mostLines = 4 * manyLines
 	fewLines  = 32 // of those that must be hashed: what a crash may cost
 )
 
@@ -242,7 +249,15 @@ func (im *importer) hash(ctx context.Context, c *candidate) (err error) {
 
 // inOrder writes the batches one after the other.
 func (im *importer) inOrder(ctx context.Context, order <-chan *batch) error {
-	for b := range order {
+	var next *batch
+	for {
+		b := next
+		if b == nil {
+			b = <-order
+		}
+		if b == nil {
+			return ctx.Err()
+		}
 		select {
 		case <-b.ready:
 		case <-ctx.Done():
@@ -251,6 +266,7 @@ func (im *importer) inOrder(ctx context.Context, order <-chan *batch) error {
 		if b.err != nil {
 			return b.err
 		}
+		next = im.more(b, order)
 		if err := im.write(ctx, b); err != nil {
 			return err
 		}
@@ -258,8 +274,34 @@ func (im *importer) inOrder(ctx context.Context, order <-chan *batch) error {
 			return err
 		}
 	}
-	return ctx.Err()
 }
+
+// more adds to a batch those that are ready after it, and returns the first that was not added.
+func (im *importer) more(b *batch, order <-chan *batch) *batch {
+	for im.alone() && !im.slow.Load() && !im.o.DryRun && len(b.all) < mostLines {
+		var next *batch
+		select {
+		case next = <-order:
+		default:
+		}
+		if next == nil {
+			return nil
+		}
+		select {
+		case <-next.ready:
+		default:
+			return next
+		}
+		if next.err != nil {
+			return next
+		}
+		b.all, b.bytes = append(b.all, next.all...), next.bytes
+	}
+	return nil
+}
+
+// alone reports whether nobody else has written lately.
+func (im *importer) alone() bool { return im.s.DB.Now().Sub(im.others) > 5*time.Second }
 
 func (im *importer) write(ctx context.Context, b *batch) error {
 	im.limitKinds(b.all)
@@ -279,13 +321,33 @@ func (im *importer) write(ctx context.Context, b *batch) error {
 	return im.makeWay(ctx, im.s.DB.Now().Sub(began))
 }
 
-// makeWay leaves SQLite's one writer to others for a while, who look for it now and then and would find it taken each time.
+// patience is how often SQLite looks whether its one writer is free, at least.
+const patience = 100 * time.Millisecond
+
+// makeWay leaves SQLite's one writer to others for a while, who look for it now and then and would find it taken each
+// time. While there are none, it is long enough for the first to find it free, and seldom.
 func (im *importer) makeWay(ctx context.Context, took time.Duration) error {
 	if im.s.DB.Engine() != sqldb.SQLite {
 		return nil
 	}
+	disturbed, err := im.bulk.Disturbed(ctx)
+	if err != nil {
+		return err
+	}
+	now := im.s.DB.Now()
+	if disturbed {
+		im.others = now
+	}
+	pause := min(took/3, patience)
+	if im.alone() {
+		if now.Sub(im.gave) < 10*patience {
+			return nil
+		}
+		pause = patience + patience/10
+	}
+	im.gave = now.Add(pause)
 	select {
-	case <-time.After(min(took/3, 100*time.Millisecond)):
+	case <-time.After(pause):
 		return nil
 	case <-ctx.Done():
 		return ctx.Err()

@@ -558,27 +558,6 @@ func TestMemoryStaysFlat(t *testing.T) {
 	}
 }
 
-func TestImportIsRecorded(t *testing.T) {
-	s := newService(t, dbtest.SQLite(t))
-	bring(t, s, people(40), nil)
-	var details []string
-	err := s.DB.Read(t.Context(), func(tx *sqldb.Tx) error {
-		return tx.Each(t.Context(), `SELECT kind, actor, detail FROM audit_event ORDER BY id`, func(scan func(...any) error) error {
-			var kind, actor, detail string
-			err := scan(&kind, &actor, &detail)
-			details = append(details, kind+" "+actor+" "+detail)
-			return err
-		})
-	})
-	want := []string{
-		`user_created operator {"import":"accounts","number":"32"}`,
-		`user_created operator {"import":"accounts","number":"8"}`,
-	}
-	if err != nil || !slices.Equal(details, want) {
-		t.Errorf("%v %q", err, details)
-	}
-}
-
 // What docs/import.md says is all there is.
 func TestTheReasonsAreDocumented(t *testing.T) {
 	doc, err := os.ReadFile("../../docs/import.md")
