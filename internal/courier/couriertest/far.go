@@ -46,7 +46,7 @@ func (f *Far) Serve(t *testing.T) {
 			case <-over:
 			case <-r.Context().Done():
 			}
-			return
+			panic(http.ErrAbortHandler) // a return would be an answer, which a slow client may still read while it hangs up
 		case CutOff:
 			panic(http.ErrAbortHandler)
 		case Accept, RefuseForGood, RefuseForNow: // answered below
