@@ -244,7 +244,7 @@ func enough(rows []identifierRow) error {
 // address that was removed longer ago than Hold comes back as a name to sign in with and no more: whoever
 // reads it by now must not get power over the account by another address's word. For the same reason uses that were
 // changed longer ago than Hold stay, and an address that was added longer ago goes as if its holder removed it, see
-// undoSettled. What somebody else signs in with by now does not come back.
+// mayGo. What somebody else signs in with by now does not come back.
 func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time) (int, error) {
 	if err := s.Alone(ctx, tx, id); err != nil {
 		return 0, err
@@ -253,64 +253,81 @@ func (s *Service) Undo(ctx context.Context, tx *sqldb.Tx, id ID, since time.Time
 	if err != nil {
 		return 0, err
 	}
+	n := 0
 	for _, c := range all {
-		if err := s.undo(ctx, tx, c); err != nil {
+		undone, err := s.undo(ctx, tx, c)
+		if err != nil {
 			return 0, fmt.Errorf("undo a change of %s: %w", id, err)
 		}
+		if undone {
+			n++
+		}
 	}
-	return len(all), nil
+	return n, nil
 }
 
-func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) error {
+// undo takes one change back. One that stays is as it was, for who may ask again.
+func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) (undone bool, err error) {
+	old := !tx.Now().Before(c.at.Add(Hold))
+	stays := old && c.what == usesChanged || c.what == removed && c.over(tx.Now()) && !c.row.SignsIn
+	if old && c.what == added {
+		may, err := s.mayGo(ctx, tx, c.row)
+		if err != nil {
+			return false, err
+		}
+		stays = !may
+	}
+	if stays {
+		return false, nil
+	}
 	if taken, err := takeChange(ctx, tx, c.id); err != nil || !taken {
-		return err
+		return false, err
 	}
-	settled := !tx.Now().Before(c.at.Add(Hold))
 	switch {
-	case c.what == added && settled:
-		return s.undoSettled(ctx, tx, c.row)
+	case c.what == added && old:
+		return true, s.Remove(ctx, tx, c.row.account, c.row.ID)
 	case c.what == added:
-		return deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
-	case c.what == usesChanged && settled:
-		return nil
+		return true, deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
 	}
-	late := c.what == removed && !c.heldUntil.After(tx.Now())
+	return s.restore(ctx, tx, c)
+}
+
+// over reports whether the account no longer holds the address that was removed.
+func (c change) over(now time.Time) bool { return !c.heldUntil.After(now) }
+
+// restore puts an address back as it was before the change, as far as it may.
+func (s *Service) restore(ctx context.Context, tx *sqldb.Tx, c change) (bool, error) {
+	late := c.what == removed && c.over(tx.Now())
 	if late {
 		c.row.Notices, c.row.Recovers = false, false
-		if !c.row.SignsIn {
-			return nil
-		}
 	}
 	err := s.replace(ctx, tx, c.row)
 	if fault.Of(err).Code != "identifier_taken" {
-		return err
+		return err == nil, err
 	}
 	if late {
-		return nil
+		return false, nil
 	}
 	c.row.SignsIn = false
-	return s.replace(ctx, tx, c.row)
+	return true, s.replace(ctx, tx, c.row)
 }
 
-// undoSettled takes away an address that was added long ago, as its holder would: it is held, told, and may take
-// that back. Whoever merely reads another address must not silence it. It stays if nothing else could recover the
-// account.
-func (s *Service) undoSettled(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
+// mayGo reports whether an address that was added long ago is there and may be taken away as its holder would: it is
+// held, told, and may take that back. Whoever merely reads another address must not silence it. It stays if nothing
+// else could recover the account.
+func (s *Service) mayGo(ctx context.Context, tx *sqldb.Tx, row identifierRow) (bool, error) {
 	who, err := s.Get(ctx, tx, row.account)
 	if err != nil {
-		return err
+		return false, err
 	}
 	rows, err := identifiers(ctx, tx, row.account)
 	if err != nil {
-		return err
+		return false, err
 	}
 	all := len(rows)
 	rows = slices.DeleteFunc(rows, func(r identifierRow) bool { return r.ID == row.ID })
 	recovers := slices.ContainsFunc(rows, func(r identifierRow) bool { return r.Recovers && r.Verified && settled(who, r.Address, tx.Now()) })
-	if there := len(rows) < all; there && recovers && enough(rows) == nil {
-		return s.Remove(ctx, tx, row.account, row.ID)
-	}
-	return nil
+	return len(rows) < all && recovers && enough(rows) == nil, nil
 }
 
 // Change is a change of an address that is still known, for its owner: what it was before, or with "added"

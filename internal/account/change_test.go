@@ -198,6 +198,24 @@ func TestARemovedAddressDoesNotComeBackWithItsPower(t *testing.T) {
 	})
 }
 
+// What stays after an undoing is neither counted nor forgotten: who is told "1 change taken back" must find one.
+func TestWhatStaysIsNotCountedAsUndone(t *testing.T) {
+	eachHolder(t, func(t *testing.T, h holder, clock *dbtest.Clock) {
+		began := clock.Now()
+		if err := h.uses("ada@example.org", account.Uses{SignsIn: true, Notices: true}); err != nil {
+			t.Fatal(err)
+		}
+		clock.Advance(account.Hold)
+		if n := h.undo(began); n != 0 {
+			t.Errorf("%d changes undone that stay", n)
+		}
+		all, err := in(t.Context(), h.DB, func(tx *sqldb.Tx) ([]account.Change, error) { return h.Changes(t.Context(), tx, h.id) })
+		if err != nil || len(all) != 1 || all[0].What != "uses" {
+			t.Errorf("the change is forgotten: %v, %v", all, err)
+		}
+	})
+}
+
 func TestAnAccountKeepsWhatItNeeds(t *testing.T) {
 	eachHolder(t, func(t *testing.T, h holder, _ *dbtest.Clock) {
 		for _, c := range []struct {

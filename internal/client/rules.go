@@ -17,8 +17,6 @@ const (
 	poll = 250 * time.Millisecond
 	// flush is how often counts are written. A crash loses that much of them, which harms nobody.
 	flush = 5 * time.Second
-	// skew is how far the clocks of two nodes may differ; what is retired now is retired before.
-	skew = 10 * time.Second
 )
 
 // Run reads changed rules and writes counts until ctx ends, then writes them once more.
@@ -177,7 +175,7 @@ func (s *Service) Retire(ctx context.Context, version string, at time.Time) erro
 	_, err := s.change(ctx, audit.Event{Kind: audit.APIRetired, Detail: map[string]string{"api": version, "at": at.UTC().Format(time.RFC3339)}},
 		func(tx *sqldb.Tx) (bool, error) {
 			if now := tx.Now(); !at.After(now) {
-				at = now.Add(-skew) // on a node whose clock is behind, too
+				at = now.Add(-sqldb.Skew) // on a node whose clock is behind, too
 			}
 			return true, putAPI(ctx, tx, API{version, tx.Now(), at})
 		})

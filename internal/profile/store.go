@@ -74,10 +74,6 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, sealed []byte) error
 	return err
 }
 
-// skew is how far the clocks of nodes may differ. A flow from further ahead was begun by a clock that
-// was wrong: it is over, since it and its code would live longer than they may.
-const skew = 15 * time.Second
-
 // digested is the column of the digests.
 func digested() keyring.Column {
 	return keyring.Column{Table: "profile_address_flow", Name: "handle", Live: "expires_at > $1"}
@@ -94,7 +90,7 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, owner account.ID, handles [][]b
 	err = tx.QueryRow(ctx, `
 		SELECT id, session_id, sealed, barred, expires_at FROM profile_address_flow
 		WHERE account_id = $1 AND NOT done AND expires_at > $2 AND created_at <= $3 AND handle IN (`+sqldb.Params(4, len(handles))+`)`,
-		append([]any{owner, tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...)...).Scan(&f.id, &f.session, &f.sealed, &f.barred, &expires)
+		append([]any{owner, tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...)...).Scan(&f.id, &f.session, &f.sealed, &f.barred, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}

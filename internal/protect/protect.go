@@ -83,13 +83,10 @@ func (s *Service) Stop(ctx context.Context, token secret.Token, c signin.Client)
 // FreshFor is how long after somebody proved who they are they may change what protects the account.
 const FreshFor = 10 * time.Minute
 
-// skew is how far the clocks of nodes may differ.
-const skew = 15 * time.Second
-
 // Fresh reports whether a session proved who it is lately. One that did so by a clock that was ahead did not.
 func Fresh(me session.Session, now time.Time) bool {
 	age := now.Sub(me.AuthenticatedAt)
-	return -skew <= age && age <= FreshFor
+	return -sqldb.Skew <= age && age <= FreshFor
 }
 
 // DisavowSigned protects the account of whoever is signed in, whose own session ends with all others. What has

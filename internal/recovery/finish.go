@@ -19,7 +19,7 @@ import (
 )
 
 // FreezeFor is how long after a recovery addresses, contacts and the saved code stay as they are.
-const FreezeFor = 72 * time.Hour
+const FreezeFor = account.Hold
 
 // StartWait begins the waiting time, which stands in for a second proof. Every address is told, and any
 // of them can stop it. It is three times as long (otherWays) if the account has an address not proved in this flow.

@@ -224,6 +224,11 @@ func (s *Service) proved(ctx context.Context, tx *sqldb.Tx, f flow, p proof) (Ne
 	return s.next(ctx, tx, f)
 }
 
+// passwordProof is what knowing that password proves: until it is replaced.
+func passwordProof(stored password.Stored) proof {
+	return proofOf(ByPassword, strconv.FormatInt(int64(stored.Version()), 10))
+}
+
 // stand reports whether all that was proved still is the account's. What its holder has removed meanwhile, an
 // address, a contact or a password, proves nothing more: they may have learnt who has it.
 func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
@@ -249,7 +254,7 @@ func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error)
 		case BySMS, ByEmail:
 			stands = slices.ContainsFunc(own, func(a account.Address) bool { return a.ID == p.of() })
 		case ByPassword:
-			stands = p == proofOf(ByPassword, strconv.FormatInt(int64(stored.Version()), 10))
+			stands = p == passwordProof(stored)
 		case ByContact:
 			stands = used > 0 && used >= min(2, asked)
 		case BySaved: // replaceSaved sees to it
@@ -311,7 +316,7 @@ func (s *Service) OldPassword(ctx context.Context, ref signin.Ref, c signin.Clie
 		}
 		var worth verdict
 		if fits := v.OK || v.Stopped && standing.FrozenUntil.IsZero(); fits && !shut {
-			worth.proof = proofOf(ByPassword, strconv.FormatInt(int64(stored.Version()), 10))
+			worth.proof = passwordProof(stored)
 		}
 		next, err = s.judged(ctx, tx, f, t, worth)
 		return err

@@ -77,10 +77,6 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) erro
 	return err
 }
 
-// skew is how far the clocks of nodes may differ. A flow from further ahead was begun by a clock that
-// was wrong, and is over.
-const skew = 15 * time.Second
-
 // The columns of what keys made.
 func flowDigests() keyring.Column {
 	return keyring.Column{Table: "recovery_flow", Name: "handle", Live: "ended_at IS NULL AND expires_at > $1"}
@@ -103,7 +99,7 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f 
 		FROM recovery_flow
 		WHERE ended_at IS NULL AND expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
-		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.ToKey, &f.Way, &f.Address, &f.Barred, &proved, &f.Saved, &asked, &ready, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil

@@ -83,10 +83,6 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, s stored) error {
 	return err
 }
 
-// skew is how far the clocks of nodes may differ. A flow from further ahead was begun by a clock that
-// was wrong: it is over, since it and its code would live longer than they may.
-const skew = 15 * time.Second
-
 // The columns of what keys made; place says where what is sealed stands.
 func flowDigests() keyring.Column {
 	return keyring.Column{Table: "registration_flow", Name: "handle", Live: "expires_at > $1"}
@@ -106,7 +102,7 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f 
 		SELECT id, sealed, name_key, invitation_id, step, barred, nonce, expires_at FROM registration_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
-		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.sealed, &f.NameKey, &f.Invitation, &f.Step, &f.Barred, &f.Nonce, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil

@@ -130,7 +130,7 @@ func (s *Server) doors() error {
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
-	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Whole: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}

@@ -41,10 +41,6 @@ func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) erro
 	return err
 }
 
-// skew is how far the clocks of nodes may differ. A flow from further ahead was begun by a clock
-// that was wrong: it is over, since it and its code would live longer than they may.
-const skew = 15 * time.Second
-
 // digested is the column of the digests.
 func digested() keyring.Column {
 	return keyring.Column{Table: "signin_flow", Name: "handle", Live: "expires_at > $1"}
@@ -66,7 +62,7 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f 
 		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
-		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
+		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
 		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil

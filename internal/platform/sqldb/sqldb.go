@@ -211,6 +211,11 @@ type Tx struct {
 	caller, bounded context.Context //nolint:containedctx // a Tx lives no longer than the call it is given to
 }
 
+// Skew is how far the clocks of two nodes may differ. What another node wrote may be that far ahead; a
+// flow from further ahead was begun by a clock that was wrong: it and its code would live longer than
+// they may, so it is over.
+const Skew = 15 * time.Second
+
 // Now returns the time this try of the transaction began.
 func (tx *Tx) Now() time.Time { return tx.now }
 

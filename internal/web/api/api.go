@@ -95,7 +95,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.protect(a)
 	h.account(a)
 	h.activity(a)
-	h.whole(a)
+	h.lifecycle(a)
 	h.contacts(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())

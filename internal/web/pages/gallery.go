@@ -120,7 +120,7 @@ func (p *Pages) homeShots() []Shot {
 		}),
 		p.shot("home-erasing", "home_title", func(f frame) view {
 			v := homePage(f, mine, others[:2], devices)
-			v.whole = f.wholeOf(profile.Self{EraseAt: at(30, 14)})
+			v.erasure = f.erasureOf(profile.Self{EraseAt: at(30, 14)})
 			return v
 		}),
 		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),

@@ -169,7 +169,7 @@ func door(t *testing.T, d *desk) http.Handler {
 	(&Home{Pages: p, Log: quiet(), Sessions: d, Owner: d, Holder: d, Client: client}).Mount(mux)
 	guarded(p, d, &vault{}).Mount(mux)
 	(&Activity{Pages: p, Log: quiet(), Sessions: d, Past: d, Client: client}).Mount(mux)
-	(&Account{Pages: p, Log: quiet(), Sessions: d, Whole: d, Client: client}).Mount(mux)
+	(&Account{Pages: p, Log: quiet(), Sessions: d, Owner: d, Client: client}).Mount(mux)
 	(&Demo{Pages: p, Log: quiet(), Messages: func() []Message { return nil }}).Mount(mux)
 	public, err := url.Parse("https://id.example")
 	if err != nil {

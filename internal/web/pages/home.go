@@ -102,7 +102,7 @@ func (h *Home) showHome(w http.ResponseWriter, r *http.Request, mine session.Ses
 		f, status = f.fails(f.say(problem)), http.StatusUnprocessableEntity
 	}
 	v := homePage(f, mine, sessions, devices)
-	v.whole = f.wholeOf(self)
+	v.erasure = f.erasureOf(self)
 	return h.Pages.show(w, status, v)
 }
 

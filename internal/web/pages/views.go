@@ -155,7 +155,7 @@ func (v codeView) ways(all []factor.Way, went factor.Way, pause time.Duration) c
 
 type homeView struct {
 	frame
-	whole
+	erasure
 
 	Sessions      []sessionRow
 	OtherSessions bool

@@ -19,8 +19,8 @@ import (
 
 // What the server mounts fits.
 var (
-	_ past   = (*profile.Service)(nil)
-	_ estate = (*profile.Service)(nil)
+	_ past       = (*profile.Service)(nil)
+	_ ownAccount = (*profile.Service)(nil)
 )
 
 func (d *desk) DisavowDeed(_ context.Context, _ session.Session, _ signin.Client, id string) (bool, error) {

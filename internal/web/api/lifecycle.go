@@ -31,7 +31,7 @@ type eraseOutput struct {
 }
 
 // whole registers what concerns the account as a whole.
-func (h *API) whole(a huma.API) {
+func (h *API) lifecycle(a huma.API) {
 	const tag = "Account"
 	register(a, operation{
 		id: "change-account", method: http.MethodPatch, path: "/account", tag: tag, signedIn: true, status: http.StatusNoContent,

@@ -12,8 +12,8 @@ import (
 	"countersign/internal/web"
 )
 
-// estate is what the signed-in may do with their account as a whole.
-type estate interface {
+// ownAccount is what the signed-in may do with all of their account.
+type ownAccount interface {
 	Self(ctx context.Context, me session.Session) (profile.Self, error)
 	SetLanguage(ctx context.Context, me session.Session, c signin.Client, language string) error
 	Data(ctx context.Context, me session.Session, c signin.Client) ([]byte, error)
@@ -27,7 +27,7 @@ type Account struct {
 	Pages    *Pages
 	Log      *slog.Logger
 	Sessions Sessions
-	Whole    estate
+	Owner    ownAccount
 	Client   func(*http.Request) signin.Client
 }
 
@@ -55,18 +55,18 @@ func toAccount(w http.ResponseWriter, r *http.Request, _ session.Session) error 
 	return seeOther(w, r, accountPath)
 }
 
-// whole is what pages say of the account as a whole.
-type whole struct {
+// erasure is what pages say of an account that is to be erased.
+type erasure struct {
 	EraseAt *instant // nil: it is not to be erased
 }
 
-func (f frame) wholeOf(self profile.Self) whole {
-	return whole{EraseAt: f.later(self.EraseAt, time.Time{})}
+func (f frame) erasureOf(self profile.Self) erasure {
+	return erasure{EraseAt: f.later(self.EraseAt, time.Time{})}
 }
 
 type accountView struct {
 	frame
-	whole
+	erasure
 
 	Language string // of letters
 	Fresh    bool   // nothing here asks for another proof first
@@ -87,12 +87,12 @@ func (v accountView) LanguageName() string {
 
 func (p *Pages) accountPage(f frame, self profile.Self) accountView {
 	return accountView{
-		frame: f.at(accountPath), whole: f.wholeOf(self), Language: self.Language, Fresh: self.Fresh, Wait: f.count("day", p.options.EraseDays),
+		frame: f.at(accountPath), erasure: f.erasureOf(self), Language: self.Language, Fresh: self.Fresh, Wait: f.count("day", p.options.EraseDays),
 	}
 }
 
 func (h *Account) get(w http.ResponseWriter, r *http.Request, me session.Session) error {
-	self, err := h.Whole.Self(r.Context(), me)
+	self, err := h.Owner.Self(r.Context(), me)
 	if err != nil {
 		return err
 	}
@@ -105,14 +105,14 @@ func (h *Account) postLanguage(w http.ResponseWriter, r *http.Request, me sessio
 	if err != nil {
 		return err
 	}
-	if err := h.Whole.SetLanguage(r.Context(), me, h.Client(r), form.Get("language")); err != nil {
+	if err := h.Owner.SetLanguage(r.Context(), me, h.Client(r), form.Get("language")); err != nil {
 		return staleIs(w, r, "account", err)
 	}
 	return seeOther(w, r, accountPath+"?done=language-set")
 }
 
 func (h *Account) postData(w http.ResponseWriter, r *http.Request, me session.Session) error {
-	data, err := h.Whole.Data(r.Context(), me, h.Client(r))
+	data, err := h.Owner.Data(r.Context(), me, h.Client(r))
 	if err != nil {
 		return staleIs(w, r, "account", err)
 	}
@@ -124,14 +124,14 @@ func (h *Account) postData(w http.ResponseWriter, r *http.Request, me session.Se
 }
 
 func (h *Account) postErase(w http.ResponseWriter, r *http.Request, me session.Session) error {
-	if _, err := h.Whole.AskErase(r.Context(), me, h.Client(r)); err != nil {
+	if _, err := h.Owner.AskErase(r.Context(), me, h.Client(r)); err != nil {
 		return staleIs(w, r, "account", err)
 	}
 	return seeOther(w, r, accountPath+"?done=erase-asked")
 }
 
 func (h *Account) postKeep(w http.ResponseWriter, r *http.Request, me session.Session) error {
-	if _, err := h.Whole.Keep(r.Context(), me, h.Client(r)); err != nil {
+	if _, err := h.Owner.Keep(r.Context(), me, h.Client(r)); err != nil {
 		return err
 	}
 	return seeOther(w, r, accountPath+"?done=kept")
