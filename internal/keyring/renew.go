@@ -12,8 +12,8 @@ import (
 const (
 	// pageSize is how many rows are looked at at once, outside any transaction that writes.
 	pageSize = 1000
-	// writeSize is how many rows one transaction changes: it has SQLite's one writer meanwhile.
-	writeSize = 100
+	// writeSize is how many rows one transaction changes: it has SQLite's one writer meanwhile, some 5 ms.
+	writeSize = 50
 )
 
 // Progress is how far Renew has come.
@@ -30,7 +30,7 @@ type Odd struct {
 }
 
 // Renew makes everything anew that another key than the current one has made, and returns what it
-// could not. It can be stopped at any time and begun again, and two at once do no harm. tell is called
+// could not. It is on disk when Renew returns, and not before. It can be stopped at any time and begun again, and two at once do no harm. tell is called
 // after every transaction.
 func (ro *Rotation) Renew(ctx context.Context, tell func(Progress)) (odd []Odd, err error) {
 	p := Progress{}
@@ -60,7 +60,7 @@ func (ro *Rotation) Renew(ctx context.Context, tell func(Progress)) (odd []Odd, 
 		case p.Done > before:
 			vain = 0
 		case tried == 0: // nothing is left but what is odd
-			return odd, nil
+			return odd, ro.DB.Sync()
 		default:
 			if vain++; vain == 5 {
 				return nil, errors.New("rows change faster than they are made anew: try again when less is going on")
@@ -133,7 +133,7 @@ func (ro *Rotation) read(ctx context.Context, h Holding, after string) (page Pag
 func (ro *Rotation) write(ctx context.Context, h Holding, rows []Renewal, p *Progress) (took time.Duration, err error) {
 	var done int64
 	began := ro.DB.Now()
-	err = ro.DB.Write(ctx, func(tx *sqldb.Tx) error {
+	err = ro.DB.WriteSoon(ctx, func(tx *sqldb.Tx) error {
 		done = 0
 		began = ro.DB.Now() // once it has its turn
 		for _, row := range rows {

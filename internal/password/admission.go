@@ -99,11 +99,11 @@ func (a *admission) abandon(place *list.Element, turn <-chan struct{}) {
 	}
 }
 
-// spare reports whether a hash would have its turn at once.
-func (a *admission) spare() bool {
+// idle reports whether no hash runs or will, but the caller's, who may have come in.
+func (a *admission) idle() bool {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	return a.running < a.parallel && a.waiting.Len() == 0
+	return a.running == 0 && a.inside <= 1
 }
 
 // leave ends a turn that took so long. A clock that stands still teaches nothing.

@@ -351,12 +351,12 @@ func (s *Service) Changed(ctx context.Context, tx *sqldb.Tx, id account.ID, prov
 
 // Rehash stores the verified password with the current cost and pepper. It changes nothing
 // if the password was changed meanwhile, and the age of the password stays. A hash of ours is left to a later sign-in
-// while others wait: when keys change everybody's is to be made anew, which must not halve what a node can do.
+// while anybody else's password is judged: when keys change everybody's is to be made anew, which must not halve what a node can do.
 func (s *Service) Rehash(ctx context.Context, verified Stored, plain string) error {
 	if verified.dummy {
 		return errors.New("rehash: there is no password")
 	}
-	if verified.sealed == nil && !s.queue.spare() {
+	if verified.sealed == nil && !s.queue.idle() {
 		return nil
 	}
 	h, err := s.Hash(ctx, plain)

@@ -15,7 +15,7 @@ type Bulk struct {
 const (
 	// aboutUsual and aboutBulk are how many pages SQLite's log grows to before they are written back. A page that
 	// many transactions change, as those of random indexes are, is then written back once for all of them.
-	aboutUsual = 1000
+	aboutUsual = 4096  // 16 MiB; whoever happens to commit then waits for it, so not at SQLite's own 1000
 	aboutBulk  = 16384 // 64 MiB, which is what is left of the log's file in any case
 )
 

@@ -48,7 +48,7 @@ func TestABulkNoticesWhatOthersWrite(t *testing.T) {
 		return n
 	}
 	during := pages()
-	if err := bulk.End(ctx); err != nil || during <= 1000 || pages() != 1000 {
+	if err := bulk.End(ctx); err != nil || during <= 4096 || pages() != 4096 {
 		t.Errorf("the log is written back after %d pages, then after %d: %v", during, pages(), err)
 	}
 }

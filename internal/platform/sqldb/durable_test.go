@@ -66,7 +66,20 @@ func TestACommitWaitsForTheDisk(t *testing.T) {
 	if err := write("nonsense"); err == nil || synced != 1 {
 		t.Errorf("a failed write: %d syncs, %v", synced, err)
 	}
+	soon := db.WriteSoon(t.Context(), func(tx *Tx) error {
+		_, err := tx.Exec(context.Background(), "INSERT INTO kept VALUES (0)")
+		return err
+	})
+	if soon != nil || synced != 1 {
+		t.Errorf("what can be done again: %d syncs, %v; want 1", synced, soon)
+	}
+	if err := db.Sync(); err != nil || synced != 2 {
+		t.Errorf("in the end: %d syncs, %v; want 2", synced, err)
+	}
 	db.log.sync = func() error { return errors.New("input/output error") }
+	if err := db.Sync(); fault.Of(err).Code != "database_unavailable" {
+		t.Errorf("the disk failed in the end: %v", err)
+	}
 	if err := write("INSERT INTO kept VALUES (1)"); fault.Of(err).Code != "database_unavailable" {
 		t.Errorf("the disk failed: %v", err)
 	}

@@ -96,7 +96,7 @@ func (db *DB) openSQLite(path string, readers int) error {
 	dsn := func(extra string) string {
 		v := url.Values{"_pragma": {
 			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)",
-			"cache_size(-8000)", "journal_size_limit(67108864)",
+			"cache_size(-8000)", "journal_size_limit(67108864)", fmt.Sprintf("wal_autocheckpoint(%d)", aboutUsual),
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
@@ -290,18 +290,36 @@ func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
 // race (up to 10 times), so fn touches rows and nothing else. Write never nests: SQLite
 // has one writer, and an inner Write would wait for the outer.
 func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
+	tx, err := db.write(ctx, fn)
+	if err != nil {
+		return err
+	}
+	return db.settle(tx)
+}
+
+// WriteSoon is Write for what will be done again if a power cut undoes it: on SQLite it is on disk with whoever
+// calls Write or Sync next, and keeps nobody waiting for a disk. On PostgreSQL it is Write.
+func (db *DB) WriteSoon(ctx context.Context, fn func(*Tx) error) error {
+	if db.log == nil {
+		return db.Write(ctx, fn)
+	}
+	tx, err := db.write(ctx, fn)
+	if err == nil {
+		tx.committed()
+	}
+	return err
+}
+
+func (db *DB) write(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
 	const tries = 10 // a race is lost to somebody's progress; ten in a row is an overload
 	for i := 1; ; i++ {
 		tx, err := db.try(ctx, db.writer, false, fn)
-		if err == nil {
-			return db.settle(tx)
-		}
-		if i == tries || !lostRace(err) {
-			return err
+		if err == nil || i == tries || !lostRace(err) {
+			return tx, err
 		}
 		select {
 		case <-ctx.Done():
-			return ctx.Err()
+			return nil, ctx.Err()
 		case <-time.After(time.Duration(i) * 5 * time.Millisecond):
 		}
 	}
@@ -309,16 +327,26 @@ func (db *DB) Write(ctx context.Context, fn func(*Tx) error) error {
 
 // settle waits until the commit would survive a power cut, and only then lets anybody hear of it.
 func (db *DB) settle(tx *Tx) error {
-	var err error
-	if db.log != nil {
-		if err = db.log.wait(); err != nil {
-			err = fault.Later(fault.Unavailable, "database_unavailable", 5*time.Second, err)
-		}
+	err := db.Sync()
+	tx.committed() // whatever the disk says
+	return err
+}
+
+// Sync returns once all that has been committed would survive a power cut.
+func (db *DB) Sync() error {
+	if db.log == nil {
+		return nil
 	}
-	for _, f := range tx.after { // whatever the disk says, it has been committed
+	if err := db.log.wait(); err != nil {
+		return fault.Later(fault.Unavailable, "database_unavailable", 5*time.Second, err)
+	}
+	return nil
+}
+
+func (tx *Tx) committed() {
+	for _, f := range tx.after {
 		f()
 	}
-	return err
 }
 
 func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) (*Tx, error) {
