@@ -6,7 +6,6 @@ import (
 	"io"
 	"os"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"time"
 )
@@ -31,7 +30,7 @@ func (b *bench) rotates() error {
 	}
 	defer func() { _ = n.stop() }()
 	signIn := func() (float64, error) {
-		o, err := p.helper.do(job{Kind: kindSignIn, For: turn, Addr: n.addr, Clients: 4 * runtime.GOMAXPROCS(0)})
+		o, err := p.helper.do(job{Kind: kindSignIn, For: turn, Addr: n.addr, Clients: signInClients})
 		if err == nil {
 			b.note("%34s %9.1f/s", "sign-ins", o.rate())
 		}
