@@ -59,7 +59,7 @@ func Match(acceptLanguage string) string {
 
 // Catalog renders letters. It is safe for concurrent use.
 type Catalog struct {
-	host  string
+	host  string // with its port, if people must type one
 	words map[string]words
 	html  *template.Template
 }
@@ -70,8 +70,8 @@ type words struct {
 	text map[string]string
 }
 
-// New loads every language. host is the name people type to reach us (no scheme, no port):
-// an SMS code is bound to it (R-SMS-01), so a host that leaves no room in one SMS is refused.
+// New loads every language. host is what people type to reach us: a name, and behind a colon the port if it is not
+// their browsers' own. An SMS code is bound to the name (R-SMS-01), so one that leaves no room in one SMS is refused.
 func New(host string) (*Catalog, error) {
 	if err := checkHost(host); err != nil {
 		return nil, err
@@ -104,8 +104,10 @@ func New(host string) (*Catalog, error) {
 }
 
 func checkHost(host string) error {
-	if host == "" || strings.Trim(strings.ToLower(host), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
-		return fmt.Errorf("host %q: want a name without scheme, port or path (punycode for other scripts)", host)
+	name, port, has := strings.Cut(host, ":")
+	if _, err := strconv.ParseUint(port, 10, 16); has && err != nil ||
+		name == "" || strings.Trim(strings.ToLower(name), "abcdefghijklmnopqrstuvwxyz0123456789-.") != "" {
+		return fmt.Errorf("host %q: want a name without scheme or path (punycode for other scripts), and perhaps a port", host)
 	}
 	return nil
 }

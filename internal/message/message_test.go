@@ -3,6 +3,7 @@ package message
 import (
 	"encoding/json"
 	"maps"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -150,7 +151,7 @@ func TestACodeBySMSFitsOneSegmentAndEndsWithItsOrigin(t *testing.T) {
 			}
 		}
 	}
-	for _, host := range []string{strings.Repeat("a", 90) + ".org", "https://id.example.org", "id.example.org:443", "id.example.org/x", "bücher.example", ""} {
+	for _, host := range []string{strings.Repeat("a", 90) + ".org", "https://id.example.org", "id.example.org:", "id.example.org/x", "bücher.example", ""} {
 		if _, err := New(host); err == nil {
 			t.Errorf("host %q was accepted", host)
 		}
@@ -443,6 +444,75 @@ func TestALetterIsReadFromTheRight(t *testing.T) {
 	for line := range strings.SplitSeq(r.Text, "\n") {
 		if line != "" && line != "-- " && line != "    482913" && !strings.HasPrefix(line, "\u200f") {
 			t.Errorf("a line without direction: %q", line)
+		}
+	}
+}
+
+// A number belongs to people, not to a site: a notice says first whose it is, and a long name gives way to the host
+// where it would cost a segment more.
+func TestEveryNoticeBySMSSaysWhoSendsIt(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, lang := range Languages() {
+		for _, l := range letters() {
+			if l.Channel != SMS || l.Params["link"] == "" {
+				continue
+			}
+			l.Language = lang
+			for site, want := range map[string]string{"Fotoalbum": "Fotoalbum", strings.Repeat("Fotoalbum ", 6) + "AG": "id.example.org"} {
+				l.Params["site"] = site
+				if r, err := c.Render(l); err != nil || !strings.HasPrefix(r.Text, want) {
+					if strings.HasPrefix(r.Text, site) && segments(r.Text) == segments(strings.Replace(r.Text, site, want, 1)) {
+						continue // it costs nothing
+					}
+					t.Errorf("%s %s: %q, %v", lang, l, r.Text, err)
+				}
+			}
+		}
+	}
+	l := letters()[slices.IndexFunc(letters(), func(l Letter) bool { return l.Kind == NewDevice && l.Channel == SMS })]
+	l.Params["site"] = "Fotoalbum"
+	for _, lang := range []string{"en", "de", "fr", "es"} {
+		l.Language = lang
+		if r, err := c.Render(l); err != nil || segments(r.Text) != 1 && lang != "es" {
+			t.Errorf("%s: %d segments: %q, %v", lang, segments(r.Text), r.Text, err)
+		}
+	}
+}
+
+// The link of a waiting recovery is worth nothing after it: a letter that says until when must not say 30 days.
+func TestTheLetterOfAWaitingRecoveryNamesOneTerm(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	l := letters()[slices.IndexFunc(letters(), func(l Letter) bool { return l.Kind == RecoveryWaiting && l.Channel == Email })]
+	for _, lang := range Languages() {
+		l.Language = lang
+		r, err := c.Render(l)
+		if err != nil || strings.Contains(strings.ReplaceAll(r.Text, c.words[lang].when(l.Params["ends"]), ""), "30") {
+			t.Errorf("%s: %s, %v", lang, r.Text, err)
+		}
+	}
+}
+
+// Whoever types "localhost" where the server listens at another port than browsers try reaches nobody; the last line
+// of a text message, which browsers read, has a name alone.
+func TestALetterSaysThePortThatMustBeTyped(t *testing.T) {
+	c := catalog(t, "localhost:8080")
+	for _, l := range letters() {
+		l.Params = maps.Clone(l.Params)
+		if l.Params["link"] != "" {
+			l.Params["link"] = "http://localhost:8080/notme#csn_1"
+		}
+		r, err := c.Render(l)
+		if err != nil {
+			t.Fatalf("%s: %v", l, err)
+		}
+		bare := regexp.MustCompile(`localhost([^:]|$)`).MatchString(strings.Replace(r.Text, "\n@localhost #", "", 1))
+		if bare || l.Channel == SMS && l.Kind.bound() && !strings.Contains(r.Text, "\n@localhost #") {
+			t.Errorf("%s: %s", l, r.Text)
+		}
+	}
+	for _, host := range []string{"localhost:", "localhost:x", "localhost:70000", ":80"} {
+		if _, err := New(host); err == nil {
+			t.Errorf("%q is taken for a host", host)
 		}
 	}
 }

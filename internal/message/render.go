@@ -31,7 +31,7 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 	if err := l.Validate(); err != nil {
 		return Rendered{}, err
 	}
-	if u, err := url.Parse(l.Params["link"]); err != nil || u.Hostname() != "" && u.Hostname() != c.host {
+	if u, err := url.Parse(l.Params["link"]); err != nil || u.Hostname() != "" && u.Hostname() != hostname(c.host) {
 		return Rendered{}, fmt.Errorf("letter %s: the link leads to somebody else", l.Kind) // P3: whoever made it
 	}
 	lang, w := c.in(l.Language)
@@ -83,11 +83,11 @@ func (w words) page(l Letter, host string) page {
 		p.Blocks = append(p.Blocks, say(key+strconv.Itoa(n)))
 	}
 	if link, ok := l.Params["link"]; ok {
-		button := "email.notice.button"
-		if l.Kind == RecoveryWaiting {
-			button = "email.notice.stop"
+		button, works := "email.notice.button", "email.notice.link"
+		if l.Kind == RecoveryWaiting { // after "ends" there is nothing left to stop
+			button, works = "email.notice.stop", "email.notice.link_stop"
 		}
-		p.Blocks = append(p.Blocks, block{Text: w.text[button], Link: link}, say("email.notice.link"), say("email.notice.never"))
+		p.Blocks = append(p.Blocks, block{Text: w.text[button], Link: link}, say(works), say("email.notice.never"))
 	}
 	return p
 }

@@ -15,6 +15,7 @@ const (
 	twoUCS2  = 2 * 67
 	partSMS  = 153
 	partUCS2 = 67
+	mostSMS  = 4
 
 	linkSecret = 53 // characters of a secret.Token
 	longHolder = 30 // of a name in an SMS: it costs as much as the rest
@@ -41,24 +42,27 @@ func septets(s string) (n int, ok bool) {
 // sms renders a text message. A code is one segment, and its last line is the origin-bound form that
 // browsers read (R-SMS-01): nothing may follow it, and it alone says for which site the code is. When our
 // name is too long or in another alphabet, the short form leaves it out and that line stands for it.
-// Anything else may take as many segments as its link needs, three, or four where a name in any alphabet
-// stands in it.
+// Anything else says our name first, or our host where that takes fewer segments, and may take as many as its link
+// needs: four.
 func (w words) sms(l Letter, host string) (string, error) {
 	key := "sms." + string(l.Kind)
 	values := w.values(l, host)
 	values["code"], values["minutes"] = l.Params["code"], l.Params["minutes"]
 	if !l.Kind.bound() {
-		parts := 3
 		if name, ok := values["holder"]; ok {
-			parts, values["holder"] = 4, cut(name, longHolder)
+			values["holder"] = cut(name, longHolder)
 		}
 		text := w.say(key, values)
-		if n, gsm := septets(text); gsm && n <= parts*partSMS || !gsm && units(text) <= parts*partUCS2 {
+		values["site"] = host
+		if short := w.say(key, values); segments(short) < segments(text) {
+			text = short
+		}
+		if segments(text) <= mostSMS {
 			return text, nil
 		}
-		return "", fmt.Errorf("letter %s does not fit into %d SMS", l.Kind, parts)
+		return "", fmt.Errorf("letter %s does not fit into %d SMS", l.Kind, mostSMS)
 	}
-	bound := "\n\n@" + host + " #" + l.Params["code"]
+	bound := "\n\n@" + hostname(host) + " #" + l.Params["code"]
 	long, short := w.say(key, values)+bound, w.say(key+".short", values)+bound
 	_, gsm := septets(short)
 	for _, text := range []string{long, short} {
@@ -74,6 +78,25 @@ func (w words) sms(l Letter, host string) (string, error) {
 
 // units is the length of s in an SMS that is not in GSM 03.38.
 func units(s string) int { return len(utf16.Encode([]rune(s))) }
+
+// hostname is a host without its port.
+func hostname(host string) string {
+	name, _, _ := strings.Cut(host, ":")
+	return name
+}
+
+// segments is how many SMS a text takes.
+func segments(s string) int {
+	n, gsm := septets(s)
+	one, part := oneSMS, partSMS
+	if !gsm {
+		n, one, part = units(s), oneUCS2, partUCS2
+	}
+	if n <= one {
+		return 1
+	}
+	return (n + part - 1) / part
+}
 
 // cut shortens a name to n characters of an SMS.
 func cut(name string, n int) string {
@@ -92,7 +115,7 @@ func cut(name string, n int) string {
 func (w words) roomFor(host string) error {
 	values := map[string]string{
 		"site": strings.Repeat("x", oneSMS), "code": strings.Repeat("0", maxCode), "minutes": "999", "ends": "2026-09-30T23:59:00+00:00",
-		"link": "https://" + host + ":65535/notme#" + strings.Repeat("x", linkSecret), "holder": strings.Repeat("ё", longHolder),
+		"link": "https://" + hostname(host) + ":65535/notme#" + strings.Repeat("x", linkSecret), "holder": strings.Repeat("ё", longHolder),
 	}
 	for key := range w.text {
 		name, _ := strings.CutPrefix(key, "sms.")

@@ -13,6 +13,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/message"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
 	"countersign/internal/session"
@@ -117,6 +118,42 @@ func TestWhatAnOwnerIsShown(t *testing.T) {
 		}
 		if d := by[profile.LookedAtAll]; d.Actor != "operator" || d.Source.IsValid() {
 			t.Errorf("looked at: %+v", d)
+		}
+	})
+}
+
+// A wrong code comes after a password: its owner sees whence, and can say that it was not them. Of a wrong password
+// there is nothing to say: anybody can type one.
+func TestAWrongCodeCanBeDisavowed(t *testing.T) {
+	each(t, func(t *testing.T, h home) {
+		ada := h.Account("ada@example.org")
+		stranger := h.guest("ada@example.org", "203.0.113.9")
+		stranger.password("not it at all, sorry")
+		h.clock.Advance(time.Minute)
+		ref, _ := stranger.password(testkit.Password)
+		if _, err := h.Send(t.Context(), ref, stranger.from, "email"); err != nil {
+			t.Fatal(err)
+		}
+		wrong := "000000"
+		if h.LastCode(message.Email).Reveal() == wrong {
+			wrong = "111111"
+		}
+		h.clock.Advance(time.Minute)
+		if n, err := h.Code(t.Context(), ref, stranger.from, signin.CodeProof{Code: secret.Of(wrong)}); err != nil || !n.Refused {
+			t.Fatal(n, err)
+		}
+		seen := 0
+		for _, d := range h.activity(ada) {
+			if d.What != profile.WrongCode && d.What != profile.WrongPassword {
+				continue
+			}
+			seen++
+			if d.Foreign() != (d.What == profile.WrongCode) || d.Source != stranger.from.Source {
+				t.Errorf("%+v: can be disavowed %t", d, d.Foreign())
+			}
+		}
+		if seen != 2 {
+			t.Errorf("%d lines", seen)
 		}
 	})
 }

@@ -184,6 +184,6 @@ func (w What) repeats() bool {
 func (w What) foreign() bool {
 	return !slices.Contains([]What{
 		TooMany, Opened, Locked, Unlocked, Closed, LookedAt, LookedAtAll, // the server or an operator
-		WrongPassword, WrongCode, RecoveryFailed, // nobody got any further
+		WrongPassword, // anybody can type one
 	}, w)
 }

@@ -239,7 +239,7 @@ func TestMalformedCallsAreRefusedWithoutAnEcho(t *testing.T) {
 		"NUL":                    {"POST", signIn, `{"identifier":"can\u0000ary"}`, nil, 400, "body_malformed"},
 		"not UTF-8":              {"POST", signIn, "{\"identifier\":\"canary\xff\"}", nil, 400, "body_malformed"},
 		"deep":                   {"POST", signIn, `{"identifier":` + strings.Repeat("[", 5000) + strings.Repeat("]", 5000) + `}`, nil, 400, "body_malformed"},
-		"unknown field":          {"POST", password, `{"flow":"x","password":"canary","canary":"canary"}`, nil, 422, "input_invalid"},
+		"unknown field":          {"POST", password, `{"flow":"x","password":"canary","flew":"canary"}`, nil, 422, "input_invalid"},
 		"field missing":          {"POST", password, `{"password":"canary"}`, nil, 422, "input_invalid"},
 		"array for a string":     {"POST", password, `{"flow":"x","password":["canary"]}`, nil, 422, "input_invalid"},
 		"object for a string":    {"POST", signIn, `{"identifier":{"ne":"canary"}}`, nil, 422, "input_invalid"},
@@ -287,6 +287,25 @@ func TestMalformedCallsAreRefusedWithoutAnEcho(t *testing.T) {
 	}
 	if strings.Contains(a.node.Log.String(), "canary") {
 		t.Errorf("the log echoes:\n%s", a.node.Log.String())
+	}
+}
+
+// A field that means nothing is named, so that whoever develops need not guess; a name that could be somebody's
+// address or number is not said back.
+func TestAnUnknownFieldIsNamed(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	a := &app{t: t, node: n}
+	for body, want := range map[string]string{
+		`{"identifier":"ada@example.org","remember_me":"x"}`:                          `"detail":"There is no field remember_me here."`,
+		`{"identifier":"ada@example.org","device":{"handle":"x"}}`:                    `"detail":"There is no field device here."`,
+		`{"identifier":"ada@example.org","` + strings.Repeat("canary", 11) + `":"x"}`: "",
+		`{"identifier":"ada@example.org","canary@example.org":"x"}`:                   "",
+		`{"identifier":12}`: "",
+	} {
+		got := a.call("POST", "/api/v1/signin", body)
+		if got.status/100 != 4 || !strings.Contains(got.text, want) || want == "" && (strings.Contains(got.text, "canary") || strings.Contains(got.text, "detail")) {
+			t.Errorf("%s: %d %s", body, got.status, got.text)
+		}
 	}
 }
 

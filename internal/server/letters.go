@@ -3,6 +3,7 @@ package server
 import (
 	"errors"
 	"fmt"
+	"net/url"
 	"time"
 
 	"countersign/internal/courier"
@@ -24,11 +25,19 @@ func CheckLetters(c config.Config, now func() time.Time) error {
 }
 
 func catalog(c config.Config) (*message.Catalog, error) {
-	words, err := message.New(c.Public().Hostname())
+	words, err := message.New(typed(c.Public()))
 	if err != nil {
 		return nil, fmt.Errorf("site.public_url: %w", err)
 	}
 	return words, nil
+}
+
+// typed is what people type to reach an address: its port only where their browsers would choose another.
+func typed(u *url.URL) string {
+	if u.Port() == map[string]string{"http": "80", "https": "443"}[u.Scheme] {
+		return u.Hostname()
+	}
+	return u.Host
 }
 
 // routes says how letters leave, by channel. box serves the provider inbox.

@@ -177,7 +177,7 @@ func TestAPersonGetsBackIn(t *testing.T) {
 	v.post(path+"/saved", "proof", strings.ToLower(saved)).shows("One more proof")
 	v.do(303, "GET", path+"/wait") // opened again from the address bar: nothing begins
 	v.shows("One more proof")
-	v.do(422, "POST", path+"/old", "proof", "not it").shows("That was not the password of this account.")
+	v.do(422, "POST", path+"/old", "proof", "not it").shows("That was not the password of this account, or it does not count now.")
 	v.post(path + "/ask").shows("each of them has been sent a code")
 	v.do(422, "POST", path+"/contacts", "proof", "12345678").shows("That code is not right")
 	v.post(path+"/code", "way", "email", "code", n.Code("ada@example.org")).shows("Set a new password") // the first code still counts

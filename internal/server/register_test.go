@@ -30,13 +30,13 @@ func open(t *testing.T, change func(*config.Config)) *servertest.Node {
 // An app opens an account, is remembered, and signs in with the password alone.
 func TestAnAppOpensAnAccount(t *testing.T) {
 	n := open(t, func(c *config.Config) {
-		c.Registration.Claims, c.Registration.ClaimLabels = []string{"given_name!", "team"}, []string{"team=Team"}
+		c.Registration.Claims, c.Registration.ClaimLabels = []string{"given_name!", "team"}, []string{"team=Team", "team:de=Mannschaft"}
 		c.Registration.TermsURL, c.Registration.TermsVersion = "https://terms.example.net/7", "7"
 	})
 	n.Guard.Add("ada@example.org")
 	a := &app{t: t, node: n}
 	asked := a.want(200, a.call("GET", "/api/v1/registration", "")).text
-	for _, want := range []string{`"mode":"open"`, `"password_min_length":15`, `"terms":{"url":"https://terms.example.net/7","version":"7"}`, `{"name":"given_name","required":true},{"name":"team","required":false}`} {
+	for _, want := range []string{`"mode":"open"`, `"password_min_length":15`, `"terms":{"url":"https://terms.example.net/7","version":"7"}`, `{"name":"given_name","required":true},{"name":"team","required":false,"label":"Team","labels":{"de":"Mannschaft"}}`} {
 		if !strings.Contains(asked, want) {
 			t.Errorf("asked: %s lacks %s", asked, want)
 		}

@@ -24,7 +24,7 @@ func Codes() []Code {
 		{"body_too_large", 413, "The body is larger than 64 KiB", "Send less."},
 		{"body_timeout", 408, "The body did not arrive in time", "Try again."},
 		{"content_type_unsupported", 415, "The body has the wrong content type", "Send application/json to the API, a plain form to a page."},
-		{"input_invalid", 422, "A field is missing, unknown, or has the wrong type or length", "Compare with /api/v1/openapi.json. The answer does not repeat what was sent."},
+		{"input_invalid", 422, "A field is missing, unknown, or has the wrong type or length", "Compare with /api/v1/openapi.json. The answer names an unknown field and repeats nothing else of what was sent."},
 		{"form_malformed", 422, "The form has a repeated field, a NUL, or is not UTF-8", "Send the form as the page made it."},
 		{"session_ended", 401, "There is no session, or it has ended", "Sign in."},
 		{"password_refused", 401, "The password was not accepted", "Ask again. Unknown names and locked accounts get the same answer."},

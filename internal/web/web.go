@@ -45,6 +45,18 @@ func Refuse(status int, code string) error { return &Refusal{Status: status, Cod
 // Error returns the code.
 func (e *Refusal) Error() string { return e.Code }
 
+// RefuseField refuses input because of one field, and names it: a name of small letters and digits alone, which no
+// address can be, and no longer than ours are. Of any other nothing is said.
+func RefuseField(name string) error {
+	e := &Refusal{Status: http.StatusUnprocessableEntity, Code: "input_invalid"}
+	if len(name) <= longestField && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.[]") == "" {
+		e.detail = "There is no field " + name + " here."
+	}
+	return e
+}
+
+const longestField = 64
+
 // Handle turns a function that may fail into a handler. The error is logged here, once, and
 // answered by the Front above; h must not have written anything when it returns one.
 func Handle(log *slog.Logger, h func(w http.ResponseWriter, r *http.Request) error) http.Handler {
@@ -173,7 +185,7 @@ func (a Answer) setHeaders(h http.Header, r *http.Request) {
 
 func forApplication(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
 
-// writeProblem writes an RFC 9457 problem. Every byte of it is ours: nothing of the request is in it.
+// writeProblem writes an RFC 9457 problem. Every byte of it is ours, but for the name of a field: see RefuseField.
 func writeProblem(w http.ResponseWriter, a Answer) {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/problem+json; charset=utf-8"}
@@ -191,7 +203,7 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 	b = append(b, a.Code...)
 	if a.detail != "" {
 		b = append(b, `","detail":"`...)
-		b = append(b, a.detail...) // our own words, in which a test finds nothing to escape
+		b = append(b, a.detail...) // in which there is nothing to escape: our own words, as a test sees to, or RefuseField's
 	}
 	b = append(b, `","request_id":"`...)
 	b = append(b, a.RequestID...)

@@ -173,6 +173,20 @@ const misfits = `(() => {
 	return found;
 })()`
 
+// The navigation stands on one line of a small phone, in every language.
+func TestTheNavigationTakesOneLine(t *testing.T) {
+	t.Parallel()
+	site, _ := gallery(t)
+	b := visit(t, site).tab
+	for _, lang := range pages.Languages() {
+		b.open("/" + lang + "/security")
+		b.as(look{360, "light", false})
+		if n := ask[int](b, `new Set([...document.querySelectorAll(".places a")].map((a) => a.offsetTop)).size`); n != 1 {
+			t.Errorf("%s: %d lines", lang, n)
+		}
+	}
+}
+
 // Whoever asked for less motion gets none; forced colours leave the buttons and the focus to be seen.
 func TestPagesHeedWhatTheSystemAsksFor(t *testing.T) {
 	t.Parallel()

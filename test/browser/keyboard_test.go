@@ -75,7 +75,7 @@ func TestSignInByKeyboardAlone(t *testing.T) {
 	p.keys(servertest.Password)
 	p.tabTo("Show password")
 	p.keys(" ")
-	p.see("Show password")
+	p.see("Hide password")
 	p.tabTo("Sign in")
 	p.turnPage("Enter", func() { p.keys(kb.Enter) })
 

@@ -11,6 +11,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
+	"github.com/danielgtaylor/huma/v2/validation"
 
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -180,6 +181,11 @@ func failure(status int, errs []error) error {
 	case http.StatusInternalServerError:
 		return errors.Join(errs...)
 	default:
+		for _, err := range errs {
+			if d, ok := errors.AsType[*huma.ErrorDetail](err); ok && d.Message == validation.MsgUnexpectedProperty {
+				return web.RefuseField(strings.TrimPrefix(d.Location, "body."))
+			}
+		}
 		return fault.New(fault.Invalid, "input_invalid", nil)
 	}
 }
@@ -190,7 +196,7 @@ type Problem struct {
 	Title     string `json:"title" example:"The sign-in is over, or was begun elsewhere" doc:"The code in words, for people who develop."`
 	Status    int    `json:"status" example:"410" doc:"The HTTP status."`
 	Code      string `json:"code" example:"flow_ended" doc:"What programs should look at. Its meaning never changes."`
-	Detail    string `json:"detail,omitempty" example:"This version of the app is too old and no longer works. Update the app, then try again." doc:"Only with client_outdated and api_retired: what to show the person, in their language (Accept-Language)."`
+	Detail    string `json:"detail,omitempty" example:"This version of the app is too old and no longer works. Update the app, then try again." doc:"With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field there is not."`
 	RequestID string `json:"request_id" example:"9f86d081884c7d65" doc:"The name of this request in the server's log."`
 }
 

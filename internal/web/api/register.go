@@ -4,6 +4,7 @@ import (
 	"context"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/http"
 	"time"
 
@@ -43,6 +44,9 @@ type asksTerms struct {
 type asksClaim struct {
 	Name     string `json:"name" example:"given_name" doc:"As OpenID Connect names it, or of the operator's own."`
 	Required bool   `json:"required" doc:"Whether it has to be given."`
+
+	Label  string            `json:"label,omitempty" example:"Team" doc:"What people read beside it, in the operator's words. Without it the claim is a standard one, for which an application has words of its own."`
+	Labels map[string]string `json:"labels,omitempty" doc:"The same in other languages, by their code, as far as the operator has given them."`
 }
 
 type registerInput struct {
@@ -155,7 +159,9 @@ func (h *API) asks(context.Context, *none) (*asksOutput, error) {
 		out.Body.Terms = &asksTerms{t.URL, t.Version}
 	}
 	for _, c := range h.Asks.Claims {
-		out.Body.Claims = append(out.Body.Claims, asksClaim{c.Name, c.Required})
+		labels := maps.Clone(c.Labels)
+		delete(labels, "") // it is the label
+		out.Body.Claims = append(out.Body.Claims, asksClaim{Name: c.Name, Required: c.Required, Label: c.Labels[""], Labels: labels})
 	}
 	return out, nil
 }

@@ -155,7 +155,7 @@ type addressCodeView struct {
 
 	Submit, Resend string // paths
 	Way            factor.Way
-	Lead           string
+	Lead, Address  string // the address is what whoever is signed in has typed
 	WaitSeconds    int
 	NoMore         bool
 }
@@ -164,7 +164,7 @@ func (addressCodeView) template() string { return "address_code" }
 
 func addressCodePage(f frame, path string, at profile.AddressFlow, pause time.Duration) addressCodeView {
 	return addressCodeView{
-		frame: f, Submit: path + "/code", Resend: path + "/send", Way: at.Way, Lead: f.say("address_code_lead_" + string(at.Way)),
+		frame: f, Submit: path + "/code", Resend: path + "/send", Way: at.Way, Lead: f.say("address_code_lead_" + string(at.Way)), Address: at.Address.Normal(),
 		WaitSeconds: int((pause + time.Second - 1) / time.Second), NoMore: at.ResendAt.IsZero(),
 	}
 }

@@ -192,7 +192,9 @@ func (w words) name(s string) string {
 }
 
 // methods says what was proved; a method this release has no words for is left out.
-func (w words) methods(all []string) string { return strings.Join(w.methodList(all), ", ") }
+func (w words) methods(all []string) string {
+	return strings.Join(w.methodList(all), w.say("list_comma"))
+}
 
 func (w words) methodList(all []string) (said []string) {
 	for _, m := range all {

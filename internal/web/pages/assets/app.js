@@ -126,9 +126,10 @@ function countDown(button) {
 
 function reveal(button) {
   const field = document.getElementById(button.dataset.reveal);
+  const show = button.textContent;
   const set = (shown) => {
     field.type = shown ? "text" : "password";
-    button.setAttribute("aria-pressed", String(shown));
+    button.textContent = shown ? button.dataset.hide : show; // the words say what it does, so it is no pressed button
   };
   button.hidden = false;
   button.addEventListener("click", () => {
