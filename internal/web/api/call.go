@@ -6,6 +6,7 @@ import (
 	"io"
 	"mime"
 	"net/http"
+	"slices"
 	"strings"
 	"sync"
 
@@ -181,10 +182,14 @@ func failure(status int, errs []error) error {
 	case http.StatusInternalServerError:
 		return errors.Join(errs...)
 	default:
+		var unknown []string
 		for _, err := range errs {
 			if d, ok := errors.AsType[*huma.ErrorDetail](err); ok && d.Message == validation.MsgUnexpectedProperty {
-				return web.RefuseField(strings.TrimPrefix(d.Location, "body."))
+				unknown = append(unknown, strings.TrimPrefix(d.Location, "body."))
 			}
+		}
+		if len(unknown) > 0 { // of several always the same one: huma finds them in no order
+			return web.RefuseField(slices.Min(unknown))
 		}
 		return fault.New(fault.Invalid, "input_invalid", nil)
 	}
