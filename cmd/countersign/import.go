@@ -254,7 +254,15 @@ func (r *report) add(line transfer.Refused) error {
 		}
 		return nil
 	}
-	return r.out.Write([]string{strconv.FormatInt(line.Line, 10), string(line.Why), line.ID})
+	return r.out.Write([]string{strconv.FormatInt(line.Line, 10), string(line.Why), inert(line.ID)})
+}
+
+// inert keeps a spreadsheet from running what another system called an account (OWASP, CSV injection).
+func inert(cell string) string {
+	if cell != "" && strings.ContainsRune("=+-@\t\r\n", rune(cell[0])) {
+		return "'" + cell
+	}
+	return cell
 }
 
 func (r *report) close() error {

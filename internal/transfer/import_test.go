@@ -216,6 +216,8 @@ func refusals() map[string]transfer.Reason {
 		`{"identifiers":[` + many.String()[1:] + `]}`:                                                               transfer.TooManyAddresses,
 		`{"email":"a@example.org","language":"german please"}`:                                                      transfer.LanguageInvalid,
 		`{"email":"a@example.org","created_at":"yesterday"}`:                                                        transfer.TimeInvalid,
+		`{"email":"a@example.org","password_set_at":"2999-01-01"}`:                                                  transfer.TimeInvalid,
+		`{"identifiers":[{"kind":"email","value":"a@example.org","signs_in":true,"added_at":"2999-01-01"}]}`:        transfer.TimeInvalid,
 		`{"email":"a@example.org","created_at":-5}`:                                                                 transfer.TimeInvalid,
 		`{"email":"a@example.org","state":"decoy"}`:                                                                 transfer.StateInvalid,
 		`{"email":"a@example.org","claims":{"":"x"}}`:                                                               transfer.ClaimInvalid,

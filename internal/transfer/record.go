@@ -170,8 +170,14 @@ func standing(w *account.Whole, r record, now time.Time) error {
 	default:
 		return StateInvalid
 	}
-	if r.CreatedAt.After(now.Add(24 * time.Hour)) { // a day for clocks and time zones; more is another unit or a mistake
-		return TimeInvalid
+	past := []moment{r.CreatedAt, r.PasswordSetAt}
+	for _, i := range r.Identifiers {
+		past = append(past, i.AddedAt)
+	}
+	for _, t := range past {
+		if t.After(now.Add(24 * time.Hour)) { // a day for clocks and time zones; more is another unit or a mistake
+			return TimeInvalid
+		}
 	}
 	w.CreatedAt = r.CreatedAt.Time
 	w.Standing = account.Standing{FrozenUntil: r.FrozenUntil.Time, EraseAt: r.EraseAt.Time}
