@@ -198,6 +198,9 @@ func (cl clientClearCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err == nil && !ok {
 			err = errors.New("no client by that name: see countersign client list")
 		}
+		if err == nil {
+			w.say("%s is off the list", cl.Client)
+		}
 		return err
 	})
 }
@@ -307,7 +310,18 @@ func (a apiRetireCmd) Run(ctx context.Context, w world, c *cli) error {
 		}
 		at = t
 	}
-	return withCore(ctx, w, c, func(core *server.Core) error { return core.Clients.Retire(ctx, a.Version, at) })
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		err := core.Clients.Retire(ctx, a.Version, at)
+		switch {
+		case err != nil:
+			return err
+		case a.Now:
+			w.say("%s is retired", a.Version)
+		default:
+			w.say("%s is served until %s", a.Version, day(at))
+		}
+		return nil
+	})
 }
 
 func served(version string) error {
@@ -337,6 +351,9 @@ func (a apiUnretireCmd) Run(ctx context.Context, w world, c *cli) error {
 		ok, err := core.Clients.Unretire(ctx, a.Version)
 		if err == nil && !ok {
 			err = fmt.Errorf("%s is not retired, and no time is set", a.Version)
+		}
+		if err == nil {
+			w.say("%s is served, and no time is set", a.Version)
 		}
 		return err
 	})
