@@ -43,8 +43,8 @@ func Codes() []Code {
 		{"last_notice_address", 409, "The account's holder could not be told of anything any more", "Add another address for notices first."},
 		{"account_frozen", 409, "Addresses, contacts and the saved code stay as they are for now", "Wait until frozen_until, or use a device that was remembered long before."},
 		{"reauthentication_required", 403, "The session proved who it is too long ago for this", "Go through /api/v1/signin/again, then ask again with the new token."},
-		{"account_unknown", 404, "There is no such account", "Check how the name is written. Seen by operators only."},
-		{"account_closed", 409, "The account is closed, which cannot be undone", "Make another. Seen by operators only."},
+		{"account_unknown", 404, "There is no such account", "Check how the name is written."},
+		{"account_closed", 409, "The account is closed, which cannot be undone", "Make another."},
 		{"way_unknown", 422, "A code cannot be sent by this way", "Use one of the ways of the last answer."},
 		{"destination_missing", 422, "No code can be sent to what was typed", "Ask for the e-mail address or phone number that the code should go to, and send it as to. Says nothing about whether anybody has it."},
 		{"contact_malformed", 422, "A name is missing, too long or not text", "Send both names, of at most 60 characters."},
@@ -63,7 +63,7 @@ func Codes() []Code {
 		{"password_common", 422, "The password is among those tried first", "Choose another."},
 		{"registration_closed", 403, "Nobody can open an account here", "Ask the operator: registration.mode."},
 		{"invitation_refused", 403, "The invitation is missing, mistyped, used, withdrawn, over, or for another address", "Ask whoever invited you for a new one."},
-		{"invitation_invalid", 422, "An invitation cannot be like that", "Ask for 1 to 10,000 uses, or for one if it is bound to an address, and for at most a year. Seen by operators only."},
+		{"invitation_invalid", 422, "An invitation cannot be like that", "Ask for 1 to 10,000 uses, or for one if it is bound to an address, and for at most a year."},
 		{"claim_missing", 422, "Something that is asked for was left out", "See GET /api/v1/registration."},
 		{"claim_malformed", 422, "An answer has the wrong form, or nobody asked for it", "One line of at most 200 characters; a date as YYYY-MM-DD."},
 		{"terms_not_accepted", 422, "The terms in force were not accepted", "Show them, and send their version."},
@@ -79,6 +79,12 @@ func Codes() []Code {
 		{"database_unavailable", 503, "The database cannot be reached", "Wait as Retry-After says, then try again."},
 		{"keys_missing", 503, "This node does not have the keys that the database needs", "Wait as Retry-After says, then try again; the operator copies the key file to the node."},
 	}
+}
+
+// operatorsOnly reports whether nobody but an operator's command is told the code: readers of the
+// documentation need to know, the operator at the terminal does not.
+func operatorsOnly(code string) bool {
+	return code == "account_unknown" || code == "account_closed" || code == "invitation_invalid"
 }
 
 // title is the title of a problem. It depends on the code alone.
@@ -101,6 +107,9 @@ func ErrorsMarkdown() string {
 		"Answers 429 and 503 have a coarse `Retry-After`. No code depends on whether an account exists.\n\n" +
 		"| code | status | meaning | what to do |\n|---|---|---|---|\n")
 	for _, c := range Codes() {
+		if operatorsOnly(c.Code) {
+			c.Advice += " Seen by operators only."
+		}
 		fmt.Fprintf(&b, "| `%s` | %d | %s. | %s |\n", c.Code, c.Status, c.Meaning, c.Advice)
 	}
 	return b.String()
