@@ -113,7 +113,12 @@ func keep(held *sqldb.Exclusive, file string, now time.Time) (string, error) {
 	return name, errors.Join(held.Keep(out), out.Close(), syncFolder(filepath.Dir(file)))
 }
 
+var errNoBackup = errors.New("this is no countersign database: name a file that countersign backup wrote; nothing was changed")
+
 func examineBackup(ctx context.Context, c config.Config, now func() time.Time, file string) error {
+	if err := startsAsDatabase(file); err != nil { // or the driver would say so, in its words
+		return err
+	}
 	db, err := sqldb.Open(ctx, sqldb.Options{URL: "sqlite:" + file, MaxConns: 2, Now: now})
 	if err != nil {
 		return err
@@ -124,7 +129,7 @@ func examineBackup(ctx context.Context, c config.Config, now func() time.Time, f
 	}
 	_, empty, err := schema.Migrations().Pending(ctx, db)
 	if err == nil && empty {
-		err = errors.New("this is no countersign database")
+		err = errNoBackup
 	}
 	if err != nil {
 		return err
@@ -138,6 +143,23 @@ func examineBackup(ctx context.Context, c config.Config, now func() time.Time, f
 		err = errors.New("no server has used this database")
 	}
 	return err
+}
+
+// startsAsDatabase returns errNoBackup for a file that does not begin as every SQLite database does.
+func startsAsDatabase(file string) error {
+	const magic = "SQLite format 3\x00" // sqlite.org/fileformat2.html, 1.3.1
+	in, err := os.Open(file)            //nolint:gosec // in a folder of ours
+	if err != nil {
+		return err
+	}
+	defer func() { _ = in.Close() }()
+	head := make([]byte, len(magic))
+	switch _, err := io.ReadFull(in, head); {
+	case errors.Is(err, io.EOF), errors.Is(err, io.ErrUnexpectedEOF), err == nil && string(head) != magic:
+		return errNoBackup
+	default:
+		return err
+	}
 }
 
 // presentKeys are the keys as they are; none are made.
