@@ -29,6 +29,9 @@ type keysListCmd struct{}
 // Help is shown after the flags.
 func (keysListCmd) Help() string {
 	return `Reads every table once, which takes some seconds with a million accounts.
+Rows of decoys are counted as well, even where nobody has an account yet. Decoys are made-up accounts, with dummies for
+what people's accounts have: they stand in for whoever does not exist, so that no answer tells who does. Nobody can
+sign in to one. They need keys as people's rows do, and keys rotate renews them, too.
 
   countersign keys
   countersign keys list --config /etc/countersign.toml`

@@ -82,6 +82,28 @@ type shows struct {
 	Errors  errorsCmd  `cmd:"" help:"List the error codes."`
 	Pages   pagesCmd   `cmd:"" help:"Show every page in every state, with made-up data."`
 	Version versionCmd `cmd:"" help:"Print the version."`
+	Help    helpCmd    `cmd:"" help:"Show what a command does and takes, as its --help does."`
+}
+
+type helpCmd struct {
+	Command []string `arg:"" optional:"" help:"Its name, such as demo, or account create; without it all commands are listed."`
+}
+
+// Help is shown after the flags.
+func (helpCmd) Help() string {
+	return `countersign help demo and countersign demo --help are the same.
+
+  countersign help demo
+  countersign help account create`
+}
+
+// Run shows the help of a command.
+func (h helpCmd) Run(ctx context.Context, w world) error {
+	w.args = append(h.Command, "--help")
+	if code := run(ctx, w); code != 0 {
+		return found(code) // and run said why
+	}
+	return nil
 }
 
 // exit is what kong's --help panics with, so that deferred work is done.
