@@ -34,7 +34,7 @@ type importCmd struct {
 	Hash          string `help:"What hashes are that do not say it themselves: firebase, or md5(password), sha1(password+salt), sha256(salt+password) and the like." placeholder:"FORMAT"`
 	Salt          string `enum:"text,hex,base64" default:"text" help:"How salts of those are written: text, hex, base64."`
 
-	FirebaseSignerKey     string `env:"FIREBASE_SIGNER_KEY" placeholder:"BASE64" help:"As the project's console shows it. The environment variable keeps it out of the list of processes."`
+	FirebaseSignerKey     string `env:"COUNTERSIGN_FIREBASE_SIGNER_KEY" placeholder:"BASE64" help:"As the project's console shows it. The environment variable keeps it out of the list of processes."`
 	FirebaseSaltSeparator string `default:"Bw==" help:"The same."`
 	FirebaseRounds        int    `default:"8" help:"The same."`
 	FirebaseMemCost       int    `default:"14" help:"The same."`

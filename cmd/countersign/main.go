@@ -13,6 +13,7 @@ import (
 	"io/fs"
 	"os"
 	"os/signal"
+	"slices"
 	"strings"
 	"syscall"
 	"time"
@@ -196,5 +197,9 @@ func (c *cli) settings(w world, flags map[string]string) (config.Config, error) 
 	if _, err := os.Stat("countersign.toml"); file == "" && err == nil {
 		file = "countersign.toml"
 	}
-	return config.Load(config.Source{File: file, Environ: w.environ, Flags: given, ReadFile: os.ReadFile})
+	// What account import alone reads is no setting, and would be refused as a misspelt one.
+	environ := slices.DeleteFunc(slices.Clone(w.environ), func(pair string) bool {
+		return strings.HasPrefix(pair, "COUNTERSIGN_FIREBASE_SIGNER_KEY=")
+	})
+	return config.Load(config.Source{File: file, Environ: environ, Flags: given, ReadFile: os.ReadFile})
 }
