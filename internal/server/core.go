@@ -264,6 +264,17 @@ func CheckRegistration(c config.Config) error {
 	return err
 }
 
+// CheckPlaces says why the file of places that the settings name cannot be used.
+func CheckPlaces(c config.Config) error {
+	if c.Place.Database == "" {
+		return nil
+	}
+	if _, _, err := place.Check(c.Place.Database); err != nil {
+		return fmt.Errorf("place.database: %w: name a file of countries or cities in the MaxMind format, or leave it empty", err)
+	}
+	return nil
+}
+
 // rules are what the operator wants of new accounts.
 func rules(c config.Config) (registration.Rules, error) {
 	r := c.Registration
