@@ -190,7 +190,7 @@ func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
 		c.record(ctx, l, func(ctx context.Context) error {
 			return c.box.Finish(ctx, l, outbox.Receipt{Provider: r.Provider.Name(), ID: rec.ID})
 		})
-		c.log.LogAttrs(ctx, slog.LevelDebug, "letter done", c.attrs(r, l, slog.Duration("took", c.box.DB.Now().Sub(began)))...)
+		c.log.LogAttrs(ctx, slog.LevelDebug, "letter done", c.attrs(r, l, slog.Int64("us", c.box.DB.Now().Sub(began).Microseconds()))...)
 		return
 	}
 	f := failure(err)

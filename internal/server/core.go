@@ -153,7 +153,7 @@ func unlock(ctx context.Context, c config.Config, d Deps, db *sqldb.DB) (*keyrin
 		if err != nil {
 			return nil, err
 		}
-		d.Log.LogAttrs(ctx, slog.LevelInfo, "schema migrated", slog.Int("applied", applied), slog.Duration("took", d.Now().Sub(began)))
+		d.Log.LogAttrs(ctx, slog.LevelInfo, "schema migrated", slog.Int("applied", applied), slog.Int64("us", d.Now().Sub(began).Microseconds()))
 	}
 	if err := ring.Claim(ctx, db); err != nil {
 		return nil, err
