@@ -48,6 +48,9 @@ func owners() map[string]string {
 		"recovery_contact_code":  "recovery",
 		"recovery_saved_code":    "recovery",
 
+		"totp_authenticator": "totp",
+		"backup_code":        "backup",
+
 		"registration_flow":       "registration",
 		"registration_consent":    "registration",
 		"registration_invitation": "registration",

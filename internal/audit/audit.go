@@ -60,6 +60,9 @@ const (
 	EraseStopped     Kind = "erase_stopped"
 	AccountErased    Kind = "user_deleted"
 	KeysChanged      Kind = "sys_keys_changed"
+	TokensImported   Kind = "tokens_imported" // hardware, for one-time codes
+	TokenAssigned    Kind = "token_assigned"
+	TokenUnassigned  Kind = "token_unassigned"
 
 	ClientRuleChanged Kind = "client_rule_changed"
 	APIRetired        Kind = "api_retired"

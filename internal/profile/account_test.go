@@ -16,6 +16,7 @@ import (
 	"countersign/internal/recovery"
 	"countersign/internal/session"
 	"countersign/internal/testkit"
+	"countersign/internal/totp"
 )
 
 func TestTheLanguageOfLetters(t *testing.T) {
@@ -227,10 +228,13 @@ func TestTheOwnersData(t *testing.T) {
 		h.must(err)
 		friend, err := account.Parse("friend@example.net")
 		h.must(err)
+		_, err = h.Authenticators.Import(ctx, strings.NewReader("serial,secret,kind\nSN-4815,GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ,hotp\n"), totp.Import{Format: totp.CSV})
+		h.must(err)
 		h.must(h.DB.Write(ctx, func(tx *sqldb.Tx) error {
 			_, err := h.Recovery.NewSavedCode(ctx, tx, ada)
+			_, err2 := h.BackupCodes.Reissue(ctx, tx, ada)
 			return errors.Join(
-				err, h.Accounts.SetClaims(ctx, tx, ada, map[string]string{"name": "Ada Ünal"}),
+				err, err2, h.Authenticators.Assign(ctx, tx, "SN-4815", ada), h.Accounts.SetClaims(ctx, tx, ada, map[string]string{"name": "Ada Ünal"}),
 				h.Accounts.Add(ctx, tx, ada, account.NewIdentifier{Identifier: second, Verified: true, Notices: true}),
 				h.Recovery.AddContact(ctx, tx, ada, recovery.Contact{Label: "Grace", Holder: "Addie", Identifier: friend}),
 			)
@@ -242,13 +246,13 @@ func TestTheOwnersData(t *testing.T) {
 		for _, want := range []string{
 			"ada@example.org", "+4915112345678", `"value": "ada"`, "second@example.org", "Ada Ünal", "friend@example.net", "Grace", "Addie", "198.51.100.77",
 			"software_key", `"saved_code": true`, `"what": "added"`, "authn_login_success", "data_downloaded", "Firefox on Linux", `"activity_is_complete": true`,
-			string(ada), string(device), `"ended_at"`,
+			string(ada), string(device), `"ended_at"`, "SN-4815", `"kind": "hotp"`, `"left": 10`,
 		} {
 			if !strings.Contains(text, want) {
 				t.Errorf("lacks %s", want)
 			}
 		}
-		for _, secret := range []string{"bob@example.org", "[address]", "[contact]", "$argon2id$", token.Reveal(), g.handles[0].Reveal(), "css_", "csd_", "public_key"} {
+		for _, secret := range []string{"bob@example.org", "[address]", "[contact]", "$argon2id$", token.Reveal(), g.handles[0].Reveal(), "css_", "csd_", "public_key", "GEZDGNBV", "1234567890123456"} {
 			if strings.Contains(text, secret) {
 				t.Errorf("has %s", secret)
 			}

@@ -17,6 +17,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
+	"countersign/internal/totp"
 )
 
 // mostEvents bounds what a file has of the record. A person has some hundred events a year; an account that
@@ -70,6 +71,7 @@ type file struct {
 	Claims    map[string]string `json:"claims"`
 	Password  filePassword      `json:"password"`
 	Recovery  fileRecovery      `json:"recovery"`
+	Proofs    fileProofs        `json:"proofs"`
 	Consents  []fileConsent     `json:"consents"`
 	Devices   []fileDevice      `json:"devices"`
 	Sessions  []fileSession     `json:"sessions"`
@@ -122,6 +124,25 @@ type fileContact struct {
 	AddedAt time.Time    `json:"added_at"`
 }
 
+// fileProofs are what else than a password proves who it is.
+type fileProofs struct {
+	Authenticators []fileAuthenticator `json:"authenticators"`
+	BackupCodes    fileBackup          `json:"backup_codes"`
+}
+
+type fileAuthenticator struct {
+	Name       string     `json:"name"`
+	Kind       totp.Kind  `json:"kind"`
+	Serial     string     `json:"serial,omitempty"`
+	AddedAt    time.Time  `json:"added_at"`
+	LastUsedAt *time.Time `json:"last_used_at,omitempty"`
+}
+
+type fileBackup struct {
+	Left   int        `json:"left"`
+	MadeAt *time.Time `json:"made_at,omitempty"`
+}
+
 type fileConsent struct {
 	Version string    `json:"version"`
 	At      time.Time `json:"accepted_at"`
@@ -162,7 +183,8 @@ type fileEvent struct {
 // notInHere is what else there is, and why it is not told. docs/decisions/0010 has the times.
 func notInHere() []string {
 	return []string{
-		"The password and the saved recovery code: nobody has them, only digests that they can be compared with.",
+		"The password, the saved recovery code and backup codes: nobody has them, only digests that they can be compared with.",
+		"The secrets of authenticators: who has one can make its codes.",
 		"Keys of devices, and digests of the tokens of devices and sessions: they say nothing of you.",
 		"Sign-ins, recoveries and changes under way, with their codes: they are gone within hours, the longest recovery within weeks.",
 		"Letters that were sent: which kind and when, for a week, without address and words.",
@@ -173,7 +195,7 @@ func notInHere() []string {
 func (s *Service) gather(ctx context.Context, tx *sqldb.Tx, id account.ID) (f file, err error) {
 	f = file{Service: s.SignIn.Site, MadeAt: tx.Now().UTC(), NotInHere: notInHere()}
 	for _, part := range []func(context.Context, *sqldb.Tx, account.ID, *file) error{
-		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherDevices, s.gatherActivity,
+		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherDevices, s.gatherActivity,
 	} {
 		if err := part(ctx, tx, id, &f); err != nil {
 			return file{}, err
@@ -246,6 +268,20 @@ func (s *Service) gatherRecovery(ctx context.Context, tx *sqldb.Tx, id account.I
 	for _, c := range contacts {
 		f.Recovery.Contacts = append(f.Recovery.Contacts, fileContact{c.Label, c.Holder, c.Identifier.Kind(), c.Identifier.Normal(), c.AddedAt.UTC()})
 	}
+	return err
+}
+
+func (s *Service) gatherProofs(ctx context.Context, tx *sqldb.Tx, id account.ID, f *file) error {
+	all, err := s.SignIn.Authenticators.List(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	f.Proofs.Authenticators = []fileAuthenticator{}
+	for _, a := range all {
+		f.Proofs.Authenticators = append(f.Proofs.Authenticators, fileAuthenticator{a.Name, a.Shape.Kind, a.Serial, a.AddedAt.UTC(), known(a.LastUsedAt)})
+	}
+	left, made, err := s.SignIn.BackupCodes.Left(ctx, tx, id)
+	f.Proofs.BackupCodes = fileBackup{left, known(made)}
 	return err
 }
 

@@ -55,6 +55,8 @@ const (
 	Downloaded      What = "data_downloaded"
 	EraseAsked      What = "erase_asked"
 	EraseStopped    What = "erase_stopped"
+	TokenGiven      What = "token_assigned"
+	TokenTaken      What = "token_unassigned"
 )
 
 // whatOf says what an event is to the owner; it is empty for what is none of theirs, or told by another
@@ -109,6 +111,10 @@ func whatOf(e audit.Past) What {
 		return EraseAsked
 	case audit.EraseStopped:
 		return EraseStopped
+	case audit.TokenAssigned:
+		return TokenGiven
+	case audit.TokenUnassigned:
+		return TokenTaken
 	case audit.Protected:
 		return Protected
 	case audit.PasswordChanged:
@@ -125,7 +131,7 @@ func whatOf(e audit.Past) What {
 		return either(e.Detail["which"] == "made", SavedCodeMade, SavedCodeGone)
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.AccountErased: // nobody is left to be shown it
-	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked: // of no account
+	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported: // of no account
 	}
 	return ""
 }

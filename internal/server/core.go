@@ -12,6 +12,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/backup"
 	"countersign/internal/client"
 	"countersign/internal/device"
 	"countersign/internal/factor"
@@ -33,6 +34,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
+	"countersign/internal/totp"
 	"countersign/internal/transfer"
 )
 
@@ -107,7 +109,7 @@ func (c *Core) ensureDecoys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write decoy accounts: %w", err)
 	}
-	return errors.Join(c.Passwords.EnsureDummies(ctx, decoys), c.Recovery.EnsureDummies(ctx, decoys))
+	return errors.Join(c.Passwords.EnsureDummies(ctx, decoys), c.Recovery.EnsureDummies(ctx, decoys), c.Authenticators.EnsureDummies(ctx))
 }
 
 func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {
@@ -205,6 +207,8 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
 		},
 	}
+	parts.Authenticators = &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}
+	parts.BackupCodes = &backup.Service{Ring: ring}
 	parts.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
 	}
@@ -244,7 +248,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 // reason, fails a test.
 func erasers(p signin.Parts) []profile.Eraser {
 	return []profile.Eraser{
-		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase,
+		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
 		func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 			return p.Outbox.Erase(ctx, tx, string(id))
 		},

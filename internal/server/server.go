@@ -205,7 +205,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
-			"registration": c.Registration.Prune,
+			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

@@ -22,6 +22,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/backup"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
@@ -34,6 +35,7 @@ import (
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/throttle"
+	"countersign/internal/totp"
 )
 
 // FlowPrefix and BrowserPrefix begin a flow's handle and a browser's secret.
@@ -55,6 +57,9 @@ type Parts struct {
 	Devices   *device.Service
 	Sessions  *session.Service
 	Notices   *notice.Service
+
+	Authenticators *totp.Service
+	BackupCodes    *backup.Service
 }
 
 // Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.

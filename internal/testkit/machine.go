@@ -14,6 +14,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/backup"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
@@ -31,6 +32,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/throttle"
+	"countersign/internal/totp"
 )
 
 // Password is the password of every account that Machine.Account makes.
@@ -96,6 +98,10 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
 	}
+	p.Authenticators, p.BackupCodes = &totp.Service{DB: db, Ring: ring, Audit: p.Audit}, &backup.Service{Ring: ring}
+	if err := p.Authenticators.EnsureDummies(t.Context()); err != nil {
+		t.Fatal(err)
+	}
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
@@ -116,7 +122,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
 			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
-				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, back.Erase, entry.Erase,
+				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))
 				},

@@ -1,0 +1,25 @@
+package server_test
+
+import (
+	"errors"
+	"strings"
+
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/totp"
+)
+
+// enrolled gives Ada a hardware token, and backup codes.
+func (l *life) enrolled() {
+	l.t.Helper()
+	ctx := l.t.Context()
+	_, err := l.core.Authenticators.Import(ctx, strings.NewReader("serial,secret\nT1,GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n"), totp.Import{Format: totp.CSV})
+	if err == nil {
+		err = l.core.DB.Write(ctx, func(tx *sqldb.Tx) error {
+			_, err := l.core.BackupCodes.Reissue(ctx, tx, l.ada)
+			return errors.Join(err, l.core.Authenticators.Assign(ctx, tx, "T1", l.ada))
+		})
+	}
+	if err != nil {
+		l.t.Fatal(err)
+	}
+}
