@@ -67,14 +67,20 @@ type cli struct {
 	Account accountCmd `cmd:"" help:"Create, show, lock, close, erase, import and export accounts."`
 	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
 	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
+	Token   tokenCmd   `cmd:"" help:"Bring hardware tokens in, and say whose they are."`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
-	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
-	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`
+	Copies  copies     `embed:""`
 	Keys    keysCmd    `cmd:"" help:"Show the keys, change to a new one while the server serves, drop the old one."`
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 
 	Shows shows `embed:""`
+}
+
+// copies are the commands that copy the database.
+type copies struct {
+	Backup  backupCmd  `cmd:"" help:"Copy the SQLite database while it is served."`
+	Restore restoreCmd `cmd:"" help:"Put a backup in the database's place; the server must be stopped."`
 }
 
 // shows are the commands that show what the program is made of.
