@@ -46,6 +46,10 @@ const (
 	AddressRemoved   Kind = "address_removed"    // or not used any more for signing in, notices or recovery
 	ContactsChanged  Kind = "contacts_changed"   // recovery contacts
 	SavedCodeChanged Kind = "saved_code_changed" // the saved recovery code was made, made anew or removed
+	FactorAdded      Kind = "factor_added"       // an app, a token or a passkey that is asked for from now on
+	FactorRemoved    Kind = "factor_removed"     // that was asked for
+	BackupChanged    Kind = "backup_changed"     // the list of backup codes was made, made anew or removed
+	BackupUsed       Kind = "backup_used"        // a code of the list
 	RecoveryWaiting  Kind = "recovery_waiting"   // a recovery that will open the account at "ends"
 	RecoveryStopped  Kind = "recovery_stopped"   // was stopped by the holder
 	RecoveryDone     Kind = "recovery_done"      // a new password was set by recovery
@@ -71,7 +75,7 @@ func (k Kind) form() (need []string, ok bool) {
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
-		SavedCodeChanged, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
+		SavedCodeChanged, FactorAdded, FactorRemoved, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}
 	return nil, false

@@ -16,6 +16,7 @@ import (
 	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/testkit"
+	"countersign/internal/totp"
 )
 
 // long is well past every hold.
@@ -104,6 +105,10 @@ func (h home) everything(me session.Session) map[string]func() error {
 		"drop":      func() error { return h.Profile.DropSavedCode(ctx, me, h.Client) },
 		"contact":   func() error { return h.Profile.AddContact(ctx, me, h.Client, friend) },
 		"uncontact": func() error { return h.Profile.RemoveContact(ctx, me, h.Client, first.ID) },
+		"app":       func() error { _, err := h.Profile.BeginApp(ctx, me); return err },
+		"confirm":   func() error { _, err := h.Profile.ConfirmApp(ctx, me, h.Client, totp.Confirmation{}); return err },
+		"unapp":     func() error { return h.Profile.RemoveApp(ctx, me, h.Client, "none") },
+		"list":      func() error { _, err := h.Profile.NewBackupCodes(ctx, me, h.Client); return err },
 	}
 }
 

@@ -44,6 +44,11 @@ const (
 	ContactRemoved  What = "contact_removed"
 	SavedCodeMade   What = "saved_code_made"
 	SavedCodeGone   What = "saved_code_removed"
+	FactorAdded     What = "factor_added"
+	FactorRenamed   What = "factor_renamed"
+	FactorRemoved   What = "factor_removed"
+	BackupMade      What = "backup_made"
+	BackupGone      What = "backup_removed"
 	Protected       What = "account_protected"
 	Opened          What = "account_opened"
 	Locked          What = "account_locked"
@@ -129,6 +134,10 @@ func whatOf(e audit.Past) What {
 		return either(e.Detail["which"] == "added", ContactAdded, ContactRemoved)
 	case audit.SavedCodeChanged:
 		return either(e.Detail["which"] == "made", SavedCodeMade, SavedCodeGone)
+	case audit.FactorChanged:
+		return map[string]What{"added": FactorAdded, "renamed": FactorRenamed, "removed": FactorRemoved}[e.Detail["which"]]
+	case audit.BackupChanged:
+		return either(e.Detail["which"] == "made", BackupMade, BackupGone)
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.AccountErased: // nobody is left to be shown it
 	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported: // of no account

@@ -16,6 +16,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/notice"
 	"countersign/internal/platform/fault"
@@ -36,6 +37,7 @@ type Service struct {
 
 	Recovery *recovery.Service
 	Limits   Limits
+	Own      factor.Own
 }
 
 // Limits are how often links may be used.
@@ -167,7 +169,12 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, i incident) (int, erro
 	if err := s.Recovery.Undo(ctx, tx, i.account, since); err != nil {
 		return 0, err
 	}
-	return s.Accounts.Undo(ctx, tx, i.account, since)
+	n, err := s.Accounts.Undo(ctx, tx, i.account, since)
+	if err != nil {
+		return 0, err
+	}
+	ended, err := s.Own.EndSince(ctx, tx, i.account, since)
+	return n + ended, err
 }
 
 // keep calls an erasure off, which a stranger may have asked for.

@@ -1,6 +1,7 @@
 package protect_test
 
 import (
+	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -10,6 +11,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	otp "github.com/pquerna/otp/totp"
 
 	"countersign/internal/account"
 	"countersign/internal/message"
@@ -22,6 +24,7 @@ import (
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
+	"countersign/internal/totp"
 )
 
 // takeover is what somebody does who has the password and the mailbox for a moment: they put an address of
@@ -47,9 +50,29 @@ func (k *kit) takeover() {
 		_, err := k.Recovery.NewSavedCode(k.t.Context(), tx, k.id)
 		return err
 	})
+	k.happens(message.FactorAdded, func(tx *sqldb.Tx) error {
+		apps := k.Profile.Own.Apps
+		e, err := apps.Begin(k.t.Context(), tx, k.id, totp.Label{Issuer: "Example", Account: "thief"})
+		if err != nil {
+			return err
+		}
+		shown, err := otp.GenerateCode(strings.ReplaceAll(e.Key.Reveal(), " ", ""), k.clock.Now())
+		if err != nil {
+			return err
+		}
+		ok, err := apps.Confirm(k.t.Context(), tx, k.id, totp.Confirmation{ID: e.ID, Code: secret.Of(shown)})
+		if err == nil && !ok {
+			err = errors.New("the app was not added")
+		}
+		return err
+	})
+	k.happens(message.BackupChanged, func(tx *sqldb.Tx) error {
+		_, err := k.Profile.Own.Lists.Reissue(k.t.Context(), tx, k.id)
+		return err
+	})
 }
 
-// backDoors are the contacts and the saved code that somebody left.
+// backDoors are the contacts, the saved code, the apps and the backup codes that somebody left.
 func (k *kit) backDoors() (n int) {
 	k.t.Helper()
 	k.write(func(tx *sqldb.Tx) error {
@@ -61,6 +84,15 @@ func (k *kit) backDoors() (n int) {
 		if n = len(contacts); saved {
 			n++
 		}
+		if err != nil {
+			return err
+		}
+		apps, err := k.Profile.Own.Apps.List(k.t.Context(), tx, k.id)
+		if err != nil {
+			return err
+		}
+		left, _, err := k.Profile.Own.Lists.Left(k.t.Context(), tx, k.id)
+		n += len(apps) + min(left, 1)
 		return err
 	})
 	return n
@@ -69,11 +101,11 @@ func (k *kit) backDoors() (n int) {
 // P7, N-4.6-03: within 72 hours the old address undoes all of a takeover, with the link of whichever letter about it:
 // that of the removal undoes the addition before it too.
 func TestATakeoverIsUndoneFromTheOldAddress(t *testing.T) {
-	for _, kind := range []message.Kind{message.NewDevice, message.AddressRemoved, message.PasswordChanged, message.SavedCodeChanged} {
+	for _, kind := range []message.Kind{message.NewDevice, message.AddressRemoved, message.PasswordChanged, message.SavedCodeChanged, message.FactorAdded, message.BackupChanged} {
 		each(t, []string{ada}, func(t *testing.T, k *kit) {
 			k.takeover()
 			want := state{Sessions: 1, Devices: 1, Password: true, Addresses: thief}
-			if got := k.state(thiefsPW); got != want || k.backDoors() != 2 {
+			if got := k.state(thiefsPW); got != want || k.backDoors() != 4 {
 				t.Fatalf("taken over: %+v, %d back doors", got, k.backDoors())
 			}
 			k.clock.Advance(account.Hold - time.Hour)
@@ -107,7 +139,7 @@ func TestTheThiefsOwnLinkTakesNothingBack(t *testing.T) {
 		if !k.disavow(theirs) {
 			t.Fatal("the link is worth nothing")
 		}
-		if got := k.state(thiefsPW); got != (state{Frozen: true, Addresses: thief}) || k.backDoors() != 2 {
+		if got := k.state(thiefsPW); got != (state{Frozen: true, Addresses: thief}) || k.backDoors() != 4 {
 			t.Errorf("by the thief: %+v, %d back doors", got, k.backDoors())
 		}
 		if !k.disavow(mine) {
@@ -465,7 +497,7 @@ func TestProtectionIsRecorded(t *testing.T) {
 				return err
 			}, string(k.id))
 		})
-		if !slices.Equal(all, []string{`{"by":"link","undone":"2"}`}) {
+		if !slices.Equal(all, []string{`{"by":"link","undone":"4"}`}) {
 			t.Error(all)
 		}
 	})

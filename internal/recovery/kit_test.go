@@ -123,6 +123,10 @@ func (p person) saved(c secret.Token) (recovery.Next, error) {
 	return p.m.Recovery.SavedCode(p.m.t.Context(), p.ref, p.m.Client, c)
 }
 
+func (p person) own(w factor.Way, c string) (recovery.Next, error) {
+	return p.m.Recovery.OwnCode(p.m.t.Context(), p.ref, p.m.Client, w, secret.Of(c))
+}
+
 func (p person) contact(c secret.Token) (recovery.Next, error) {
 	return p.m.Recovery.ContactCode(p.m.t.Context(), p.ref, p.m.Client, c)
 }

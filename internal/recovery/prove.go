@@ -13,6 +13,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/factor"
 	"countersign/internal/password"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/signin"
@@ -99,6 +100,28 @@ func (s *Service) SavedCode(ctx context.Context, ref signin.Ref, c signin.Client
 			return verdict{proof: proof(BySaved)}, nil
 		}}, nil
 	}, StepCode, StepMore, StepWaiting)
+}
+
+// OwnCode proves a code that the holder has: of an app or a token, or of a list. Never the first proof.
+// fault.Invalid "way_unknown".
+func (s *Service) OwnCode(ctx context.Context, ref signin.Ref, c signin.Client, w factor.Way, code secret.Token) (Next, error) {
+	kind, ok := s.Typed[w]
+	if !ok {
+		return Next{}, fault.New(fault.Invalid, "way_unknown", errors.New("nobody has codes of that kind"))
+	}
+	return s.try(ctx, request{ref, c}, func(_ context.Context, _ *sqldb.Tx, f *flow) (trial, error) {
+		return trial{Method(w), s.countsOf(*f, string(w)), func(ctx context.Context, tx *sqldb.Tx, f *flow, shut bool) (verdict, error) {
+			who := f.Account
+			if shut || f.Barred {
+				who = account.Last // the same work, and it uses up nothing
+			}
+			right, err := kind.Spend(ctx, tx, who, code)
+			if err != nil || !right {
+				return verdict{}, err
+			}
+			return verdict{proof: proof(w)}, nil
+		}}, nil
+	}, StepMore, StepWaiting)
 }
 
 // ContactCode proves that a contact trusts the person. With two or more contacts it takes the codes of
@@ -257,7 +280,11 @@ func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error)
 			stands = p == passwordProof(stored)
 		case ByContact:
 			stands = used > 0 && used >= min(2, asked)
-		case BySaved: // replaceSaved sees to it
+		case ByOTP:
+			if stands, err = s.Typed[factor.OTP].Has(ctx, tx, f.Account); err != nil {
+				return false, err
+			}
+		case BySaved, ByBackup: // replaceSaved sees to the one; the other was used up
 		}
 		if !stands {
 			return false, nil

@@ -48,6 +48,8 @@ const (
 	BySaved    Method = "saved"    // the saved recovery code
 	ByContact  Method = "contact"  // codes that people whom the holder trusts read out
 	ByPassword Method = "password" // the old one, also when it was stopped
+	ByOTP      Method = "otp"      // a code of an app or a token
+	ByBackup   Method = "backup"   // a code of the list
 )
 
 // Step is where a flow stands.
@@ -61,7 +63,7 @@ const (
 	StepPassword Step = "password" // the new password is wanted
 )
 
-// Service runs recoveries. All fields are required but Parser, Wait, Enrolled and Count.
+// Service runs recoveries. All fields are required but Parser, Wait, Typed and Count.
 type Service struct {
 	signin.Parts
 
@@ -71,9 +73,9 @@ type Service struct {
 	Parser account.Parser // reads what people type; its zero value is ready
 	Ways   []factor.Way   // those a code can leave by
 	Wait   time.Duration  // with one proof, for an account that has no other address; 0 turns waiting off
-	// Enrolled says what an account's holder has set up to be asked for beside the password: each must be
-	// proved, whatever else was, and no waiting stands in for it. Nil means none.
-	Enrolled func(context.Context, *sqldb.Tx, account.ID) ([]Method, error)
+	// Typed are the kinds of codes that people have themselves. Whoever has enrolled an app or a token must prove it,
+	// or a code of the list, whatever else they prove, and no waiting stands in for it.
+	Typed map[factor.Way]factor.Typed
 	// Count is told of each event, for the numbers that an operator watches (I-09). It must not block. May be nil.
 	Count func(audit.Kind)
 }
@@ -320,15 +322,13 @@ func (s *Service) step(ctx context.Context, tx *sqldb.Tx, f flow) (Step, error) 
 // addresses (N-4.2.2.2-01); or with one and the waiting time; and in any case with all that the
 // account has enrolled.
 func (s *Service) enough(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
-	if s.Enrolled != nil {
-		must, err := s.Enrolled(ctx, tx, f.Account)
+	if app := s.Typed[factor.OTP]; app != nil {
+		has, err := app.Has(ctx, tx, f.Account)
 		if err != nil {
 			return false, err
 		}
-		for _, m := range must {
-			if !slices.ContainsFunc(f.Proved, func(p proof) bool { return p.method() == m }) {
-				return false, nil
-			}
+		if has && !slices.ContainsFunc(f.Proved, func(p proof) bool { return p.method() == ByOTP || p.method() == ByBackup }) {
+			return false, nil
 		}
 	}
 	waited := !f.ReadyAt.IsZero() && !f.ReadyAt.After(tx.Now())

@@ -421,15 +421,28 @@ func TestSendingAgain(t *testing.T) {
 	})
 }
 
-// P8: what is enrolled must be shown: no two codes and no waiting stand in for it.
+// known is a kind of code that the accounts have which are listed, always the same.
+type known map[account.ID]string
+
+func (k known) Has(_ context.Context, _ *sqldb.Tx, id account.ID) (bool, error) {
+	return k[id] != "", nil
+}
+
+func (k known) Spend(_ context.Context, _ *sqldb.Tx, id account.ID, code secret.Token) (bool, error) {
+	return k[id] != "" && code.Reveal() == k[id], nil
+}
+
+// P8: an app or a token that is enrolled must be shown, or a code of the list: no two codes and no waiting
+// stand in for it.
 func TestEnrolledProofsAreStillAsked(t *testing.T) {
 	each(t, func(t *testing.T, m *machine, clock *dbtest.Clock) {
-		m.Account(ada, adaPhone)
+		const bob = "bob@example.org"
 		m.Throttle.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		m.Recovery.Enrolled = func(_ context.Context, _ *sqldb.Tx, _ account.ID) ([]recovery.Method, error) {
-			return []recovery.Method{recovery.BySaved}, nil // stands for a kind of proof to come
+		id := m.Account(ada, adaPhone)
+		m.Recovery.Typed = map[factor.Way]factor.Typed{
+			factor.OTP:    known{id: "123456", m.Account(bob, "+4915112345679"): "654321"},
+			factor.Backup: known{id: "ABCD"},
 		}
-		code := m.savedCode(m.Account("bob@example.org", "+4915112345679"))
 		p := m.proved(ada, "")
 		p.want(recovery.StepMore)(p.send(factor.SMS))
 		p.want(recovery.StepMore)(p.code(factor.SMS, m.code(adaPhone)))
@@ -437,8 +450,16 @@ func TestEnrolledProofsAreStillAsked(t *testing.T) {
 		p.want(recovery.StepWaiting)(p.wait())
 		clock.Advance(3 * day)
 		fails(t, "step_out_of_order")(p.finish(newWord))
+		p.refused(p.own(factor.OTP, "654321")) // of somebody else
+		p.want(recovery.StepPassword)(p.own(factor.OTP, "123456"))
 
-		p = m.proved("bob@example.org", "")
-		p.want(recovery.StepPassword)(p.saved(code))
+		p = m.proved(ada, "")
+		p.want(recovery.StepPassword)(p.own(factor.Backup, "ABCD"))
+
+		p = m.proved(bob, "")
+		p.refused(p.own(factor.Backup, ""))
+		p.want(recovery.StepPassword)(p.own(factor.OTP, "654321"))
+		m.Recovery.Typed[factor.OTP] = known{} // its holder has taken it off the account meanwhile
+		fails(t, "flow_ended")(p.finish(newWord))
 	})
 }

@@ -214,13 +214,14 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	where := places(c, d)
 	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
+	own := factor.Own{Apps: parts.Authenticators, Lists: parts.BackupCodes}
 	machine := &signin.Service{
-		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
+		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(), Typed: own.Typed(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	back := &recovery.Service{
 		Parts: parts, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site,
-		Parser: machine.Parser, Ways: machine.Ways, Wait: c.Recovery.Wait.D(),
+		Parser: machine.Parser, Ways: machine.Ways, Typed: own.Typed(), Wait: c.Recovery.Wait.D(),
 	}
 	welcome, err := rules(c)
 	if err != nil {
@@ -230,14 +231,14 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Parts: parts, Rules: welcome, Limits: registration.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
 	}
-	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()}
+	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits(), Own: own}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
 		Registration: entry,
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
+			Protect: guard, Entry: entry, Own: own, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
 		},
 		Protect: guard,
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},

@@ -240,7 +240,7 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 			t.Fatal(err)
 		}
 	}
-	if _, err := l.core.SignIn.Send(ctx, ref, here, factor.Email); err != nil {
+	if _, err := l.core.SignIn.Send(ctx, ref, here, factor.SMS); err != nil {
 		t.Fatal(err)
 	}
 	l.code = l.newestCode()
@@ -341,7 +341,7 @@ func (l *life) signIn() {
 	if err != nil || next.Step != signin.StepSecond {
 		l.t.Fatalf("%+v, %v", next, err)
 	}
-	if _, err := l.core.SignIn.Send(ctx, ref, here, factor.Email); err != nil {
+	if _, err := l.core.SignIn.Send(ctx, ref, here, factor.SMS); err != nil {
 		l.t.Fatal(err)
 	}
 	next, err = l.core.SignIn.Code(ctx, ref, here, signin.CodeProof{Code: l.newestCode(), Remember: &device.Enrolment{
@@ -355,7 +355,7 @@ func (l *life) signIn() {
 
 func (l *life) newestCode() secret.Token {
 	l.t.Helper()
-	letters, err := l.core.Outbox.Claim(l.t.Context(), "email", 20, 1)
+	letters, err := l.core.Outbox.Claim(l.t.Context(), "sms", 20, 1)
 	if err != nil {
 		l.t.Fatal(err)
 	}

@@ -119,7 +119,7 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Security{
-		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
+		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
 	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)

@@ -57,7 +57,11 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
-	if !slices.Contains(s.ways(addresses), w) {
+	enrolled, err := s.enrolled(ctx, tx, f.Account)
+	if err != nil {
+		return Sent{}, err
+	}
+	if !slices.Contains(s.Ways, w) || !slices.Contains(s.offered(addresses, enrolled), w) {
 		return Sent{}, fault.New(fault.Invalid, "way_unknown", errors.New("not among the ways offered"))
 	}
 	code, err := s.Codes.Issue(ctx, tx, onetime.Request{Flow: f.ID, Account: string(f.Account), Way: string(w), FlowEnds: f.ExpiresAt})
@@ -81,7 +85,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
 		},
-		Account: string(f.Account), Withhold: f.Barred || shut || !reachable, ExpiresAt: code.ExpiresAt,
+		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || factor.Outdone(w, enrolled), ExpiresAt: code.ExpiresAt,
 	})
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
 }
@@ -112,6 +116,8 @@ func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow) (shut boo
 // CodeProof is the second proof, and with Remember the wish to be recognised from now on.
 // Handles are those the browser holds already: what it holds for this account is replaced.
 type CodeProof struct {
+	// Way is where the code is from, if the holder had it already: see Service.Typed. Any other is one that was sent.
+	Way      factor.Way
 	Code     secret.Token
 	Remember *device.Enrolment
 	Handles  []secret.Token
@@ -162,7 +168,7 @@ func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow) (ok, shut
 }
 
 func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (Next, error) {
-	way, right, err := s.Codes.Spend(ctx, tx, f.ID, p.Code)
+	way, right, err := s.judgeCode(ctx, tx, f, p)
 	if err != nil {
 		return Next{}, err
 	}
@@ -187,6 +193,11 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	if err != nil {
 		return Next{}, err
 	}
+	if factor.Way(way) == factor.Backup {
+		if err := s.tell(ctx, tx, f, message.BackupUsed); err != nil {
+			return Next{}, err
+		}
+	}
 	d := done{methods: []string{"password", way}, stranger: true, lane: l}
 	if p.Remember != nil {
 		if p.Remember.Name == "" {
@@ -202,6 +213,21 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 		}
 	}
 	return s.finish(ctx, tx, f, d)
+}
+
+// judgeCode uses a code up and says by which way it was right. A barred flow uses up nothing that its owner still
+// needs, and does the work of an account that has nothing.
+func (s *Service) judgeCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (way string, right bool, err error) {
+	kind, ok := s.Typed[p.Way]
+	if !ok {
+		return s.Codes.Spend(ctx, tx, f.ID, p.Code)
+	}
+	who := f.Account
+	if f.Barred {
+		who = account.Last
+	}
+	right, err = kind.Spend(ctx, tx, who, p.Code)
+	return string(p.Way), right, err
 }
 
 // done is what a finished sign-in proved.

@@ -72,6 +72,8 @@ type Service struct {
 	Parser  account.Parser // reads what people type; its zero value is ready
 	// Ways are those a code can leave by: a way without a provider is offered to nobody.
 	Ways []factor.Way
+	// Typed are the kinds of codes that people have themselves. A kind that is missing is offered to nobody.
+	Typed map[factor.Way]factor.Typed
 	// HidePasswordResult asks for the second proof whether or not the password was right, so
 	// that stolen passwords cannot even be checked. A mistyped one then shows only as a code
 	// that never comes.
@@ -103,7 +105,7 @@ const (
 type Next struct {
 	Step    Step
 	Refused bool // the proof just given did not fit; why is not for the caller
-	// Ways are the ways a code can go, at StepSecond; Sent is the one it last went by, if any.
+	// Ways are where a code can come from, at StepSecond, the better first; Sent is the one it was last sent by, if any.
 	Ways     []factor.Way
 	Sent     factor.Way
 	ResendAt time.Time
@@ -244,7 +246,11 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if err != nil {
 		return Next{}, err
 	}
-	n.Ways = s.ways(addresses)
+	enrolled, err := s.enrolled(ctx, tx, f.Account)
+	if err != nil {
+		return Next{}, err
+	}
+	n.Ways = s.offered(addresses, enrolled)
 	sent, resend, ok, err := s.Codes.State(ctx, tx, f.ID)
 	if ok {
 		n.Sent, n.ResendAt = factor.Way(sent), resend
@@ -252,7 +258,32 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	return n, err
 }
 
-// ways are what the second door offers. An account that none of our ways reaches is offered the
+// enrolled are the kinds of codes that an account has.
+func (s *Service) enrolled(ctx context.Context, tx *sqldb.Tx, id account.ID) (map[factor.Way]bool, error) {
+	all := map[factor.Way]bool{}
+	for w, kind := range s.Typed {
+		has, err := kind.Has(ctx, tx, id)
+		if err != nil {
+			return nil, err
+		}
+		all[w] = has
+	}
+	return all, nil
+}
+
+// offered are the ways of the second door. Where strangers come as far, everybody is offered whatever anybody
+// may have enrolled.
+func (s *Service) offered(addresses []account.Address, enrolled map[factor.Way]bool) []factor.Way {
+	if s.HidePasswordResult {
+		enrolled = map[factor.Way]bool{}
+		for w := range s.Typed {
+			enrolled[w] = true
+		}
+	}
+	return factor.Offer(s.ways(addresses), enrolled, s.HidePasswordResult)
+}
+
+// ways are those by which the second door sends a code. An account that none of our ways reaches is offered the
 // last of them like everybody else, and nothing is sent.
 func (s *Service) ways(addresses []account.Address) []factor.Way {
 	reach := slices.DeleteFunc(factor.Ways(addresses), func(w factor.Way) bool { return !slices.Contains(s.Ways, w) })

@@ -105,9 +105,10 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
-	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
+	own := factor.Own{Apps: p.Authenticators, Lists: p.BackupCodes}
+	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), Typed: own.Typed(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	back := &recovery.Service{
-		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Wait: 24 * time.Hour,
+		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Typed: own.Typed(), Wait: 24 * time.Hour,
 	}
 	if err := back.EnsureDummies(t.Context(), decoys); err != nil {
 		t.Fatal(err)
@@ -116,12 +117,12 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
 		Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},
 	}
-	guard := &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()}
+	guard := &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits(), Own: own}
 	return &Machine{
 		Service: machine, Recovery: back, Protect: guard,
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
+			Protect: guard, Entry: entry, Own: own, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
 				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))

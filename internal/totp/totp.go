@@ -132,6 +132,12 @@ func (s *Service) Confirm(ctx context.Context, tx *sqldb.Tx, who account.ID, c C
 	return false, err
 }
 
+// Has reports whether the account has an authenticator that is asked for.
+func (s *Service) Has(ctx context.Context, tx *sqldb.Tx, who account.ID) (bool, error) {
+	n, err := countConfirmed(ctx, tx, who)
+	return n > 0, err
+}
+
 // List returns the account's authenticators, the oldest first.
 func (s *Service) List(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Authenticator, error) {
 	rows, err := confirmedFrom(ctx, tx, who)

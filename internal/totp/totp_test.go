@@ -107,7 +107,7 @@ func TestAnEnrolmentIsShownThreeWays(t *testing.T) {
 			t.Fatal(err)
 		}
 		black := map[[2]int]bool{}
-		for _, m := range regexp.MustCompile(`M(\d+) (\d+)h(\d+)v1h-\d+z`).FindAllStringSubmatch(string(svg), -1) {
+		for _, m := range regexp.MustCompile(`M(\d+) (\d+)h(\d+)v1h-\d+z`).FindAllStringSubmatch(svg.Path, -1) {
 			x, _ := strconv.Atoi(m[1])
 			y, _ := strconv.Atoi(m[2])
 			n, _ := strconv.Atoi(m[3])

@@ -1,7 +1,6 @@
 package totp
 
 import (
-	"bytes"
 	"fmt"
 	"net/url"
 	"strconv"
@@ -36,16 +35,21 @@ func segment(s string) string { return strings.ReplaceAll(url.PathEscape(s), ":"
 // quiet is the white border that ISO 18004 wants around a QR code, in modules.
 const quiet = 4
 
-// QR returns the URL as an SVG image, black on white in any theme. The key must stand beside it as text: not
+// Drawing is a QR code: a square of Side by Side modules, its border included, and the dark ones as the data of
+// an SVG path.
+type Drawing struct {
+	Side int
+	Path string
+}
+
+// QR draws the URL, to be shown dark on white in any theme. The key must stand beside it as text: not
 // everybody sees it, or has a camera.
-func (e Enrolment) QR() ([]byte, error) {
+func (e Enrolment) QR() (Drawing, error) {
 	c, err := qr.Encode(e.URL.Reveal(), qr.M)
 	if err != nil {
-		return nil, fmt.Errorf("draw a QR code: %w", err)
+		return Drawing{}, fmt.Errorf("draw a QR code: %w", err)
 	}
-	side := c.Size + 2*quiet
-	var b bytes.Buffer
-	_, _ = fmt.Fprintf(&b, `<svg xmlns="http://www.w3.org/2000/svg" viewBox="0 0 %d %d" shape-rendering="crispEdges"><path fill="#fff" d="M0 0h%dv%dH0z"/><path d="`, side, side, side, side)
+	var b strings.Builder
 	for y := range c.Size {
 		for x := 0; x < c.Size; x++ {
 			from := x
@@ -57,6 +61,5 @@ func (e Enrolment) QR() ([]byte, error) {
 			}
 		}
 	}
-	b.WriteString(`"/></svg>`)
-	return b.Bytes(), nil
+	return Drawing{c.Size + 2*quiet, b.String()}, nil
 }

@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"github.com/google/go-cmp/cmp"
+	"github.com/pquerna/otp/totp"
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
@@ -15,6 +16,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/testkit/servertest"
+	apps "countersign/internal/totp"
 )
 
 // subject is a name that somebody tries.
@@ -76,12 +78,14 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 	if err != nil {
 		t.Fatal(err)
 	}
+	withApp(t, n, n.Account("withanapp@maildomain.example"))
 	foreign := foreignHashes(t, n)
 	imported(t, n, "frombcrypt@maildomain.example", foreign["bcrypt"])
 	imported(t, n, "frommd5@maildomain.example", foreign["md5"])
 	all := []*subject{
 		{label: "imported with bcrypt", name: "frombcrypt@maildomain.example", password: wrong},
 		{label: "imported with MD5", name: "frommd5@maildomain.example", password: wrong},
+		{label: "e-mail of one with an app and backup codes", name: "withanapp@maildomain.example", password: wrong},
 		{label: "e-mail", name: "adalovelace@maildomain.example", password: wrong},
 		{label: "e-mail of one with a phone", name: "gracehopper@maildomain.example", password: wrong},
 		{label: "user name with an e-mail address", name: "radiap", password: wrong},
@@ -97,11 +101,13 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		// Not even somebody with the right password may see that it is.
 		n.Account("rightpassword@maildomain.example")
 		n.Account("rightagain@maildomain.example", "+4915112345675")
+		withApp(t, n, n.Account("rightwithanapp@maildomain.example"))
 		imported(t, n, "rightbcrypt@maildomain.example", foreign["bcrypt"])
 		all = append(
 			all,
 			&subject{label: "right imported password", name: "rightbcrypt@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password", name: "rightpassword@maildomain.example", password: servertest.Password, right: true},
+			&subject{label: "right password, with an app and backup codes", name: "rightwithanapp@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password, by phone", name: "+4915112345675", password: servertest.Password, right: true},
 		)
 	}
@@ -109,6 +115,30 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		s.known = true
 	}
 	return all
+}
+
+// withApp enrols an app and a list of backup codes.
+func withApp(t *testing.T, n *servertest.Node, id account.ID) {
+	t.Helper()
+	own := n.Core().Owner.Own
+	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		e, err := own.Apps.Begin(t.Context(), tx, id, apps.Label{Issuer: "Example", Account: "Example"})
+		if err != nil {
+			return err
+		}
+		shown, err := totp.GenerateCode(strings.ReplaceAll(e.Key.Reveal(), " ", ""), n.Clock.Now())
+		if err != nil {
+			return err
+		}
+		if ok, err := own.Apps.Confirm(t.Context(), tx, id, apps.Confirmation{ID: e.ID, Code: secret.Of(shown), Name: "My phone"}); err != nil || !ok {
+			return fmt.Errorf("the app was not enrolled: %w", err)
+		}
+		_, err = own.Lists.Reissue(t.Context(), tx, id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 // unverified makes an account that signs in with an address that was never proved.
@@ -346,6 +376,13 @@ func code(v *visitor, _ *subject) answer {
 	return v.call("/signin/code", "flow", v.flow, "code", "000000")
 }
 
+// own is a code that the person has, of an app or a list.
+func own(way, typed string) func(*visitor, *subject) answer {
+	return func(v *visitor, _ *subject) answer {
+		return v.call("/signin/code", "flow", v.flow, "way", way, "code", typed)
+	}
+}
+
 func times(n int, st step) (out []step) {
 	for i := range n {
 		again := st
@@ -391,6 +428,8 @@ func TestAppsCannotTellAtTheSecondDoor(t *testing.T) {
 			{label: "password", do: password},
 			{label: "password again", do: password},
 			{label: "code before one was sent", do: code},
+			{label: "wrong code of an app", do: own("otp", "000000")},
+			{label: "two codes of a token that has strayed", do: own("otp", "000000000000")},
 			{label: "send", do: send},
 			{label: "send too soon", do: send},
 			{label: "send by a way that is not offered", do: func(v *visitor, s *subject) answer {
@@ -402,7 +441,9 @@ func TestAppsCannotTellAtTheSecondDoor(t *testing.T) {
 			}},
 			{label: "send again", wait: 2 * time.Minute, do: send},
 			{label: "letters leave", work: true},
+			{label: "wrong backup code", do: own("backup", "AAAA-BBBB-CCCC-DDDD-EEEE-FFFF")},
 		}, times(6, step{label: "wrong code", do: code}), []step{
+			{label: "backup code at a limit", do: own("backup", "AAAA-BBBB-CCCC-DDDD-EEEE-FFFF")},
 			{label: "third", wait: 2 * time.Minute, do: send},
 			{label: "begin anew", do: begin},
 			{label: "password anew", do: password},
@@ -480,6 +521,9 @@ func TestPeopleCannotTellAtTheSecondDoor(t *testing.T) {
 			{label: "send again", wait: 31 * time.Second, do: resend},
 			{label: "the page after it", do: follow},
 			{label: "no code", do: at("/code", "code", " ")},
+			{label: "the page of an app's code", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow + "?way=otp") }},
+			{label: "the page of a backup code", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow + "?way=backup") }},
+			{label: "wrong code of an app", do: at("/code", "way", "otp", "code", "000000")},
 			{label: "a way that does not exist", do: at("/send", "way", "pigeon")},
 			{label: "letters leave", work: true},
 		}, times(6, step{label: "wrong code", do: at("/code", "code", "000000")}), []step{

@@ -110,6 +110,7 @@ func TestAppsCannotTellWhomARecoveryFinds(t *testing.T) {
 			}},
 			{label: "contacts too early", do: call("/contacts")},
 			{label: "a contact's code too early", do: call("/contacts/code", "code", "00000000")},
+			{label: "a code of an app too early", do: call("/own-code", "way", "otp", "code", "123456")},
 			{label: "old password too early", do: call("/old-password", "password", wrong)},
 			{label: "wait too early", do: call("/wait")},
 			{label: "password too early", do: call("/password", "password", "velvet harbour cinnamon 77")},

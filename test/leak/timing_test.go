@@ -107,6 +107,12 @@ func apiSteps(hidden bool) []timed {
 		steps,
 		timed{"send", 0, send, 202},
 		timed{"wrong code", 0, call("/code", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "code": "000000"} }), 401},
+		timed{"wrong code of an app", 0, call("/code", func(p *person) map[string]string {
+			return map[string]string{"flow": p.flow, "way": "otp", "code": "000000"}
+		}), 401},
+		timed{"wrong backup code", 0, call("/code", func(p *person) map[string]string {
+			return map[string]string{"flow": p.flow, "way": "backup", "code": "AAAA-BBBB-CCCC-DDDD-EEEE-FFFF"}
+		}), 401},
 		timed{"send again", 31 * time.Second, send, 202},
 	)
 }
@@ -200,6 +206,11 @@ func newClocked(t *testing.T, m mode, people int) *clocked {
 	c.populate(m, people, hash)
 	if m.held {
 		c.hold()
+	}
+	if m.hidden && m.imported == "" {
+		for i := 0; i < len(c.owner); i += 2 { // half of them have an app and backup codes
+			withApp(t, c.node, c.owner[i])
+		}
 	}
 	if m.links != "" {
 		c.links(m.links)

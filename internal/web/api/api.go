@@ -97,6 +97,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.activity(a)
 	h.lifecycle(a)
 	h.contacts(a)
+	h.factors(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a

@@ -68,6 +68,16 @@ type recoveryCodeInput struct {
 	}
 }
 
+type ownCodeInput struct {
+	Caller
+
+	Body struct {
+		Flow string     `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
+		Way  factor.Way `json:"way" enum:"otp,backup" doc:"Where the code is from: an app or a token, or a list of backup codes."`
+		Code string     `json:"code" minLength:"1" maxLength:"64" doc:"As typed: small letters, spaces and hyphens do no harm."`
+	}
+}
+
 type heldCodeInput struct {
 	Caller
 
@@ -114,6 +124,9 @@ func (h *API) recovery(a huma.API) {
 		"Before the first proof the first code again. After it a code to an address of this kind that was not proved yet, if the account has one: the answer does not say.",
 		"way_unknown", "resend_too_soon"), h.recoverySend)
 	register(a, post("recovery-saved-code", "/saved-code", "Prove the saved recovery code", "It may be the first proof.", "code_refused"), h.recoverySaved)
+	register(a, post("recovery-own-code", "/own-code", "Prove a code of an app, a token or a list",
+		"Never the first proof. Whoever has an app or a token is asked for it, or for a code of the list, whatever else they prove.",
+		"code_refused", "way_unknown"), h.recoveryOwn)
 	register(a, post("recovery-contacts", "/contacts", "Have the contacts sent their codes",
 		"Once a recovery. Whether the account has any is not said."), h.recoveryAsk)
 	register(a, post("recovery-contact-code", "/contacts/code", "Prove that a contact trusts you",
@@ -152,6 +165,10 @@ func (h *API) recoverySend(ctx context.Context, in *recoverySendInput) (*recover
 		err = tooSoon(next.ResendAt, h.Now())
 	}
 	return recovered(next, err)("")
+}
+
+func (h *API) recoveryOwn(ctx context.Context, in *ownCodeInput) (*recoveryOutput, error) {
+	return recovered(h.Recovery.OwnCode(ctx, ref(in.Body.Flow), in.client, in.Body.Way, secret.Of(in.Body.Code)))("code_refused")
 }
 
 func (h *API) recoverySaved(ctx context.Context, in *heldCodeInput) (*recoveryOutput, error) {

@@ -66,7 +66,7 @@ type nextOutput struct {
 type nextBody struct {
 	Step      string         `json:"step" enum:"password,second,done" doc:"What is wanted next: another password, a code, or nothing: signed in."`
 	Refused   bool           `json:"refused,omitempty" doc:"Only with step password: the password was wrong, and the device has a new handle to keep."`
-	Ways      []factor.Way   `json:"ways,omitempty" doc:"With step second: the ways a code can go. The same for everybody with this kind of sign-in; no address, nor a part of one."`
+	Ways      []factor.Way   `json:"ways,omitempty" doc:"With step second: where a code can come from, the better first: sent by sms or email, read off an app or a token (otp) or a list (backup). No address, nor a part of one."`
 	Nonce     string         `json:"nonce,omitempty" doc:"What a device signs next."`
 	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"When the sign-in must be finished."`
 	Session   *newSession    `json:"session,omitempty" doc:"With step done."`
@@ -106,7 +106,8 @@ type codeInput struct {
 
 	Body struct {
 		Flow     string     `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
-		Code     string     `json:"code" minLength:"1" maxLength:"32" example:"492817" doc:"The digits received."`
+		Way      factor.Way `json:"way,omitempty" enum:"otp,backup" doc:"Where the code is from, if the person had it already: an app or a token, or a list of backup codes. Leave it out for a code that was sent."`
+		Code     string     `json:"code" minLength:"1" maxLength:"64" example:"492817" doc:"As received or read off; spaces and hyphens do no harm in a code of a list."`
 		Remember *enrolment `json:"remember,omitempty" doc:"To be recognised from now on."`
 	}
 }
@@ -224,7 +225,7 @@ func tooSoon(again, now time.Time) error {
 }
 
 func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
-	proof := signin.CodeProof{Code: secret.Of(in.Body.Code)}
+	proof := signin.CodeProof{Way: in.Body.Way, Code: secret.Of(in.Body.Code)}
 	if e := in.Body.Remember; e != nil {
 		read, err := e.read()
 		if err != nil {

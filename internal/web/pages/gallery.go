@@ -67,7 +67,7 @@ func (p *Pages) codeShots() []Shot {
 	both := []factor.Way{factor.SMS, factor.Email}
 	page := func(f frame, pause time.Duration, went factor.Way, all ...factor.Way) view {
 		return codeView{
-			frame: f, Submit: "/signin/example/code", Resend: "/signin/example/send", Nonce: "example",
+			frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Resend: "/signin/example/send", Nonce: "example",
 			Origin: p.options.Origin, RememberDays: p.options.RememberDays, NoMore: pause < 0,
 		}.ways(all, went, max(pause, 0))
 	}
@@ -76,6 +76,10 @@ func (p *Pages) codeShots() []Shot {
 		p.shot("code-email", "code_title", func(f frame) view { return page(f, 0, factor.Email, both...) }),
 		p.shot("code-one-way", "code_title", func(f frame) view { return page(f, 0, factor.Email, factor.Email) }),
 		p.shot("code-sms-only", "code_title", func(f frame) view { return page(f, 0, factor.SMS, factor.SMS) }),
+		p.shot("code-otp", "code_title", func(f frame) view { return page(f, 0, factor.OTP, factor.OTP, factor.SMS, factor.Backup) }),
+		p.shot("code-backup-refused", "code_title", func(f frame) view {
+			return page(f.fails(f.say("code_refused")), 0, factor.Backup, factor.OTP, factor.Email, factor.Backup)
+		}),
 		p.shot("code-no-way-yet", "code_title", func(f frame) view { return page(f, 0, "", both...) }),
 		p.shot("code-sent", "code_title", func(f frame) view { return page(f.flash("code-sent"), 30*time.Second, factor.SMS, both...) }),
 		p.shot("code-too-soon", "code_title", func(f frame) view {

@@ -92,6 +92,8 @@ func New(o Options) (*Pages, error) {
 		addressCodeView{},
 		contactView{},
 		savedView{},
+		appView{},
+		backupView{},
 		noticeView{},
 		protectView{},
 		demoView{},

@@ -3,6 +3,7 @@ package pages
 import (
 	"net/http"
 
+	"countersign/internal/factor"
 	"countersign/internal/platform/secret"
 	"countersign/internal/recovery"
 	"countersign/internal/web"
@@ -15,6 +16,8 @@ const (
 	savedProof   proofPage = "saved"
 	contactProof proofPage = "contacts"
 	oldProof     proofPage = "old"
+	otpProof     proofPage = "otp"
+	backupProof  proofPage = "backup"
 )
 
 // prove tries what was typed.
@@ -25,6 +28,8 @@ func (h *Recover) prove(r *http.Request, what proofPage, typed string) (recovery
 		return h.Flows.SavedCode(r.Context(), ref, from, secret.Of(typed))
 	case contactProof:
 		return h.Flows.ContactCode(r.Context(), ref, from, secret.Of(digits(typed)))
+	case otpProof, backupProof:
+		return h.Flows.OwnCode(r.Context(), ref, from, factor.Way(what), secret.Of(digits(typed)))
 	case oldProof:
 	}
 	return h.Flows.OldPassword(r.Context(), ref, from, typed)

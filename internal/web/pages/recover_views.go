@@ -167,6 +167,10 @@ func (p *Pages) recoverShots() []Shot {
 		}),
 		p.shot("recover-old", "recover_old_title", func(f frame) view { return proof(f, oldProof, more) }),
 		p.shot("recover-old-refused", "recover_old_title", func(f frame) view { return proof(f.fails(f.say("recover_old_refused")), oldProof, more) }),
+		p.shot("recover-otp", "recover_otp_title", func(f frame) view { return proof(f, otpProof, more) }),
+		p.shot("recover-backup-refused", "recover_backup_title", func(f frame) view {
+			return proof(f.fails(f.say("recover_backup_refused")), backupProof, more)
+		}),
 		p.shot("recover-waiting", "recover_waiting_title", func(f frame) view { return waitingView{frame: f, Path: path, Ready: f.instant(ready)} }),
 		p.shot("recover-password", "recover_password_title", func(f frame) view { return setView{frame: f, Path: path, Min: 15} }),
 		p.shot("recover-password-short", "recover_password_title", func(f frame) view {

@@ -35,6 +35,7 @@ type Security struct {
 	Sessions   Sessions
 	Protection Protection
 	Addresses  Addresses
+	Factors    ownFactors
 	Ways       []factor.Way // by which an address can be proved
 	Client     func(*http.Request) signin.Client
 }
@@ -60,12 +61,20 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"POST /security/contacts/{id}/remove":  h.postRemoveContact,
 		"POST /security/saved-code":            h.postSavedCode,
 		"POST /security/saved-code/remove":     h.postDropSavedCode,
+		"POST /security/apps":                  h.postApp,
+		"POST /security/apps/confirm":          h.postConfirmApp,
+		"POST /security/apps/{id}/rename":      h.postRenameApp,
+		"POST /security/apps/{id}/remove":      h.postRemoveApp,
+		"POST /security/backup-codes":          h.postBackup,
 		// A form's address, opened again from the address bar or a bookmark.
 		"GET /security/addresses":             toSecurity,
 		"GET /security/addresses/{flow}/send": toAddressFlow,
 		"GET /security/addresses/{flow}/code": toAddressFlow,
 		"GET /security/contacts":              toSecurity,
 		"GET /security/saved-code":            toSecurity,
+		"GET /security/apps":                  toSecurity,
+		"GET /security/apps/confirm":          toSecurity,
+		"GET /security/backup-codes":          toSecurity,
 		// Where password managers look (A well-known URL for changing passwords, W3C).
 		"GET /.well-known/change-password": func(w http.ResponseWriter, r *http.Request, _ session.Session) error {
 			return seeOther(w, r, securityPath+"/password")
@@ -84,11 +93,15 @@ func (h *Security) get(w http.ResponseWriter, r *http.Request, me session.Sessio
 	if err != nil {
 		return err
 	}
+	own, err := h.Factors.Factors(r.Context(), me)
+	if err != nil {
+		return err
+	}
 	f := h.Pages.frame(h.Pages.language(r), "security_title").flash(r.URL.Query().Get("done"))
 	if key, ok := securityProblems[r.URL.Query().Get("problem")]; ok {
 		f = f.fails(f.say(key))
 	}
-	return h.Pages.show(w, http.StatusOK, securityPage(f, o, h.Pages.options.Now()))
+	return h.Pages.show(w, http.StatusOK, securityPage(f, o, own, h.Pages.options.Now()))
 }
 
 // securityProblems are all that a "problem" in the query may say, by the code of the fault.
@@ -99,6 +112,9 @@ var securityProblems = map[string]string{ //nolint:gochecknoglobals // a table t
 	"identifier_uses_invalid": "security_uses_invalid",
 	"identifier_taken":        "security_taken",
 	"not_found":               "security_gone",
+
+	"too_many_authenticators":  "security_too_many_apps",
+	"authenticator_name_empty": "security_app_nameless",
 }
 
 // after leads back to the overview once something was done or refused, or through a proof if it takes one.

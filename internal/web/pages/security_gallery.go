@@ -1,12 +1,15 @@
 package pages
 
 import (
+	"slices"
 	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
+	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/recovery"
+	"countersign/internal/totp"
 )
 
 func (p *Pages) securityShots() []Shot {
@@ -33,17 +36,36 @@ func (p *Pages) securityShots() []Shot {
 	stale.Fresh = false
 	frozen := good
 	frozen.Frozen, frozen.Standing.FrozenUntil = true, now.Add(70*time.Hour)
-	page := func(o profile.Overview, change func(frame) frame) func(frame) view {
-		return func(f frame) view { return securityPage(change(f), o, now) }
+	own := profile.Factors{Backup: 7, Apps: []totp.Authenticator{
+		{ID: "1", Name: "My phone", AddedAt: long, LastUsedAt: now.Add(-time.Hour)}, {ID: "2", Serial: "0847-113", AddedAt: long},
+	}}
+	none := profile.Factors{}
+	page := func(o profile.Overview, own profile.Factors, change func(frame) frame) func(frame) view {
+		return func(f frame) view { return securityPage(change(f), o, own, now) }
 	}
 	same := func(f frame) frame { return f }
 	return append([]Shot{
-		p.shot("security", "security_title", page(good, same)),
-		p.shot("security-poor", "security_title", page(poor, same)),
-		p.shot("security-stale", "security_title", page(stale, same)),
-		p.shot("security-frozen", "security_title", page(frozen, same)),
-		p.shot("security-changed", "security_title", page(good, func(f frame) frame { return f.flash("password-changed") })),
-		p.shot("security-refused", "security_title", page(poor, func(f frame) frame { return f.fails(f.say("security_last_notice")) })),
+		p.shot("security", "security_title", page(good, own, same)),
+		p.shot("security-poor", "security_title", page(poor, none, same)),
+		p.shot("security-stale", "security_title", page(stale, own, same)),
+		p.shot("security-frozen", "security_title", page(frozen, own, same)),
+		p.shot("security-changed", "security_title", page(good, own, func(f frame) frame { return f.flash("password-changed") })),
+		p.shot("security-refused", "security_title", page(poor, none, func(f frame) frame { return f.fails(f.say("security_last_notice")) })),
+		p.shot("app", "app_title", func(f frame) view {
+			v, err := appPage(f, totp.Enrolment{ID: "1", Key: secret.Of("JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"), URL: secret.Of("otpauth://totp/Example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example")})
+			if err != nil {
+				panic(err)
+			}
+			return v
+		}),
+		p.shot("app-refused", "app_title", func(f frame) view {
+			f.SignedIn = true
+			return appView{frame: f.fails(f.say("app_code_refused")), ID: "1", Name: "My phone"}
+		}),
+		p.shot("backup", "backup_title", func(f frame) view {
+			f.SignedIn = true
+			return backupView{frame: f, Codes: slices.Repeat([]string{"K7QM-2XRD-9HTV-4WPA"}, 10)}
+		}),
 	}, p.changeShots(now)...)
 }
 

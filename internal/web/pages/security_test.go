@@ -15,6 +15,7 @@ import (
 	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
+	"countersign/internal/totp"
 	"countersign/internal/web"
 )
 
@@ -22,6 +23,7 @@ import (
 var (
 	_ Protection = (*profile.Service)(nil)
 	_ Addresses  = (*profile.Service)(nil)
+	_ ownFactors = (*profile.Service)(nil)
 )
 
 // vault stands in for what protects an account: it answers what the test says and notes what it was asked.
@@ -33,6 +35,9 @@ type vault struct {
 	typed    string
 	code     string
 	done     []string
+
+	factors profile.Factors
+	app     totp.Confirmation
 
 	flow    profile.AddressFlow
 	refused bool
@@ -52,6 +57,31 @@ func (v *vault) Review(context.Context, session.Session) error { return v.note("
 func (v *vault) ChangePassword(_ context.Context, _ session.Session, _ signin.Client, p profile.PasswordChange) (session.Started, bool, error) {
 	v.password = p
 	return session.Started{Token: secret.Of("new-token")}, !v.refused, v.err
+}
+
+func (v *vault) Factors(context.Context, session.Session) (profile.Factors, error) {
+	return v.factors, nil
+}
+
+func (v *vault) BeginApp(context.Context, session.Session) (totp.Enrolment, error) {
+	return totp.Enrolment{ID: "new", Key: secret.Of("JBSW Y3DP"), URL: secret.Of("otpauth://totp/Example?secret=JBSWY3DP")}, v.err
+}
+
+func (v *vault) ConfirmApp(_ context.Context, _ session.Session, _ signin.Client, n totp.Confirmation) (bool, error) {
+	v.app = n
+	return !v.refused, v.err
+}
+
+func (v *vault) RenameApp(_ context.Context, _ session.Session, _ signin.Client, id totp.ID, name string) error {
+	return v.note("rename app " + string(id) + " " + name)
+}
+
+func (v *vault) RemoveApp(_ context.Context, _ session.Session, _ signin.Client, id totp.ID) error {
+	return v.note("remove app " + string(id))
+}
+
+func (v *vault) NewBackupCodes(context.Context, session.Session, signin.Client) ([]secret.Token, error) {
+	return []secret.Token{secret.Of("AAAA-BBBB"), secret.Of("CCCC-DDDD")}, v.err
 }
 
 func (v *vault) NewSavedCode(context.Context, session.Session, signin.Client) (secret.Token, error) {
@@ -105,7 +135,7 @@ func with(r *http.Request, cookie, value string) *http.Request {
 
 func guarded(p *Pages, s Sessions, v *vault) *Security {
 	return &Security{
-		Pages: p, Log: quiet(), Sessions: s, Protection: v, Addresses: v, Ways: []factor.Way{factor.Email, factor.SMS},
+		Pages: p, Log: quiet(), Sessions: s, Protection: v, Addresses: v, Factors: v, Ways: []factor.Way{factor.Email, factor.SMS},
 		Client: func(*http.Request) signin.Client { return signin.Client{} },
 	}
 }
@@ -161,12 +191,19 @@ func TestTheOverviewJudges(t *testing.T) {
 	phone := mail
 	phone.ID, phone.Kind, phone.Normal = "2", account.Phone, "+4915112345678"
 	good := profile.Overview{Addresses: []account.Address{mail, phone}, SavedCode: true, Fresh: true}
-	if _, body = answer(safe(t, &vault{overview: good}), get("/security")); !strings.Contains(body, "Well protected") || !strings.Contains(body, "/security/addresses/2/remove") {
+	enrolled := profile.Factors{Backup: 3, Apps: []totp.Authenticator{{ID: "9", Name: "My phone"}}}
+	if _, body = answer(safe(t, &vault{overview: good}), get("/security")); !strings.Contains(body, "#apps") {
+		t.Error("without an app all is said to be well")
+	}
+	if _, body = answer(safe(t, &vault{overview: good, factors: profile.Factors{Apps: enrolled.Apps}}), get("/security")); !strings.Contains(body, "#backup") {
+		t.Error("without backup codes all is said to be well")
+	}
+	if _, body = answer(safe(t, &vault{overview: good, factors: enrolled}), get("/security")); !strings.Contains(body, "Well protected") || !strings.Contains(body, "/security/addresses/2/remove") {
 		t.Error("a good one is not said to be")
 	}
 	for name, o := range map[string]profile.Overview{"stale": {Addresses: good.Addresses}, "frozen": {Addresses: good.Addresses, Fresh: true, Frozen: true}} {
-		_, body = answer(safe(t, &vault{overview: o}), get("/security"))
-		for _, form := range []string{"/remove", "/uses", "/security/addresses/new\">Add", "action=\"/security/saved-code", "/security/contacts"} {
+		_, body = answer(safe(t, &vault{overview: o, factors: enrolled}), get("/security"))
+		for _, form := range []string{"/remove", "/uses", "/security/addresses/new\">Add", "action=\"/security/saved-code", "/security/contacts", "/security/apps/9/remove", "action=\"/security/apps\"", "/security/backup-codes"} {
 			if strings.Contains(body, form) {
 				t.Errorf("%s: offers %s", name, form)
 			}
@@ -175,6 +212,35 @@ func TestTheOverviewJudges(t *testing.T) {
 	if _, body = answer(safe(t, &vault{overview: good}), get("/security?problem=%3Cb%3Eowned&done=owned")); strings.Contains(body, "owned") {
 		t.Error("the query puts words into our mouth")
 	}
+}
+
+// The key and the codes are shown in the answer that made them, and a code that does not fit does not show the key anew.
+func TestAppsAndBackupCodesAreShownOnce(t *testing.T) {
+	v := &vault{}
+	if res, body := answer(safe(t, v), post("/security/apps")); res.StatusCode != http.StatusOK || !strings.Contains(body, "JBSW Y3DP") || !strings.Contains(body, "<path fill=\"#000\" d=\"M") {
+		t.Errorf("%s\n%s", res.Status, body)
+	}
+	v.refused = true
+	res, body := answer(safe(t, v), post("/security/apps/confirm", "id", "new", "code", "123 456", "name", "My phone"))
+	if res.StatusCode != http.StatusUnprocessableEntity || strings.Contains(body, "JBSW") || !strings.Contains(body, `value="new"`) || !strings.Contains(body, `value="My phone"`) {
+		t.Errorf("%s\n%s", res.Status, body)
+	}
+	if v.app.Code.Reveal() != "123456" || v.app.Name != "My phone" || v.app.ID != "new" {
+		t.Errorf("%+v", v.app)
+	}
+	v.refused = false
+	leads(t, v, post("/security/apps/confirm", "id", "new", "code", "123456"), "/security?done=app-added")
+	leads(t, v, post("/security/apps/9/rename", "name", "Work"), "/security?done=app-renamed")
+	leads(t, v, post("/security/apps/9/remove"), "/security?done=app-removed")
+	if got := strings.Join(v.done, ", "); got != "rename app 9 Work, remove app 9" {
+		t.Error(got)
+	}
+	if _, body := answer(safe(t, v), post("/security/backup-codes")); !strings.Contains(body, "AAAA-BBBB") || !strings.Contains(body, "CCCC-DDDD") {
+		t.Error(body)
+	}
+	v.err = refusal("reauthentication_required")
+	leads(t, v, post("/security/apps"), "/reauth?for=security")
+	leads(t, v, post("/security/backup-codes"), "/reauth?for=security")
 }
 
 // P1: what is refused is said by a word in the query or on a page without addresses.

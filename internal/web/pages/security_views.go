@@ -7,6 +7,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/profile"
 	"countersign/internal/recovery"
+	"countersign/internal/totp"
 )
 
 // securityView is the one view that has contact data.
@@ -22,6 +23,9 @@ type securityView struct {
 	Contacts    []contactRow
 	MoreHelp    bool // there is room for another contact
 	SavedCode   bool
+	Apps        []appRow
+	MoreApps    bool // there is room for another
+	Backup      int  // codes left
 	Reviewed    *instant
 }
 
@@ -45,9 +49,10 @@ type contactRow struct {
 	NewUntil                   *instant // they cannot help before
 }
 
-func securityPage(f frame, o profile.Overview, now time.Time) securityView {
+func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Time) securityView {
 	v := securityView{
 		frame: f.at(securityPath), Open: o.Fresh && !o.Frozen, Stale: !o.Fresh && !o.Frozen, SavedCode: o.SavedCode,
+		Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
 		MoreHelp: len(o.Contacts) < recovery.MaxContacts, Reviewed: f.later(o.ReviewedAt, time.Time{}),
 	}
 	if o.Frozen {
@@ -67,7 +72,7 @@ func securityPage(f frame, o profile.Overview, now time.Time) securityView {
 			NewUntil: f.later(account.Address{AddedAt: c.AddedAt}.SettledAt(o.Account), now),
 		})
 	}
-	v.Advice = f.advice(o, told)
+	v.Advice = f.advice(o, own, told)
 	return v
 }
 
@@ -115,7 +120,7 @@ func (f frame) uses(keys []string) string {
 }
 
 // advice is what the holder would do best, the most important first.
-func (f frame) advice(o profile.Overview, told int) (all []adviceView) {
+func (f frame) advice(o profile.Overview, own profile.Factors, told int) (all []adviceView) {
 	if told < 2 {
 		key := "advice_address"
 		if told == 0 {
@@ -125,6 +130,12 @@ func (f frame) advice(o profile.Overview, told int) (all []adviceView) {
 	}
 	if !o.SavedCode && len(o.Contacts) < 2 {
 		all = append(all, adviceView{f.say("advice_saved"), f.say("advice_saved_go"), "#saved"})
+	}
+	switch {
+	case len(own.Apps) == 0:
+		all = append(all, adviceView{f.say("advice_app"), f.say("advice_app_go"), "#apps"})
+	case own.Backup == 0:
+		all = append(all, adviceView{f.say("advice_backup"), f.say("advice_backup_go"), "#backup"})
 	}
 	if o.DueForReview {
 		all = append(all, adviceView{f.say("advice_review"), f.say("advice_review_go"), "#review"})

@@ -124,7 +124,7 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 	case signin.StepDone:
 		return h.welcome(w, r, next)
 	case signin.StepSecond:
-		if len(next.Ways) == 0 {
+		if len(next.Ways) == 0 || !next.Ways[0].Sent() {
 			return seeOther(w, r, flowPath(ref))
 		}
 		return h.send(w, r, ref, next.Ways[0], "")
@@ -167,7 +167,7 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 		})
 	case signin.StepSecond:
 		f := h.Pages.frame(lang, "code_title").flash(r.URL.Query().Get("done"))
-		return h.Pages.show(w, http.StatusOK, h.codePage(f, r, ref, next))
+		return h.Pages.show(w, http.StatusOK, h.codePage(f, r, atCode{ref, next, factor.Way(r.URL.Query().Get("way"))}))
 	case signin.StepDone:
 		return seeOther(w, r, "/")
 	case signin.StepPassword:
@@ -178,10 +178,19 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, "/signin")
 }
 
-func (h *SignIn) codePage(f frame, r *http.Request, ref signin.Ref, next signin.Next) codeView {
+// atCode is a flow that wants a code, and where the person has said that theirs is from.
+type atCode struct {
+	ref  signin.Ref
+	next signin.Next
+	way  factor.Way
+}
+
+// codePage asks for the code that was sent last, or for one that the person has, if they or nothing else ask for that.
+func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
+	ref, next := at.ref, at.next
 	pause := wait(h.Pages.options.Now(), next.ResendAt)
 	v := codeView{
-		frame: f, Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
+		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
 		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.options.RememberDays,
 		Hidden: h.Pages.options.HidePasswordResult,
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
@@ -189,7 +198,13 @@ func (h *SignIn) codePage(f frame, r *http.Request, ref signin.Ref, next signin.
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
-	return v.ways(next.Ways, next.Sent, pause)
+	shown := next.Sent
+	if own := slices.DeleteFunc(slices.Clone(next.Ways), factor.Way.Sent); slices.Contains(own, at.way) {
+		shown = at.way
+	} else if shown == "" && len(own) > 0 {
+		shown = own[0]
+	}
+	return v.ways(next.Ways, shown, pause)
 }
 
 func (h *SignIn) postDevice(w http.ResponseWriter, r *http.Request) error {
@@ -236,32 +251,32 @@ func (h *SignIn) postCode(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	ref := reference(r)
-	code := digits(form.Get("code"))
+	way, code := factor.Way(form.Get("way")), digits(form.Get("code"))
 	if code == "" { // nothing was tried, so nothing is counted
 		next, err := h.Flows.At(r.Context(), ref)
 		if err != nil {
 			return err
 		}
-		return h.refuseCode(w, r, ref, next, "code_missing")
+		return h.refuseCode(w, r, atCode{ref, next, way}, "code_missing")
 	}
 	next, err := h.Flows.Code(r.Context(), ref, h.Client(r), signin.CodeProof{
-		Code: secret.Of(code), Remember: enrolment(form), Handles: deviceHandles(r),
+		Way: way, Code: secret.Of(code), Remember: enrolment(form), Handles: deviceHandles(r),
 	})
 	if err != nil {
 		return outOfStep(w, r, ref, err)
 	}
 	if next.Refused {
-		return h.refuseCode(w, r, ref, next, "code_refused")
+		return h.refuseCode(w, r, atCode{ref, next, way}, "code_refused")
 	}
 	return h.advance(w, r, ref, next)
 }
 
-func (h *SignIn) refuseCode(w http.ResponseWriter, r *http.Request, ref signin.Ref, next signin.Next, key string) error {
-	if next.Step != signin.StepSecond {
-		return seeOther(w, r, flowPath(ref))
+func (h *SignIn) refuseCode(w http.ResponseWriter, r *http.Request, at atCode, key string) error {
+	if at.next.Step != signin.StepSecond {
+		return seeOther(w, r, flowPath(at.ref))
 	}
 	f := h.Pages.frame(h.Pages.language(r), "code_title")
-	return h.Pages.show(w, http.StatusUnprocessableEntity, h.codePage(f.fails(f.say(key)), r, ref, next))
+	return h.Pages.show(w, http.StatusUnprocessableEntity, h.codePage(f.fails(f.say(key)), r, at))
 }
 
 // enrolment is the key that a device asks to be remembered by. The script may have failed, or be

@@ -69,6 +69,9 @@ var flashes = map[string]string{
 	"all-ended":         "flash_all_ended",
 	"signed-out":        "flash_signed_out",
 	"already-gone":      "flash_already_gone",
+	"app-added":         "flash_app_added",
+	"app-renamed":       "flash_app_renamed",
+	"app-removed":       "flash_app_removed",
 	"password-changed":  "flash_password_changed",
 	"address-added":     "flash_address_added",
 	"address-removed":   "flash_address_removed",
@@ -109,16 +112,17 @@ func (deviceView) template() string { return "device" }
 type codeView struct {
 	frame
 
-	Submit, Resend string // paths
-	Nonce, Origin  string
-	Way            factor.Way // the one the code went; empty if none did
-	Others         []wayView
-	Lead           string
-	SMSRisk        string
-	WaitSeconds    int  // until another code may be sent
-	NoMore         bool // this sign-in gets no further code
-	RememberDays   int
-	Hidden         bool // whether the password was right is not said
+	Flow, Submit, Resend string // paths
+	Nonce, Origin        string
+	Way                  factor.Way // where the code is from; empty if none was sent
+	Own                  bool       // the person has it already
+	Others               []wayView
+	Lead                 string
+	SMSRisk              string
+	WaitSeconds          int  // until another code may be sent
+	NoMore               bool // this sign-in gets no further code
+	RememberDays         int
+	Hidden               bool // whether the password was right is not said
 }
 
 func (codeView) template() string { return "code" }
@@ -126,21 +130,22 @@ func (codeView) template() string { return "code" }
 type wayView struct {
 	Way        factor.Way
 	Label      string
+	Own        bool // nothing is sent
 	Restricted bool
 }
 
-// ways fills in the way the code went, the others, and the pause until the next. Nothing here says
-// where: no address, no part of one.
-func (v codeView) ways(all []factor.Way, went factor.Way, pause time.Duration) codeView {
+// ways fills in where the code is from, the other ways, and the pause until the next that is sent. Nothing here says
+// where it went: no address, no part of one.
+func (v codeView) ways(all []factor.Way, from factor.Way, pause time.Duration) codeView {
 	v.WaitSeconds = int((pause + time.Second - 1) / time.Second)
 	v.Lead = v.say("code_lead")
-	if slices.Contains(all, went) {
-		v.Way = went
-		v.Lead = v.say("code_lead_" + string(went))
+	if slices.Contains(all, from) {
+		v.Way, v.Own = from, !from.Sent()
+		v.Lead = v.say("code_lead_" + string(from))
 	}
 	for _, w := range all {
 		if w != v.Way {
-			v.Others = append(v.Others, wayView{Way: w, Label: v.say("way_" + string(w)), Restricted: w == factor.SMS})
+			v.Others = append(v.Others, wayView{Way: w, Label: v.say("way_" + string(w)), Own: !w.Sent(), Restricted: w == factor.SMS})
 		}
 	}
 	switch {

@@ -1,0 +1,91 @@
+package profile
+
+import (
+	"cmp"
+	"context"
+
+	"countersign/internal/audit"
+	"countersign/internal/message"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/totp"
+)
+
+// Factors are what an owner has set up to be asked for beside the password.
+type Factors struct {
+	Apps   []totp.Authenticator // apps and tokens, the oldest first
+	Backup int                  // backup codes that are left
+}
+
+// Factors returns the owner's.
+func (s *Service) Factors(ctx context.Context, me session.Session) (f Factors, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		if f.Apps, err = s.Own.Apps.List(ctx, tx, me.Account); err != nil {
+			return err
+		}
+		f.Backup, _, err = s.Own.Lists.Left(ctx, tx, me.Account)
+		return err
+	})
+	return f, err
+}
+
+// BeginApp makes the secret of a new app, which is shown this once. It counts for nothing until ConfirmApp has
+// seen a code. Errors are those of may, and fault.Conflict "too_many_authenticators".
+func (s *Service) BeginApp(ctx context.Context, me session.Session) (e totp.Enrolment, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := s.may(ctx, tx, me); err != nil {
+			return err
+		}
+		e, err = s.Own.Apps.Begin(ctx, tx, me.Account, totp.Label{Issuer: s.SignIn.Site, Account: s.SignIn.Site})
+		return err
+	})
+	return e, err
+}
+
+// ConfirmApp enrols an app. ok is false if the code does not fit, or the enrolment is over.
+func (s *Service) ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (ok bool, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := s.may(ctx, tx, me); err != nil {
+			return err
+		}
+		if ok, err = s.Own.Apps.Confirm(ctx, tx, me.Account, n); err != nil || !ok {
+			return err
+		}
+		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})
+	})
+	return ok && err == nil, err
+}
+
+// RenameApp gives an app or a token another name. fault.NotFound "not_found", fault.Invalid "authenticator_name_empty".
+func (s *Service) RenameApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID, name string) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if err := s.alone(ctx, tx, me); err != nil {
+			return err
+		}
+		if ok, err := s.Own.Apps.Rename(ctx, tx, me.Account, id, name); err != nil || !ok {
+			return cmp.Or(err, none())
+		}
+		return s.Audit.Append(ctx, tx, event(me, c, audit.FactorChanged, "renamed"))
+	})
+}
+
+// RemoveApp takes an app or a token off the account: it is not asked for any more. fault.NotFound "not_found".
+func (s *Service) RemoveApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID) error {
+	return s.changeRecovery(ctx, by{me, c}, told{audit.FactorChanged, "removed", message.FactorRemoved}, func(tx *sqldb.Tx) error {
+		if ok, err := s.Own.Apps.Remove(ctx, tx, me.Account, id); err != nil || !ok {
+			return cmp.Or(err, none())
+		}
+		return nil
+	})
+}
+
+// NewBackupCodes makes a list of backup codes, in place of the one there is. They are shown this once.
+func (s *Service) NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) (codes []secret.Token, err error) {
+	err = s.changeRecovery(ctx, by{me, c}, told{audit.BackupChanged, "made", message.BackupChanged}, func(tx *sqldb.Tx) error {
+		codes, err = s.Own.Lists.Reissue(ctx, tx, me.Account)
+		return err
+	})
+	return codes, err
+}

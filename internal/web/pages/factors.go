@@ -1,0 +1,129 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"strings"
+
+	"countersign/internal/platform/secret"
+	"countersign/internal/profile"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+	"countersign/internal/totp"
+	"countersign/internal/web"
+)
+
+// ownFactors are what the signed-in have set up to be asked for beside the password.
+type ownFactors interface {
+	Factors(ctx context.Context, me session.Session) (profile.Factors, error)
+	BeginApp(ctx context.Context, me session.Session) (totp.Enrolment, error)
+	ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (bool, error)
+	RenameApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID, name string) error
+	RemoveApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID) error
+	NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) ([]secret.Token, error)
+}
+
+// appView shows an app's secret, once, and asks for its first code. Without Key it asks for the code alone: the app has
+// the key by then.
+type appView struct {
+	frame
+
+	ID, Key, Name string
+	QR            totp.Drawing // in the page itself: no address has it
+}
+
+func (appView) template() string { return "app" }
+
+// postApp shows the secret in its own answer: there is no other time, and no address, at which to see it.
+func (h *Security) postApp(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	e, err := h.Factors.BeginApp(r.Context(), me)
+	if err != nil {
+		return after(w, r, "", err)
+	}
+	v, err := appPage(h.Pages.frame(h.Pages.language(r), "app_title"), e)
+	if err != nil {
+		return err
+	}
+	return h.Pages.show(w, http.StatusOK, v)
+}
+
+func appPage(f frame, e totp.Enrolment) (appView, error) {
+	f.SignedIn = true
+	code, err := e.QR()
+	return appView{frame: f, ID: string(e.ID), Key: e.Key.Reveal(), QR: code}, err
+}
+
+func (h *Security) postConfirmApp(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	n := totp.Confirmation{ID: totp.ID(form.Get("id")), Code: secret.Of(digits(form.Get("code"))), Name: form.Get("name")}
+	problem := "app_code_missing"
+	if !n.Code.Empty() {
+		ok, err := h.Factors.ConfirmApp(r.Context(), me, h.Client(r), n)
+		if err != nil || ok {
+			return after(w, r, "app-added", err)
+		}
+		problem = "app_code_refused"
+	}
+	f := h.Pages.frame(h.Pages.language(r), "app_title")
+	f.SignedIn = true
+	return h.Pages.show(w, http.StatusUnprocessableEntity, appView{frame: f.fails(f.say(problem)), ID: string(n.ID), Name: strings.TrimSpace(n.Name)})
+}
+
+func (h *Security) postRenameApp(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	return after(w, r, "app-renamed", h.Factors.RenameApp(r.Context(), me, h.Client(r), totp.ID(r.PathValue("id")), form.Get("name")))
+}
+
+func (h *Security) postRemoveApp(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	return after(w, r, "app-removed", h.Factors.RemoveApp(r.Context(), me, h.Client(r), totp.ID(r.PathValue("id"))))
+}
+
+// backupView shows the codes, once.
+type backupView struct {
+	frame
+
+	Codes []string
+}
+
+func (backupView) template() string { return "backup" }
+
+// All is every code, to be copied.
+func (v backupView) All() string { return strings.Join(v.Codes, "\n") }
+
+func (h *Security) postBackup(w http.ResponseWriter, r *http.Request, me session.Session) error {
+	codes, err := h.Factors.NewBackupCodes(r.Context(), me, h.Client(r))
+	if err != nil {
+		return after(w, r, "", err)
+	}
+	f := h.Pages.frame(h.Pages.language(r), "backup_title")
+	f.SignedIn = true
+	v := backupView{frame: f}
+	for _, c := range codes {
+		v.Codes = append(v.Codes, c.Reveal())
+	}
+	return h.Pages.show(w, http.StatusOK, v)
+}
+
+type appRow struct {
+	ID, Name, Serial string
+	Added            instant
+	Used             *instant
+}
+
+func (f frame) appRows(apps []totp.Authenticator) (all []appRow) {
+	for _, a := range apps {
+		row := appRow{ID: string(a.ID), Name: f.name(a.Name), Serial: a.Serial, Added: f.instant(a.AddedAt)}
+		if !a.LastUsedAt.IsZero() {
+			used := f.instant(a.LastUsedAt)
+			row.Used = &used
+		}
+		all = append(all, row)
+	}
+	return all
+}
