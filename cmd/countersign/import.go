@@ -68,7 +68,7 @@ func (i importCmd) Run(ctx context.Context, w world, c *cli) error {
 		return err
 	}
 	defer func() { _ = in.Close() }()
-	return withCore(ctx, w, c, func(core *server.Core) error {
+	return withNewCore(ctx, w, c, func(core *server.Core) error {
 		o.Parser, o.Workers = parser(core), core.Config.Password.Hashers()
 		refused, err := newReport(i.Report, i.File)
 		if err != nil {

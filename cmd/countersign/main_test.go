@@ -95,6 +95,7 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	s.fails(exitFailed, "does not exist: make it", "serve", "--database", "sqlite:/nowhere/at/all.db")
 	s.fails(exitFailed, "database", "serve", "--database", "postgres://u:hunter2@127.0.0.1:1/d")
 	s.fails(exitUsage, "--password-stdin", "account", "create", "ada@example.org")
+	s.ok("migrate")
 	s.fails(exitFailed, "account_unknown: There is no such account", "account", "show", "nobody@example.org")
 	s.fails(exitFailed, "identifier 1 is no e-mail address", "account", "create", "--no-password", "a b c")
 	s.fails(exitUsage, "--yes", "account", "close", "ada@example.org")
@@ -107,6 +108,26 @@ func TestFailuresSayWhatToDo(t *testing.T) {
 	s.fails(exitMisfit, "countersign.key", "serve")
 	s.environ = append(s.environ, "COUNTERSIGN_SIET_NAME=x")
 	s.fails(exitUsage, "COUNTERSIGN_SIET_NAME: there is no such setting", "config", "check")
+}
+
+// Run in the wrong folder, a command leaves nothing there.
+func TestOnlyWhatBeginsMakesADatabase(t *testing.T) {
+	s := newShell(t)
+	for _, command := range []string{
+		"account show ada@example.org", "account lock ada@example.org", "account unlock ada@example.org", "account close ada@example.org --yes",
+		"account erase ada@example.org --yes", "account export all.jsonl", "account hashes",
+		"client", "client set ios", "client clear ios", "client usage", "api", "api retire v1 --now", "api unretire v1",
+		"invite create", "invite list", "invite revoke x", "letters", "letters revive x",
+		"keys", "keys rotate", "keys drop kaaaaaaa", "audit verify",
+	} {
+		s.fails(exitFailed, "countersign.db: go to its folder", strings.Fields(command)...)
+	}
+	s.fails(exitFailed, "countersign.db", "backup", "copy.db")
+	if files, _ := filepath.Glob("*"); len(files) != 0 {
+		t.Errorf("they wrote %v", files)
+	}
+	s.ok("account", "create", "ada@example.org", "--no-password")
+	s.ok("account", "show", "ada@example.org")
 }
 
 func TestPendingMigrationsAreRefusedAndApplied(t *testing.T) {

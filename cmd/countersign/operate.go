@@ -154,7 +154,7 @@ func (createCmd) Help() string {
 
 // Run creates an account.
 func (a createCmd) Run(ctx context.Context, w world, c *cli) error {
-	return withCore(ctx, w, c, func(core *server.Core) error {
+	return withNewCore(ctx, w, c, func(core *server.Core) error {
 		idents, err := vouched(parser(core), a.Identifiers)
 		if err != nil {
 			return err
@@ -411,11 +411,29 @@ func parser(core *server.Core) account.Parser {
 	return account.Parser{Region: core.Config.Phone.DefaultRegion}
 }
 
+// withCore opens what is there. Where nothing is, a command that looks or changes was most likely run
+// in the wrong folder: it must not leave a database and a key file in it.
 func withCore(ctx context.Context, w world, c *cli, do func(*server.Core) error) error {
+	cfg, err := c.settings(w, nil)
+	if err == nil {
+		err = server.Present(cfg)
+	}
+	if err != nil {
+		return err
+	}
+	return onCore(ctx, w, cfg, do)
+}
+
+// withNewCore is withCore for what may be the first command ever run: it makes what is missing.
+func withNewCore(ctx context.Context, w world, c *cli, do func(*server.Core) error) error {
 	cfg, err := c.settings(w, nil)
 	if err != nil {
 		return err
 	}
+	return onCore(ctx, w, cfg, do)
+}
+
+func onCore(ctx context.Context, w world, cfg config.Config, do func(*server.Core) error) error {
 	core, flush, err := openCore(ctx, w, cfg)
 	if err != nil {
 		return err

@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"log/slog"
 	"net/netip"
+	"path/filepath"
 	"strings"
 	"time"
 
@@ -101,6 +102,18 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 		return nil, err
 	}
 	return core, nil
+}
+
+// Present says that there is no SQLite file where the settings name one: opening it would make it.
+func Present(c config.Config) error {
+	path, missing := newFile(c)
+	if !missing {
+		return nil
+	}
+	if whole, err := filepath.Abs(path); err == nil {
+		path = whole
+	}
+	return fmt.Errorf("there is no database %s: go to its folder or set database.url; to begin a new one, run countersign account create, or countersign serve", path)
 }
 
 // ensureDecoys writes what stands in for those who do not exist, where it is missing or of another cost or key.
