@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"slices"
 	"net/http"
 	"strings"
 )
@@ -56,8 +57,8 @@ func Codes() []Code {
 		{"authenticator_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
 		{"device_key_malformed", 422, "The device's key or its signature is malformed", "Sign the flow's newest nonce with a P-256 key. No code was spent."},
 		{"language_unknown", 422, "No letters are in that language", "Choose one of the languages that the description lists."},
-		{"token_unknown", 404, "There is no hardware token by that serial number", "See countersign token list. Seen by operators only."},
-		{"token_assigned", 409, "Somebody has that hardware token", "Unassign it first. Seen by operators only."},
+		{"token_unknown", 404, "There is no hardware token by that serial number", "See countersign token list."},
+		{"token_assigned", 409, "Somebody has that hardware token", "Unassign it first."},
 		{"device_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
 		{"password_malformed", 422, "The password is not text", "Send UTF-8 without NUL."},
 		{"password_too_short", 422, "The password is too short", "Choose a longer one: 15 characters, unless password.min_length says otherwise."},
@@ -88,7 +89,7 @@ func Codes() []Code {
 // operatorsOnly reports whether nobody but an operator's command is told the code: readers of the
 // documentation need to know, the operator at the terminal does not.
 func operatorsOnly(code string) bool {
-	return code == "account_unknown" || code == "account_closed" || code == "invitation_invalid"
+	return slices.Contains([]string{"account_unknown", "account_closed", "invitation_invalid", "token_unknown", "token_assigned"}, code)
 }
 
 // title is the title of a problem. It depends on the code alone.
