@@ -32,6 +32,8 @@ func owners() map[string]string {
 		"transfer_line":          "transfer",
 		"device":                 "device",
 		"device_handle":          "device",
+		"passkey":                "passkey",
+		"passkey_spent":          "passkey",
 		"client_rule":            "client",
 		"client_api":             "client",
 		"client_revision":        "client",

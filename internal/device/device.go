@@ -27,6 +27,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/label"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
@@ -259,7 +260,7 @@ var errNameless = errors.New("nothing that prints is in the name")
 // Rename gives a device of the account the name that its owner knows it by. ok is false if the account
 // has no such device. A name in which nothing prints is fault.Invalid "device_name_empty".
 func (s *Service) Rename(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, name string) (ok bool, err error) {
-	if name = printable(name); name == "" {
+	if name = label.Clean(name); name == "" {
 		return false, fault.New(fault.Invalid, "device_name_empty", errNameless)
 	}
 	return rename(ctx, tx, who, id, name)

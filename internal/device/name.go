@@ -1,14 +1,10 @@
 package device
 
 import (
-	"strings"
-	"unicode"
-
 	"github.com/mileusna/useragent"
-)
 
-// maxName is the longest name kept, in characters: what fits a line on a phone.
-const maxName = 60
+	"countersign/internal/platform/label"
+)
 
 // NameOf describes a browser or app from its User-Agent, coarsely: "Firefox on Linux". It is a
 // help for the owner's memory and decides nothing.
@@ -29,25 +25,8 @@ func NameOf(userAgent string) string {
 
 // clean is what prints of a name, or a name for what has none.
 func clean(name string) string {
-	if s := printable(name); s != "" {
+	if s := label.Clean(name); s != "" {
 		return s
 	}
 	return "Unknown device"
-}
-
-// printable drops what does not print (controls, bidi overrides, zero width) and cuts to maxName.
-func printable(name string) string {
-	name = strings.ToValidUTF8(name, "")
-	var b strings.Builder
-	n := 0
-	for _, r := range name {
-		if !unicode.IsPrint(r) {
-			continue
-		}
-		if n++; n > maxName {
-			break
-		}
-		b.WriteRune(r)
-	}
-	return strings.TrimSpace(b.String())
 }

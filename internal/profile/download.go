@@ -73,6 +73,7 @@ type file struct {
 	Recovery  fileRecovery      `json:"recovery"`
 	Proofs    fileProofs        `json:"proofs"`
 	Consents  []fileConsent     `json:"consents"`
+	Passkeys  []filePasskey     `json:"passkeys"`
 	Devices   []fileDevice      `json:"devices"`
 	Sessions  []fileSession     `json:"sessions"`
 	Activity  []fileEvent       `json:"activity"`
@@ -148,6 +149,18 @@ type fileConsent struct {
 	At      time.Time `json:"accepted_at"`
 }
 
+type filePasskey struct {
+	ID           string     `json:"id"`
+	Name         string     `json:"name"`
+	DeviceBound  bool       `json:"device_bound"`
+	BackedUp     bool       `json:"backed_up"`
+	UserVerified bool       `json:"user_verified"`
+	Make         string     `json:"aaguid,omitempty"`
+	CreatedAt    time.Time  `json:"created_at"`
+	LastUsedAt   *time.Time `json:"last_used_at,omitempty"`
+	EndedAt      *time.Time `json:"ended_at,omitempty"`
+}
+
 type fileDevice struct {
 	ID         string     `json:"id"`
 	Name       string     `json:"name"`
@@ -185,7 +198,7 @@ func notInHere() []string {
 	return []string{
 		"The password, the saved recovery code and backup codes: nobody has them, only digests that they can be compared with.",
 		"The secrets of authenticators: who has one can make its codes.",
-		"Keys of devices, and digests of the tokens of devices and sessions: they say nothing of you.",
+		"Keys of devices and passkeys, and digests of the tokens of devices and sessions: they say nothing of you.",
 		"Sign-ins, recoveries and changes under way, with their codes: they are gone within hours, the longest recovery within weeks.",
 		"Letters that were sent: which kind and when, for a week, without address and words.",
 		"Counts that limit how often anything may be tried, under names that only this service can make: they are gone within a month.",
@@ -195,7 +208,7 @@ func notInHere() []string {
 func (s *Service) gather(ctx context.Context, tx *sqldb.Tx, id account.ID) (f file, err error) {
 	f = file{Service: s.SignIn.Site, MadeAt: tx.Now().UTC(), NotInHere: notInHere()}
 	for _, part := range []func(context.Context, *sqldb.Tx, account.ID, *file) error{
-		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherDevices, s.gatherActivity,
+		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherPasskeys, s.gatherDevices, s.gatherActivity,
 	} {
 		if err := part(ctx, tx, id, &f); err != nil {
 			return file{}, err
@@ -282,6 +295,17 @@ func (s *Service) gatherProofs(ctx context.Context, tx *sqldb.Tx, id account.ID,
 	}
 	left, made, err := s.SignIn.BackupCodes.Left(ctx, tx, id)
 	f.Proofs.BackupCodes = fileBackup{left, known(made)}
+	return err
+}
+
+func (s *Service) gatherPasskeys(ctx context.Context, tx *sqldb.Tx, id account.ID, f *file) error {
+	all, err := s.SignIn.Passkeys.All(ctx, tx, id)
+	f.Passkeys = []filePasskey{}
+	for _, p := range all {
+		f.Passkeys = append(f.Passkeys, filePasskey{
+			string(p.ID), p.Name, p.DeviceBound, p.BackedUp, p.UserVerified, p.Make, p.CreatedAt.UTC(), known(p.LastUsedAt), known(p.EndedAt),
+		})
+	}
 	return err
 }
 

@@ -22,6 +22,7 @@ import (
 	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
+	"countersign/internal/passkey"
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/fault"
@@ -215,6 +216,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Throttle: &throttle.Service{Ring: ring, Exempt: c.Throttle.Exempt()},
 		Codes:    &onetime.Service{Ring: ring, Digits: c.SignIn.CodeDigits, TTL: c.SignIn.CodeTTL.D()},
 		Devices:  &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()},
+		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: []string{c.Public().String()}},
 		Sessions: &session.Service{
 			DB: db, Ring: ring, Accounts: accounts,
 			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
@@ -262,7 +264,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 // reason, fails a test.
 func erasers(p signin.Parts) []profile.Eraser {
 	return []profile.Eraser{
-		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
+		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
 		func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 			return p.Outbox.Erase(ctx, tx, string(id))
 		},

@@ -21,7 +21,7 @@ const hear = 2 * time.Second
 func (c *Core) holdings() []keyring.Holding {
 	return slices.Concat(
 		c.Audit.Holdings(), c.Outbox.Holdings(), c.Throttle.Holdings(), c.Accounts.Holdings(), c.Passwords.Holdings(),
-		c.Codes.Holdings(), c.Devices.Holdings(), c.Sessions.Holdings(), c.SignIn.Holdings(), c.Recovery.Holdings(), c.Registration.Holdings(),
+		c.Codes.Holdings(), c.Devices.Holdings(), c.Passkeys.Holdings(), c.Sessions.Holdings(), c.SignIn.Holdings(), c.Recovery.Holdings(), c.Registration.Holdings(),
 		c.Owner.Holdings(), c.Authenticators.Holdings(),
 	)
 }

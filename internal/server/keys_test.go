@@ -13,16 +13,14 @@ import (
 	"testing"
 	"time"
 
-	"golang.org/x/crypto/bcrypt"
-
 	"countersign/internal/account"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
+	"countersign/internal/passkey"
 	"countersign/internal/password"
-	"countersign/internal/password/foreign"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -56,6 +54,8 @@ func keyless() map[string]string {
 		"transfer_line.digest":          "made by Ring.Stable",
 		"totp_authenticator.serial_key": "made by Ring.Stable",
 		"backup_code.digest":            "made by Ring.Stable",
+		"passkey.lookup":                "made by Ring.Stable",
+		"passkey_spent.challenge":       "random, and public",
 	}
 }
 
@@ -181,6 +181,7 @@ type life struct {
 	session             session.Started
 	handle              secret.Token
 	key                 testkit.Key
+	passkey             *testkit.Passkey
 	flow                signin.Started
 	adding              profile.AddressFlow
 	code                secret.Token // of the flow
@@ -222,6 +223,7 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 	}
 	l.imported()
 	l.enrolled()
+	l.equipped()
 	l.signIn()
 	l.invited()
 	me, err := l.core.Sessions.Check(ctx, l.session.Token)
@@ -248,45 +250,6 @@ func newLife(t *testing.T, engine sqldb.Engine) *life {
 		t.Fatal(err)
 	}
 	return l
-}
-
-// imported makes an account with a hash that another system made.
-func (l *life) imported() {
-	l.t.Helper()
-	ctx := l.t.Context()
-	made, err := bcrypt.GenerateFromPassword([]byte("hopper"), 5)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	h, err := foreign.Parse(string(made))
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	kept, err := l.core.Passwords.Keep(h)
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.grace, err = l.core.CreateAccount(ctx, server.NewAccount{Language: "en", Identifiers: []account.NewIdentifier{l.name("grace@example.org")}})
-	if err == nil {
-		err = l.core.DB.Write(ctx, func(tx *sqldb.Tx) error { return l.core.Passwords.SetHash(ctx, tx, l.grace, kept) })
-	}
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	c := l.c
-	c.SignIn.HidePasswordResult = true // such a flow keeps what will replace the hash
-	shy, err := server.Open(ctx, c, deps())
-	if err != nil {
-		l.t.Fatal(err)
-	}
-	l.t.Cleanup(func() { _ = shy.Close() })
-	begun, err := shy.SignIn.Begin(ctx, signin.Begin{Identifier: "grace@example.org", Browser: browser, Client: here})
-	if err == nil {
-		_, err = shy.SignIn.Password(ctx, signin.Ref{Flow: begun.Flow, Browser: browser}, here, signin.PasswordProof{Password: "hopper"})
-	}
-	if err != nil {
-		l.t.Fatal(err)
-	}
 }
 
 // invited begins a registration, with an invitation that is still good for somebody else.
@@ -435,6 +398,14 @@ func (l *life) serves(core *server.Core) {
 		if _, err := core.Accounts.Create(ctx, tx, account.New{Identifiers: []account.NewIdentifier{l.name("old@example.org")}}); fault.Of(err).Code != "identifier_taken" {
 			t.Errorf("an address that is held for its owner was given away: %v", err)
 		}
+		begun, err := core.Passkeys.BeginSignin(ctx, tx, passkey.Signin{Bound: "a flow"})
+		if err != nil {
+			return err
+		}
+		proved, refused, err := core.Passkeys.Verify(ctx, tx, passkey.Answer{Bound: "a flow", State: begun.State, Response: l.passkey.Sign(begun.Options)})
+		if err != nil || refused != "" || proved.Account != l.ada {
+			t.Errorf("a passkey: %+v, %s, %v", proved, refused, err)
+		}
 		v, err := core.Audit.Verify(ctx, tx, "", 1000)
 		if err != nil || len(v.Changed) > 0 || v.Rows < 5 {
 			t.Errorf("record: %+v, %v", v, err)
@@ -486,7 +457,7 @@ func TestAKeyTakesOverFromAnotherWhileNodesServe(t *testing.T) {
 			l := newLife(t, engine)
 			ctx, old := t.Context(), l.core.Ring.ID()
 			before := slices.Sorted(maps.Keys(needs(t, l.core, old)))
-			for _, table := range []string{"account_address_change", "account_claim", "account_identifier", "audit_event", "device_handle", "outbox_letter", "password", "session", "signin_flow", "throttle_bucket", "throttle_failure"} {
+			for _, table := range []string{"account_address_change", "account_claim", "account_identifier", "audit_event", "device_handle", "outbox_letter", "passkey", "password", "session", "signin_flow", "throttle_bucket", "throttle_failure"} {
 				if !slices.Contains(before, table) {
 					t.Errorf("nothing in %s: this test would not see what becomes of it", table)
 				}

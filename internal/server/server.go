@@ -202,7 +202,7 @@ func (s *Server) prune(ctx context.Context) error {
 	each(ctx, time.Minute, func() {
 		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
-			"session": c.Sessions.Prune, "device": c.Devices.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
+			"session": c.Sessions.Prune, "device": c.Devices.Prune, "passkey": c.Passkeys.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune,

@@ -29,6 +29,7 @@ import (
 	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
+	"countersign/internal/passkey"
 	"countersign/internal/password"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -55,6 +56,7 @@ type Parts struct {
 	Passwords *password.Service
 	Codes     *onetime.Service
 	Devices   *device.Service
+	Passkeys  *passkey.Service
 	Sessions  *session.Service
 	Notices   *notice.Service
 

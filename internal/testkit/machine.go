@@ -22,6 +22,7 @@ import (
 	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
+	"countersign/internal/passkey"
 	"countersign/internal/password"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -91,8 +92,9 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	p := signin.Parts{
 		DB: db, Ring: ring, Audit: &audit.Log{Ring: ring}, Outbox: &outbox.Box{DB: db, Ring: ring},
 		Throttle: &throttle.Service{Ring: ring}, Accounts: accounts, Passwords: passwords,
-		Codes:   &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
-		Devices: &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
+		Codes:    &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
+		Devices:  &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
+		Passkeys: &passkey.Service{Ring: ring, Site: "Example", RPID: "id.example.com", Origins: []string{Origin}},
 		Sessions: &session.Service{
 			DB: db, Ring: ring, Accounts: accounts,
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
@@ -123,7 +125,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
 			Protect: guard, Entry: entry, Own: own, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
-				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
+				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))
 				},

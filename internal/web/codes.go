@@ -2,8 +2,8 @@ package web
 
 import (
 	"fmt"
-	"slices"
 	"net/http"
+	"slices"
 	"strings"
 )
 
@@ -59,6 +59,7 @@ func Codes() []Code {
 		{"language_unknown", 422, "No letters are in that language", "Choose one of the languages that the description lists."},
 		{"token_unknown", 404, "There is no hardware token by that serial number", "See countersign token list."},
 		{"token_assigned", 409, "Somebody has that hardware token", "Unassign it first."},
+		{"passkey_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
 		{"device_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
 		{"password_malformed", 422, "The password is not text", "Send UTF-8 without NUL."},
 		{"password_too_short", 422, "The password is too short", "Choose a longer one: 15 characters, unless password.min_length says otherwise."},

@@ -8,8 +8,8 @@ import (
 	"countersign/internal/totp"
 )
 
-// enrolled gives Ada a hardware token, and backup codes.
-func (l *life) enrolled() {
+// equipped gives Ada a hardware token, and backup codes.
+func (l *life) equipped() {
 	l.t.Helper()
 	ctx := l.t.Context()
 	_, err := l.core.Authenticators.Import(ctx, strings.NewReader("serial,secret\nT1,GEZDGNBVGY3TQOJQGEZDGNBVGY3TQOJQ\n"), totp.Import{Format: totp.CSV})

@@ -1,0 +1,144 @@
+package passkey
+
+import (
+	"cmp"
+	"context"
+	"crypto/hmac"
+	"encoding/hex"
+
+	"github.com/go-webauthn/webauthn/protocol"
+
+	"countersign/internal/account"
+	"countersign/internal/platform/sqldb"
+)
+
+// Signin asks for a passkey that is there.
+type Signin struct {
+	// Bound is what the answer must come with: the id of a flow, or the secret of a browser that has none yet.
+	Bound string
+	// Account is whose passkey it must be. Empty asks for any that the authenticator has for us, as autofill does, and
+	// the answer says whose it is.
+	Account account.ID
+	// Name is what was typed to find the account. What is offered for an account without passkeys follows from it and
+	// not from the account: one decoy stands in for many names, and two with one list would both be known for nobody's.
+	Name string
+	// Required refuses an answer whose user was not verified. Otherwise it is asked for, and Verdict says whether it was.
+	Required bool
+}
+
+// Verdict is what an answer proved.
+type Verdict struct {
+	Account account.ID
+	Passkey ID
+	// UserVerified: it was two factors at once. False is one (N-3.1.7.2-01).
+	UserVerified bool
+	// DeviceBound: it cannot have been copied. Only then may it count as hardware.
+	DeviceBound bool
+	BackedUp    bool
+	// WentBack: its counter did not go forward, so there may be a copy where none can be. The caller records it, and decides.
+	WentBack bool
+}
+
+// BeginSignin begins a ceremony. With an account the answer lists its passkeys, and without passkeys such as it might
+// have, always the same. Nothing in it says which; but a list that changes is somebody's, and one that two names
+// share is one person's. So it is for those who have proved something already (R-WA-06).
+func (s *Service) BeginSignin(ctx context.Context, tx *sqldb.Tx, q Signin) (Begun, error) {
+	c := newCeremony(tx, ceremony{Account: q.Account, Required: q.Required})
+	options := protocol.PublicKeyCredentialRequestOptions{
+		Challenge: c.Challenge, Timeout: timeout(), RelyingPartyID: s.RPID, UserVerification: c.verification(),
+	}
+	if q.Account != "" {
+		standIns := s.decoys(cmp.Or(q.Name, string(q.Account))) // always made, so that the time does not tell
+		has, err := s.descriptors(ctx, tx, q.Account)
+		if err != nil {
+			return Begun{}, err
+		}
+		if options.AllowedCredentials = has; len(has) == 0 {
+			options.AllowedCredentials = standIns
+		}
+	}
+	return s.begun(q.Bound, c, options)
+}
+
+// Verify judges an answer. Of any number of the same, one is taken.
+func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, Refusal, error) {
+	c, open := s.resume(tx, a, false)
+	if !open {
+		return Verdict{}, Stale, nil
+	}
+	parsed, ok := parseAssertion(a.Response)
+	if !ok {
+		return Verdict{}, Malformed, nil
+	}
+	r, found, err := byLookup(ctx, tx, s.lookup(parsed.RawID))
+	if err != nil {
+		return Verdict{}, "", err
+	}
+	key, live := standInKey(), found && r.EndedAt.IsZero()
+	if live {
+		cred, err := s.open(r)
+		if err != nil {
+			return Verdict{}, "", err
+		}
+		key = cred.PublicKey
+	}
+	signed := s.signed(parsed, c, key) // with the stand-in's key too, which takes the same time
+	verified := r.UserVerified && parsed.Response.AuthenticatorData.Flags.HasUserVerified()
+	switch {
+	case !live && !s.decoy(parsed.RawID):
+		return Verdict{}, Unknown, nil
+	case !live || !signed || !s.fits(r, parsed, a.Account, c.Account):
+		return Verdict{}, Wrong, nil
+	case c.Required && !verified:
+		return Verdict{}, Unverified, nil
+	}
+	if first, err := c.spend(ctx, tx); err != nil || !first {
+		return Verdict{}, Replayed, err
+	}
+	data := parsed.Response.AuthenticatorData
+	live, back, err := use(ctx, tx, r.ID, data.Counter, data.Flags.HasBackupState())
+	if err != nil || !live {
+		return Verdict{}, Unknown, err
+	}
+	return Verdict{
+		Account: r.account, Passkey: r.ID, UserVerified: verified, DeviceBound: r.DeviceBound, BackedUp: data.Flags.HasBackupState(), WentBack: back,
+	}, "", nil
+}
+
+func parseAssertion(response []byte) (*protocol.ParsedCredentialAssertionData, bool) {
+	if len(response) > maxResponse {
+		return nil, false
+	}
+	parsed, err := protocol.ParseCredentialRequestResponseBytes(response)
+	return parsed, err == nil
+}
+
+// signed reports whether the answer is to this challenge, for us, and made with the key (section 7.2 of the specification).
+func (s *Service) signed(p *protocol.ParsedCredentialAssertionData, c ceremony, key []byte) bool {
+	err := p.Verify(c.challenge(), s.RPID, "", s.Origins, nil, nil, protocol.TopOriginExplicitVerificationMode, false, false, true,
+		key, protocol.SignaturePolicy{})
+	return err == nil && s.ours(p.Response.CollectedClientData) && consistent(p.Response.AuthenticatorData.Flags)
+}
+
+// fits reports whether the passkey is of the account that it must be of, and is still what it was. An authenticator
+// need not say whose it is where the account is known.
+func (s *Service) fits(r row, p *protocol.ParsedCredentialAssertionData, wanted, asked account.ID) bool {
+	for _, who := range []account.ID{wanted, asked} {
+		if who != "" && who != r.account {
+			return false
+		}
+	}
+	user := p.Response.UserHandle
+	if len(user) == 0 {
+		return asked != "" && r.DeviceBound == !p.Response.AuthenticatorData.Flags.HasBackupEligible()
+	}
+	return hmac.Equal(user, s.handle(r.account)) && r.DeviceBound == !p.Response.AuthenticatorData.Flags.HasBackupEligible()
+}
+
+// standInKey is a public key of the commonest kind, for answers with a credential that nobody has: that of the
+// specification's first test vector (section 16.2). What it verifies is refused all the same.
+func standInKey() []byte {
+	key, _ := hex.DecodeString("a5010203262001215820afefa16f97ca9b2d23eb86ccb64098d20db90856062eb249c33a9b672f26df61" +
+		"225820930a56b87a2fca66334b03458abf879717c12cc68ed73290af2e2664796b9220")
+	return key
+}

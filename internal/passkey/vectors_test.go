@@ -1,0 +1,105 @@
+package passkey_test
+
+import (
+	"encoding/hex"
+	"encoding/json"
+	"os"
+	"testing"
+
+	"countersign/internal/passkey"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
+	"countersign/internal/testkit/dbtest"
+)
+
+// vector is one of the specification's.
+type vector struct {
+	Section      string `json:"section"`
+	Title        string `json:"title"`
+	CredentialID string `json:"credential_id"`
+	Registration struct {
+		Challenge         string `json:"challenge"`
+		ClientDataJSON    string `json:"client_data_json"`
+		AttestationObject string `json:"attestation_object"`
+	} `json:"registration"`
+	Authentication struct {
+		Challenge         string `json:"challenge"`
+		ClientDataJSON    string `json:"client_data_json"`
+		AuthenticatorData string `json:"authenticator_data"`
+		Signature         string `json:"signature"`
+	} `json:"authentication"`
+}
+
+// R-WA-14: the vectors of WebAuthn Level 3 section 16, but for Ed448, which nobody here knows. We refuse those that
+// use what we do not offer, and pages in somebody's frame.
+func TestTheVectorsOfTheSpecification(t *testing.T) {
+	refused := map[string]string{
+		"16.4": "a frame", "16.5": "a frame", "16.15": "a frame",
+		"16.13": "an attestation that nobody asked for, and that the library does not take", "16.14": "the same",
+		"16.8": "an algorithm that we do not offer", "16.9": "an algorithm that we do not offer",
+	}
+	text, err := os.ReadFile("testdata/vectors.json")
+	if err != nil {
+		t.Fatal(err)
+	}
+	var all []vector
+	if err := json.Unmarshal(text, &all); err != nil || len(all) != 14 {
+		t.Fatalf("%d vectors, %v", len(all), err)
+	}
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		m := testkit.NewMachine(t, db, testkit.Ring(t))
+		k := &kit{m.Passkeys, t, db, clock, m.Account("ada@example.org"), ""}
+		k.RPID, k.Origins = "example.org", []string{"https://example.org"}
+		for _, v := range all {
+			want, signs := passkey.Refusal(""), passkey.Refusal("")
+			if refused[v.Section] != "" {
+				want, signs = passkey.Wrong, passkey.Unknown
+			}
+			a := passkey.Answer{Bound: flow, Response: v.answer(t, map[string]string{
+				"clientDataJSON": v.Registration.ClientDataJSON, "attestationObject": v.Registration.AttestationObject,
+			})}
+			k.write(func(tx *sqldb.Tx) error {
+				a.State = k.Began(tx, flow, unhex(t, v.Registration.Challenge), k.ada)
+				return nil
+			})
+			p, r := k.finishEnrol(a, v.Title)
+			if r != want {
+				t.Errorf("%s %s: enrolled: %q, want %q", v.Section, v.Title, r, want)
+			}
+			a.Response = v.answer(t, map[string]string{
+				"clientDataJSON": v.Authentication.ClientDataJSON, "authenticatorData": v.Authentication.AuthenticatorData, "signature": v.Authentication.Signature,
+			})
+			a.Account = k.ada
+			k.write(func(tx *sqldb.Tx) error {
+				a.State = k.Asked(tx, flow, unhex(t, v.Authentication.Challenge), k.ada)
+				return nil
+			})
+			got, r := k.verify(a)
+			if r != signs || r == "" && got.Passkey != p.ID {
+				t.Errorf("%s %s: signed in: %+v, %q, want %q", v.Section, v.Title, got, r, signs)
+			}
+		}
+	})
+}
+
+func (v vector) answer(t *testing.T, response map[string]string) []byte {
+	t.Helper()
+	for name, value := range response {
+		response[name] = b64(unhex(t, value))
+	}
+	id := b64(unhex(t, v.CredentialID))
+	out, err := json.Marshal(map[string]any{"id": id, "rawId": id, "type": "public-key", "response": response})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return out
+}
+
+func unhex(t *testing.T, s string) []byte {
+	t.Helper()
+	b, err := hex.DecodeString(s)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return b
+}

@@ -1,0 +1,48 @@
+package testkit
+
+import (
+	"testing"
+
+	"github.com/descope/virtualwebauthn"
+)
+
+// Passkey is a passkey in an authenticator of an implementation that is not ours. It verifies its user, is copied to
+// other devices, and does not count.
+type Passkey struct {
+	t    testing.TB
+	site virtualwebauthn.RelyingParty
+	auth virtualwebauthn.Authenticator
+	cred virtualwebauthn.Credential
+}
+
+// NewPasskey makes a passkey for a site's host, as it is on pages of an origin.
+func NewPasskey(t testing.TB, host, origin string, kind virtualwebauthn.KeyType) *Passkey {
+	p := &Passkey{t: t, site: virtualwebauthn.RelyingParty{ID: host, Origin: origin}, auth: virtualwebauthn.NewAuthenticator()}
+	p.auth.Options.BackupEligible = true
+	const whole = 77 // bytes: it leaves leading zeros out of coordinates, which the specification does not allow
+	for p.cred = virtualwebauthn.NewCredential(kind); kind == virtualwebauthn.KeyTypeEC2 && len(p.cred.Key.AttestationData()) != whole; {
+		p.cred = virtualwebauthn.NewCredential(kind)
+	}
+	return p
+}
+
+// Create answers the options of an enrolment.
+func (p *Passkey) Create(options []byte) []byte {
+	p.t.Helper()
+	o, err := virtualwebauthn.ParseAttestationOptions(string(options))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	p.auth.Options.UserHandle = []byte(o.UserID)
+	return []byte(virtualwebauthn.CreateAttestationResponse(p.site, p.auth, p.cred, *o))
+}
+
+// Sign answers the options of a sign-in.
+func (p *Passkey) Sign(options []byte) []byte {
+	p.t.Helper()
+	o, err := virtualwebauthn.ParseAssertionOptions(string(options))
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return []byte(virtualwebauthn.CreateAssertionResponse(p.site, p.auth, p.cred, *o))
+}
