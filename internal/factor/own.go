@@ -6,6 +6,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/backup"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/totp"
@@ -13,8 +14,9 @@ import (
 
 // Own are the kinds of proof that people set up themselves. All fields are required.
 type Own struct {
-	Apps  *totp.Service
-	Lists *backup.Service
+	Apps     *totp.Service
+	Lists    *backup.Service
+	Passkeys *passkey.Service
 }
 
 // Typed are those that are codes.
@@ -29,10 +31,14 @@ func (o Own) EndSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since ti
 		return 0, err
 	}
 	list, err := o.Lists.EndSince(ctx, tx, id, since)
+	if err != nil {
+		return 0, err
+	}
 	if list {
 		apps++
 	}
-	return int(apps), err
+	passkeys, err := o.Passkeys.EndSince(ctx, tx, id, since)
+	return int(apps + passkeys), err
 }
 
 type ofApps struct{ *totp.Service }

@@ -257,7 +257,7 @@ func TestTheOwnersData(t *testing.T) {
 				t.Errorf("has %s", secret)
 			}
 		}
-		for _, part := range []string{"addresses", "address_changes", "consents", "passkeys", "devices", "sessions", "activity", "not_in_this_file"} {
+		for _, part := range []string{"addresses", "address_changes", "consents", "devices", "sessions", "activity", "not_in_this_file"} {
 			if _, list := f[part].([]any); !list {
 				t.Errorf("%s is %T, want a list", part, f[part])
 			}

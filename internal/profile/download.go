@@ -73,7 +73,6 @@ type file struct {
 	Recovery  fileRecovery      `json:"recovery"`
 	Proofs    fileProofs        `json:"proofs"`
 	Consents  []fileConsent     `json:"consents"`
-	Passkeys  []filePasskey     `json:"passkeys"`
 	Devices   []fileDevice      `json:"devices"`
 	Sessions  []fileSession     `json:"sessions"`
 	Activity  []fileEvent       `json:"activity"`
@@ -129,6 +128,7 @@ type fileContact struct {
 type fileProofs struct {
 	Authenticators []fileAuthenticator `json:"authenticators"`
 	BackupCodes    fileBackup          `json:"backup_codes"`
+	Passkeys       []filePasskey       `json:"passkeys"`
 }
 
 type fileAuthenticator struct {
@@ -300,9 +300,9 @@ func (s *Service) gatherProofs(ctx context.Context, tx *sqldb.Tx, id account.ID,
 
 func (s *Service) gatherPasskeys(ctx context.Context, tx *sqldb.Tx, id account.ID, f *file) error {
 	all, err := s.SignIn.Passkeys.All(ctx, tx, id)
-	f.Passkeys = []filePasskey{}
+	f.Proofs.Passkeys = []filePasskey{}
 	for _, p := range all {
-		f.Passkeys = append(f.Passkeys, filePasskey{
+		f.Proofs.Passkeys = append(f.Proofs.Passkeys, filePasskey{
 			string(p.ID), p.Name, p.DeviceBound, p.BackedUp, p.UserVerified, p.Make, p.CreatedAt.UTC(), known(p.LastUsedAt), known(p.EndedAt),
 		})
 	}

@@ -229,7 +229,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	where := places(c, d)
 	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
-	own := factor.Own{Apps: parts.Authenticators, Lists: parts.BackupCodes}
+	own := factor.Own{Apps: parts.Authenticators, Lists: parts.BackupCodes, Passkeys: parts.Passkeys}
 	machine := &signin.Service{
 		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(), Typed: own.Typed(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,

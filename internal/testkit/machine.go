@@ -107,7 +107,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
-	own := factor.Own{Apps: p.Authenticators, Lists: p.BackupCodes}
+	own := factor.Own{Apps: p.Authenticators, Lists: p.BackupCodes, Passkeys: p.Passkeys}
 	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), Typed: own.Typed(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	back := &recovery.Service{
 		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Typed: own.Typed(), Wait: 24 * time.Hour,
