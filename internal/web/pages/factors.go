@@ -118,7 +118,11 @@ type appRow struct {
 
 func (f frame) appRows(apps []totp.Authenticator) (all []appRow) {
 	for _, a := range apps {
-		row := appRow{ID: string(a.ID), Name: f.name(a.Name), Serial: a.Serial, Added: f.instant(a.AddedAt)}
+		name := strings.TrimSpace(a.Name)
+		if name == "" {
+			name = f.say("app_unnamed")
+		}
+		row := appRow{ID: string(a.ID), Name: name, Serial: a.Serial, Added: f.instant(a.AddedAt)}
 		if !a.LastUsedAt.IsZero() {
 			used := f.instant(a.LastUsedAt)
 			row.Used = &used

@@ -78,7 +78,7 @@ func (p *Pages) codeShots() []Shot {
 		p.shot("code-sms-only", "code_title", func(f frame) view { return page(f, 0, factor.SMS, factor.SMS) }),
 		p.shot("code-otp", "code_title", func(f frame) view { return page(f, 0, factor.OTP, factor.OTP, factor.SMS, factor.Backup) }),
 		p.shot("code-backup-refused", "code_title", func(f frame) view {
-			return page(f.fails(f.say("code_refused")), 0, factor.Backup, factor.OTP, factor.Email, factor.Backup)
+			return page(f.fails(f.say("code_refused_own")), 0, factor.Backup, factor.OTP, factor.Email, factor.Backup)
 		}),
 		p.shot("code-no-way-yet", "code_title", func(f frame) view { return page(f, 0, "", both...) }),
 		p.shot("code-sent", "code_title", func(f frame) view { return page(f.flash("code-sent"), 30*time.Second, factor.SMS, both...) }),

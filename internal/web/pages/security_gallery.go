@@ -64,7 +64,7 @@ func (p *Pages) securityShots() []Shot {
 		}),
 		p.shot("backup", "backup_title", func(f frame) view {
 			f.SignedIn = true
-			return backupView{frame: f, Codes: slices.Repeat([]string{"K7QM-2XRD-9HTV-4WPA"}, 10)}
+			return backupView{frame: f, Codes: slices.Repeat([]string{"K7QM-2XRD-9HTV-4WPA-B6ZN-E3JC"}, 10)}
 		}),
 	}, p.changeShots(now)...)
 }

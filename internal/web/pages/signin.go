@@ -266,7 +266,11 @@ func (h *SignIn) postCode(w http.ResponseWriter, r *http.Request) error {
 		return outOfStep(w, r, ref, err)
 	}
 	if next.Refused {
-		return h.refuseCode(w, r, atCode{ref, next, way}, "code_refused")
+		key := "code_refused"
+		if !way.Sent() && slices.Contains(next.Ways, way) {
+			key = "code_refused_own"
+		}
+		return h.refuseCode(w, r, atCode{ref, next, way}, key)
 	}
 	return h.advance(w, r, ref, next)
 }
