@@ -368,9 +368,9 @@ func TestFieldsHelpPasswordManagersAndPasting(t *testing.T) {
 		t.Fatalf("pasted, the password field holds %q", got)
 	}
 	p.click("Show password")
-	await[bool](p.tab, "show the password", `field("Password").type === "text" && button("Hide password")`)
+	await[bool](p.tab, "show the password", `field("Password").type === "text" && !!button("Hide password")`)
 	p.click("Hide password")
-	await[bool](p.tab, "hide the password", `field("Password").type === "password" && button("Show password")`)
+	await[bool](p.tab, "hide the password", `field("Password").type === "password" && !!button("Show password")`)
 	p.click("Show password")
 	p.press("Sign in") // shown, it is sent as well
 	p.see("Enter the code")
