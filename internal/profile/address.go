@@ -34,13 +34,12 @@ const flowTTL = 15 * time.Minute
 
 // AddressFlow is an address that is being added to an account.
 type AddressFlow struct {
-	Handle    secret.Token       // set by BeginAddress
-	Way       factor.Way         // the code goes
-	Address   account.Identifier // where it goes; only for the session in which it was typed
-	Refused   bool               // the code just given did not fit; why is not for the caller
-	Done      bool               // the address is the account's
-	TooSoon   bool               // no code was sent, since one was lately
-	ResendAt  time.Time          // zero: there is no further code
+	Handle    secret.Token // set by BeginAddress
+	Way       factor.Way   // the code goes
+	Refused   bool         // the code just given did not fit; why is not for the caller
+	Done      bool         // the address is the account's
+	TooSoon   bool         // no code was sent, since one was lately
+	ResendAt  time.Time    // zero: there is no further code
 	ExpiresAt time.Time
 }
 
@@ -148,7 +147,7 @@ func (s *Service) SendAddress(ctx context.Context, me session.Session, c signin.
 		if err != nil {
 			return err
 		}
-		if out, err = s.at(ctx, tx, me, f); err != nil {
+		if out, err = s.at(ctx, tx, f); err != nil {
 			return err
 		}
 		if out.ResendAt.IsZero() || tx.Now().Before(out.ResendAt) { // known before anything is counted
@@ -172,20 +171,16 @@ func (s *Service) AddressAt(ctx context.Context, me session.Session, handle secr
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		f, err := s.findFlow(ctx, tx, me, handle)
 		if err == nil {
-			out, err = s.at(ctx, tx, me, f)
+			out, err = s.at(ctx, tx, f)
 		}
 		return err
 	})
 	return out, err
 }
 
-func (s *Service) at(ctx context.Context, tx *sqldb.Tx, me session.Session, f flow) (AddressFlow, error) {
+func (s *Service) at(ctx context.Context, tx *sqldb.Tx, f flow) (AddressFlow, error) {
 	_, resend, _, err := s.SignIn.Codes.State(ctx, tx, f.id)
-	out := AddressFlow{Way: wayTo(f.address), ResendAt: resend, ExpiresAt: f.expiresAt}
-	if f.session == me.ID {
-		out.Address = f.address
-	}
-	return out, err
+	return AddressFlow{Way: wayTo(f.address), ResendAt: resend, ExpiresAt: f.expiresAt}, err
 }
 
 // ProveAddress adds the address of a flow to the account, if the code is the one that was sent to it. A
@@ -226,7 +221,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, b by, code 
 		if err := s.recordFlow(ctx, tx, f, b.from, audit.CodeFailed); err != nil {
 			return AddressFlow{}, err
 		}
-		out, err := s.at(ctx, tx, b.me, f)
+		out, err := s.at(ctx, tx, f)
 		out.Refused = true
 		return out, err // a value, not an error: the counted try must be committed
 	}

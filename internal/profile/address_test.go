@@ -500,23 +500,6 @@ func TestWhatCannotBeAdded(t *testing.T) {
 	})
 }
 
-// P1: where the code went is shown to the browser in which it was typed, and to no other that is signed in.
-func TestWhereTheCodeWentIsShownWhereItWasTyped(t *testing.T) {
-	each(t, func(t *testing.T, h home) {
-		me := h.signIn(h.Account("ada@example.org"), "")
-		f := h.begin(me, "new@example.org")
-		other := h.signIn(me.Account, "")
-		for _, c := range []struct {
-			who  session.Session
-			want string
-		}{{me, "new@example.org"}, {other, ""}} {
-			if got, err := h.Profile.AddressAt(t.Context(), c.who, f.Handle); err != nil || got.Address.Normal() != c.want {
-				t.Errorf("%q, %v; want %q", got.Address.Normal(), err, c.want)
-			}
-		}
-	})
-}
-
 func TestUnfinishedAddressesArePruned(t *testing.T) {
 	each(t, func(t *testing.T, h home) {
 		me := h.signIn(h.Account("ada@example.org"), "")

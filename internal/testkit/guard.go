@@ -39,8 +39,7 @@ type needle struct {
 // ownRoutes are the routes whose answers may hold contact data of the account that is signed in, and of
 // no other. Such an answer is never stored.
 var ownRoutes = []string{
-	"GET /security", "GET /security/addresses/{flow}", "POST /security/addresses/{flow}/code", "GET /api/v1/account",
-	"GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
+	"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 	"POST /account/data", "POST /api/v1/account/data",
 }
 

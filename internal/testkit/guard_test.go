@@ -66,8 +66,7 @@ func (f *failures) Errorf(string, ...any) { f.n++ }
 // whoever holds a session, and to nobody else.
 func TestWhereOwnersSeeTheirContactData(t *testing.T) {
 	want := []string{
-		"GET /security", "GET /security/addresses/{flow}", "POST /security/addresses/{flow}/code", "GET /api/v1/account",
-		"GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
+		"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 		"POST /account/data", "POST /api/v1/account/data",
 	}
 	if !slices.Equal(ownRoutes, want) {

@@ -166,7 +166,7 @@ type addressCodeView struct {
 
 	Submit, Resend string // paths
 	Way            factor.Way
-	Lead, Address  string // the address is what whoever is signed in has typed
+	Lead           string
 	WaitSeconds    int
 	NoMore         bool
 }
@@ -175,7 +175,7 @@ func (addressCodeView) template() string { return "address_code" }
 
 func addressCodePage(f frame, path string, at profile.AddressFlow, pause time.Duration) addressCodeView {
 	return addressCodeView{
-		frame: f, Submit: path + "/code", Resend: path + "/send", Way: at.Way, Lead: f.say("address_code_lead_" + string(at.Way)), Address: at.Address.Normal(),
+		frame: f, Submit: path + "/code", Resend: path + "/send", Way: at.Way, Lead: f.say("address_code_lead_" + string(at.Way)),
 		WaitSeconds: int((pause + time.Second - 1) / time.Second), NoMore: at.ResendAt.IsZero(),
 	}
 }
