@@ -16,6 +16,7 @@ import (
 	"strings"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
@@ -193,7 +194,7 @@ func enrol(ctx context.Context, core *server.Core, name string) (p person, err e
 		if err != nil {
 			return err
 		}
-		st, err := core.Sessions.Start(ctx, tx, session.New{Account: who.ID, Device: kept.ID, Name: "bench", Methods: []string{"password", "email"}})
+		st, err := core.Sessions.Start(ctx, tx, session.New{Account: who.ID, Device: kept.ID, Name: "bench", Methods: []assurance.Method{assurance.Password, assurance.Email}})
 		p.Account, p.Handle, p.Session = string(who.ID), kept.Handle.Reveal(), st.Token.Reveal()
 		return err
 	})

@@ -13,6 +13,7 @@ func order() []string {
 		"keyring", "audit", "message",
 		"outbox", "throttle", "client",
 		"account",
+		"assurance",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
 		"factor", "session", "notice",
 		"risk",

@@ -177,6 +177,8 @@ type fileSession struct {
 	Name            string     `json:"name"`
 	Device          string     `json:"device,omitempty"`
 	Methods         []string   `json:"methods"`
+	AAL             string     `json:"aal"`
+	AMR             []string   `json:"amr"`
 	Source          string     `json:"network_address,omitempty"`
 	CreatedAt       time.Time  `json:"created_at"`
 	AuthenticatedAt time.Time  `json:"authenticated_at"`
@@ -322,8 +324,10 @@ func (s *Service) gatherDevices(ctx context.Context, tx *sqldb.Tx, id account.ID
 	}
 	sessions, err := s.Sessions.All(ctx, tx, id)
 	for _, one := range sessions {
+		proved := one.Assurance()
 		f.Sessions = append(f.Sessions, fileSession{
-			string(one.ID), one.Name, string(one.Device), one.Methods, source(one.Source),
+			string(one.ID), one.Name, string(one.Device),
+			one.Methods, string(proved.Level), slices.AppendSeq([]string{}, proved.AMR()), source(one.Source),
 			one.CreatedAt.UTC(), one.AuthenticatedAt.UTC(), one.LastSeenAt.UTC(), one.ExpiresAt.UTC(), known(one.EndedAt),
 		})
 	}

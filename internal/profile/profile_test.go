@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/message"
 	"countersign/internal/platform/fault"
@@ -42,7 +43,7 @@ func (h home) open(who account.ID, from device.ID) (s session.Session, token sec
 	h.t.Helper()
 	var st session.Started
 	err := h.DB.Write(h.t.Context(), func(tx *sqldb.Tx) (err error) {
-		st, err = h.Sessions.Start(h.t.Context(), tx, session.New{Account: who, Device: from, Name: "Firefox on Linux", Methods: []string{"password", "sms"}})
+		st, err = h.Sessions.Start(h.t.Context(), tx, session.New{Account: who, Device: from, Name: "Firefox on Linux", Methods: []assurance.Method{assurance.Password, assurance.SMS}})
 		return err
 	})
 	if err == nil {

@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/keyring"
 	"countersign/internal/message"
@@ -131,7 +132,7 @@ func (k *kit) signedIn() session.Session {
 		if err != nil {
 			return err
 		}
-		st, err := k.Sessions.Start(k.t.Context(), tx, session.New{Account: k.id, Device: d.ID, Name: "Firefox", Methods: []string{"password", "email"}})
+		st, err := k.Sessions.Start(k.t.Context(), tx, session.New{Account: k.id, Device: d.ID, Name: "Firefox", Methods: []assurance.Method{assurance.Password, assurance.Email}})
 		token = st.Token
 		return err
 	})

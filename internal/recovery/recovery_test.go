@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
@@ -29,7 +30,7 @@ func TestTwoCodesSetANewPassword(t *testing.T) {
 		id := m.Account(ada, adaPhone)
 		var st session.Started
 		m.write(func(tx *sqldb.Tx) (err error) {
-			st, err = m.Sessions.Start(t.Context(), tx, session.New{Account: id, Methods: []string{"password"}})
+			st, err = m.Sessions.Start(t.Context(), tx, session.New{Account: id, Methods: []assurance.Method{assurance.Password}})
 			if err == nil {
 				_, err = m.Devices.Remember(t.Context(), tx, id, device.Enrolment{PublicKey: testkit.NewKey(t).Public()}, nil)
 			}

@@ -5,6 +5,7 @@ import (
 	"context"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/message"
@@ -163,7 +164,7 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 		}
 	}
 	way := string(wayTo(f.Address))
-	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []string{"password", way}, Source: f.From.Source})
+	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)}, Source: f.From.Source})
 	if err != nil {
 		return Opened{}, err
 	}

@@ -14,6 +14,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
@@ -113,7 +114,7 @@ func signedIn(b *testing.B, core *server.Core) string {
 	}
 	var st session.Started
 	err = core.DB.Write(b.Context(), func(tx *sqldb.Tx) (err error) {
-		st, err = core.Sessions.Start(b.Context(), tx, session.New{Account: id, Name: "bench", Methods: []string{"password", "email"}})
+		st, err = core.Sessions.Start(b.Context(), tx, session.New{Account: id, Name: "bench", Methods: []assurance.Method{assurance.Password, assurance.Email}})
 		return err
 	})
 	if err != nil {

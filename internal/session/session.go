@@ -18,6 +18,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
@@ -52,7 +53,7 @@ type Session struct {
 	Account         account.ID
 	Device          device.ID // the remembered device it was opened from, if any
 	Name            string
-	Methods         []string // what was proved: password, sms, email, device
+	Methods         []string // what was proved, as the row has it: another release may have written words unknown to this one
 	CreatedAt       time.Time
 	AuthenticatedAt time.Time
 	LastSeenAt      time.Time
@@ -61,12 +62,15 @@ type Session struct {
 	EndedAt         time.Time  // All alone fills it in; zero for one that did not end, or ended by its time
 }
 
+// Assurance says how much the sign-in proved.
+func (s Session) Assurance() assurance.Assurance { return assurance.Of(s.Methods) }
+
 // New is a session to start.
 type New struct {
 	Account account.ID
 	Device  device.ID
 	Name    string
-	Methods []string
+	Methods []assurance.Method
 	Source  netip.Addr // kept for the owner's memory
 }
 
@@ -83,7 +87,7 @@ func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, erro
 	now := tx.Now()
 	err := put(ctx, tx, kept{
 		Session: Session{
-			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: n.Methods,
+			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: words(n.Methods),
 			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
@@ -313,3 +317,10 @@ func place(id ID) keyring.Place {
 }
 
 func join(methods []string) string { return strings.Join(methods, ",") }
+
+func words(methods []assurance.Method) (all []string) {
+	for _, m := range methods {
+		all = append(all, string(m))
+	}
+	return all
+}

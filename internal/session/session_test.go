@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -20,7 +21,7 @@ func start(t *testing.T, m *testkit.Machine, who account.ID) session.Started {
 	t.Helper()
 	var st session.Started
 	err := m.DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
-		st, err = m.Sessions.Start(t.Context(), tx, session.New{Account: who, Name: "Firefox on Linux", Methods: []string{"password", "sms"}})
+		st, err = m.Sessions.Start(t.Context(), tx, session.New{Account: who, Name: "Firefox on Linux", Methods: []assurance.Method{assurance.Password, assurance.SMS}})
 		return err
 	})
 	if err != nil {

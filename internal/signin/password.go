@@ -5,6 +5,7 @@ import (
 	"errors"
 	"time"
 
+	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/keyring"
@@ -278,7 +279,7 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		if err := s.clear(ctx, tx, s.deviceCounts(id)); err != nil { // what a copied handle ran up
 			return Next{}, err
 		}
-		return s.finish(ctx, tx, f, done{methods: []string{"password", "device"}, device: id, kept: kept, lane: l})
+		return s.finish(ctx, tx, f, done{methods: []assurance.Method{assurance.Password, assurance.Device}, device: id, kept: kept, lane: l})
 	case device.Replayed:
 		if err := s.replayed(ctx, tx, f, id); err != nil {
 			return Next{}, err

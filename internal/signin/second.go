@@ -8,6 +8,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
@@ -198,7 +199,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 			return Next{}, err
 		}
 	}
-	d := done{methods: []string{"password", way}, stranger: true, lane: l}
+	d := done{methods: []assurance.Method{assurance.Password, assurance.Method(way)}, stranger: true, lane: l}
 	if p.Remember != nil {
 		if p.Remember.Name == "" {
 			p.Remember.Name = device.NameOf(f.From.UserAgent)
@@ -232,7 +233,7 @@ func (s *Service) judgeCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodePro
 
 // done is what a finished sign-in proved.
 type done struct {
-	methods  []string
+	methods  []assurance.Method
 	device   device.ID
 	kept     *device.Remembered
 	stranger bool // a device not recognised: the holder is told (P7)
@@ -270,7 +271,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	detail := map[string]string{"session": string(started.ID), "proved": d.methods[len(d.methods)-1]}
+	detail := map[string]string{"session": string(started.ID), "proved": string(d.methods[len(d.methods)-1])}
 	if f.Replaces != "" {
 		detail["replaces"] = string(f.Replaces)
 	}

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -17,7 +18,7 @@ import (
 func open(t testing.TB, n *servertest.Node, id account.ID) (token secret.Token) {
 	t.Helper()
 	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		started, err := n.Core().Sessions.Start(t.Context(), tx, session.New{Account: id, Methods: []string{"password", "email"}})
+		started, err := n.Core().Sessions.Start(t.Context(), tx, session.New{Account: id, Methods: []assurance.Method{assurance.Password, assurance.Email}})
 		token = started.Token
 		return err
 	})

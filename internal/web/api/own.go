@@ -3,11 +3,15 @@ package api
 import (
 	"context"
 	"errors"
+	"iter"
 	"net/http"
+	"slices"
+	"strconv"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/platform/fault"
 	"countersign/internal/session"
@@ -63,7 +67,6 @@ type sessionsOutput struct {
 type sessionRow struct {
 	ID              session.ID `json:"id" doc:"Names the session to its owner. Not a secret."`
 	Name            string     `json:"name" example:"Firefox on Linux" doc:"What its owner may know it by."`
-	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
 	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
 	Device          device.ID  `json:"device,omitempty" doc:"The remembered device that it was opened from."`
 	Place           string     `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was opened. Missing where that is not known."`
@@ -71,6 +74,15 @@ type sessionRow struct {
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
 	LastSeenAt      time.Time  `json:"last_seen_at" doc:"When it was last used, to within a minute."`
 	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
+
+	proved
+}
+
+// proved is what the sign-in was worth.
+type proved struct {
+	Methods []string        `json:"methods" example:"[\"password\",\"sms\"]" doc:"What was proved: password, sms, email, otp, backup, device. Expect more kinds, and decide by aal."`
+	AAL     assurance.Level `json:"aal" enum:"aal0,aal1,aal2,aal3" doc:"The authenticator assurance level of NIST SP 800-63B-4 that the sign-in reached. aal0: nothing that it counts."`
+	AMR     []string        `json:"amr" example:"[\"pwd\",\"sms\",\"mca\",\"mfa\"]" doc:"The same in the words of RFC 8176. What has no word there is missing: a code by e-mail."`
 }
 
 type devicesOutput struct {
@@ -145,9 +157,10 @@ func (h *API) listSessions(ctx context.Context, in *listInput) (*sessionsOutput,
 	out.Body.Sessions = make([]sessionRow, 0, len(all))
 	for _, s := range all {
 		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
-			ID: s.ID, Name: s.Name, Methods: s.Methods, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
+			ID: s.ID, Name: s.Name, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
 			AuthenticatedAt: instant(s.AuthenticatedAt), LastSeenAt: instant(s.LastSeenAt), ExpiresAt: instant(s.ExpiresAt),
 			Device: s.Device, Place: h.Where(s.Source, in.Lang),
+			proved: proved{s.Methods, s.Assurance().Level, slices.AppendSeq([]string{}, s.Assurance().AMR())},
 		})
 	}
 	return out, nil
@@ -207,9 +220,11 @@ func found(ok bool, err error) (*none, error) {
 type sessionBody struct {
 	ID              session.ID `json:"id" doc:"Names the session to its owner. Not a secret."`
 	Account         string     `json:"account" doc:"The account, under the id that never changes."`
-	Methods         []string   `json:"methods" doc:"What was proved: password, sms, email, device."`
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
+	AuthTime        int64      `json:"auth_time" doc:"The same in seconds since 1970, as OpenID Connect writes it."`
 	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
+
+	proved
 }
 
 // getSession answers every request of every application behind us, so it goes without huma and
@@ -221,29 +236,43 @@ func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
 	}
 	buffer, ok := h.buffers.Get().(*[]byte)
 	if !ok {
-		buffer = new(make([]byte, 0, 384))
+		buffer = new(make([]byte, 0, 512))
 	}
+	proved := s.Assurance()
 	b := (*buffer)[:0]
-	b = append(b, `{"id":"`...) // ids are UUIDs and methods fixed words: nothing needs escaping
+	b = append(b, `{"id":"`...) // ids are UUIDs, methods and references fixed words: nothing needs escaping
 	b = append(b, s.ID...)
 	b = append(b, `","account":"`...)
 	b = append(b, s.Account...)
 	b = append(b, `","methods":[`...)
-	for i, m := range s.Methods {
-		if i > 0 {
-			b = append(b, ',')
-		}
-		b = append(b, '"')
-		b = append(b, m...)
-		b = append(b, '"')
-	}
+	b = appendWords(b, slices.Values(s.Methods))
+	b = append(b, `],"aal":"`...)
+	b = append(b, proved.Level...)
+	b = append(b, `","amr":[`...)
+	b = appendWords(b, proved.AMR())
 	b = append(b, `],"authenticated_at":"`...)
 	b = instant(s.AuthenticatedAt).AppendFormat(b, time.RFC3339)
-	b = append(b, `","expires_at":"`...)
+	b = append(b, `","auth_time":`...)
+	b = strconv.AppendInt(b, s.AuthenticatedAt.Unix(), 10)
+	b = append(b, `,"expires_at":"`...)
 	b = instant(s.ExpiresAt).AppendFormat(b, time.RFC3339)
 	b = append(b, "\"}\n"...)
 	web.WriteJSON(w, b)
 	*buffer = b
 	h.buffers.Put(buffer)
 	return nil
+}
+
+func appendWords(b []byte, all iter.Seq[string]) []byte {
+	comma := false
+	for w := range all {
+		if comma {
+			b = append(b, ',')
+		}
+		comma = true
+		b = append(b, '"')
+		b = append(b, w...)
+		b = append(b, '"')
+	}
+	return b
 }
