@@ -111,6 +111,9 @@ func (i inviteRevokeCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err == nil && !ok {
 			err = errors.New("no invitation by that id that is still good: see countersign invite list")
 		}
+		if err == nil {
+			w.say("invitation %s is revoked: it opens no account any more; those it has opened stay", i.Invitation)
+		}
 		return err
 	})
 }

@@ -165,12 +165,18 @@ func TestAnOperatorKeepsAccounts(t *testing.T) {
 	if !strings.Contains(shown, "ada@example.org") || !strings.Contains(shown, "+4915123456789") {
 		t.Errorf("shown with --reveal:\n%s", shown)
 	}
-	s.ok("account", "lock", "ada@example.org")
+	if out := s.ok("account", "lock", "ada@example.org"); !strings.Contains(out, id+" is locked: its sessions are ended") {
+		t.Error(out)
+	}
 	if out := s.ok("account", "show", id); !strings.Contains(out, "locked") {
 		t.Error(out)
 	}
-	s.ok("account", "unlock", id)
-	s.ok("account", "close", id, "--yes")
+	if out := s.ok("account", "unlock", id); !strings.Contains(out, id+" is unlocked: its holder can sign in") {
+		t.Error(out)
+	}
+	if out := s.ok("account", "close", id, "--yes"); !strings.Contains(out, id+" is closed for good: its sessions are ended") {
+		t.Error(out)
+	}
 	s.fails(exitFailed, "account_closed", "account", "unlock", id)
 }
 
@@ -219,8 +225,21 @@ func TestDeadLettersAreListedAndRevived(t *testing.T) {
 	if out := s.ok("letters"); !strings.Contains(out, "letter-1") || !strings.Contains(out, "smtp_550") {
 		t.Error(out)
 	}
-	s.ok("letters", "revive", "letter-1")
+	if out := s.ok("letters", "revive", "letter-1"); !strings.Contains(out, "letter letter-1 is due again") {
+		t.Error(out)
+	}
 	s.fails(exitFailed, "no dead letter", "letters", "revive", "letter-1")
+}
+
+func TestARevokedInvitationIsSaidToOpenNothing(t *testing.T) {
+	s := newShell(t)
+	s.ok("migrate")
+	_, _, made := s.run("invite", "create")
+	id := strings.TrimSuffix(strings.Fields(made)[1], ",")
+	if out := s.ok("invite", "revoke", id); !strings.Contains(out, "invitation "+id+" is revoked: it opens no account any more") {
+		t.Error(out)
+	}
+	s.fails(exitFailed, "no invitation by that id", "invite", "revoke", id)
 }
 
 func TestTheDoctorChangesNothing(t *testing.T) {

@@ -293,7 +293,11 @@ type lockCmd struct {
 // Run locks an account.
 func (l lockCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, l.Account, func(core *server.Core, who account.Account) error {
-		return core.Owner.Lock(ctx, who.ID)
+		err := core.Owner.Lock(ctx, who.ID)
+		if err == nil {
+			w.say("account %s is locked: its sessions are ended, and nobody signs in to it or recovers it until it is unlocked", who.ID)
+		}
+		return err
 	})
 }
 
@@ -304,7 +308,11 @@ type unlockCmd struct {
 // Run unlocks an account.
 func (u unlockCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, u.Account, func(core *server.Core, who account.Account) error {
-		return core.Owner.Unlock(ctx, who.ID)
+		err := core.Owner.Unlock(ctx, who.ID)
+		if err == nil {
+			w.say("account %s is unlocked: its holder can sign in, and its wrong passwords and codes so far count no more", who.ID)
+		}
+		return err
 	})
 }
 
@@ -316,7 +324,11 @@ type closeCmd struct {
 // Run closes an account.
 func (cl closeCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, cl.Account, func(core *server.Core, who account.Account) error {
-		return core.Owner.Close(ctx, who.ID)
+		err := core.Owner.Close(ctx, who.ID)
+		if err == nil {
+			w.say("account %s is closed for good: its sessions are ended, its devices are forgotten, and its addresses stay taken", who.ID)
+		}
+		return err
 	})
 }
 
@@ -364,6 +376,9 @@ func (r reviveCmd) Run(ctx context.Context, w world, c *cli) error {
 		ok, err := core.Outbox.Revive(ctx, r.Letter)
 		if err == nil && !ok {
 			err = errors.New("no dead letter by that id whose time is not over: see countersign letters dead")
+		}
+		if err == nil {
+			w.say("letter %s is due again: the running server sends it", r.Letter)
 		}
 		return err
 	})
