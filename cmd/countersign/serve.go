@@ -81,14 +81,15 @@ func (demoCmd) Help() string {
 // demoPeople are the accounts of the demonstration.
 func demoPeople() []person {
 	return []person{
-		{pages.DemoAccount{Name: "Ada", SignsIn: "ada@example.org", Password: "violet harbour engine 7", About: "Codes by text message or e-mail."}, []string{"ada@example.org", "+4915123456789"}},
-		{pages.DemoAccount{Name: "Grace", SignsIn: "grace@example.org", Password: "compiler moth lighthouse 9", About: "Codes by e-mail only."}, []string{"grace@example.org"}},
+		{pages.DemoAccount{Name: "Ada", SignsIn: "ada@example.org", Password: "violet harbour engine 7", Texts: true}, "Codes by text message or e-mail.", []string{"ada@example.org", "+4915123456789"}},
+		{pages.DemoAccount{Name: "Grace", SignsIn: "grace@example.org", Password: "compiler moth lighthouse 9"}, "Codes by e-mail only.", []string{"grace@example.org"}},
 	}
 }
 
 type person struct {
 	pages.DemoAccount
 
+	about string
 	names []string
 }
 
@@ -142,7 +143,7 @@ func greeting(url string) string {
 	var b strings.Builder
 	_, _ = fmt.Fprintf(&b, "\n  Countersign is ready: %s\n\n  Sign in as\n", url)
 	for _, p := range demoPeople() {
-		_, _ = fmt.Fprintf(&b, "    %-18s  %-27s %s\n", p.SignsIn, p.Password, p.About)
+		_, _ = fmt.Fprintf(&b, "    %-18s  %-27s %s\n", p.SignsIn, p.Password, p.about)
 	}
 	_, _ = fmt.Fprintf(&b, "\n  Start here:             %s/demo\n  Codes and letters:      %s/demo/inbox\n\n"+
 		"  Everything is forgotten when you stop it with Ctrl-C.\n", url, url)

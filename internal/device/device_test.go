@@ -12,6 +12,7 @@ import (
 	"unicode/utf8"
 
 	"countersign/internal/device"
+	"countersign/internal/message"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/testkit"
@@ -33,6 +34,32 @@ func TestNamesAreCoarseAndHarmless(t *testing.T) {
 		got := device.NameOf(agent)
 		if !utf8.ValidString(got) || utf8.RuneCountInString(got) > 60 || strings.ContainsAny(got, "\r\n\x00\u202e") {
 			t.Errorf("%q became %q", agent[:min(len(agent), 20)], got)
+		}
+	}
+}
+
+// A name that we made is one that can be said in other languages; one that somebody typed stays as it is.
+func TestNamesThatWeMadeAreSaidInTheReadersLanguage(t *testing.T) {
+	const webkit = "AppleWebKit/537.36 (KHTML, like Gecko) "
+	for agent, want := range map[string]string{
+		"": "Unbekannt",
+		"Mozilla/5.0 (X11; Linux x86_64; rv:140.0) Gecko/20100101 Firefox/140.0":                                                                  "Firefox unter Linux",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) " + webkit + "Chrome/142.0.0.0 Safari/537.36":                                                  "Chrome unter Windows",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) " + webkit + "Chrome/142.0.0.0 Safari/537.36 Edg/142.0.0.0":                                    "Edge unter Windows",
+		"Mozilla/5.0 (Windows NT 10.0; Win64; x64) " + webkit + "Chrome/142.0.0.0 Safari/537.36 OPR/126.0.0.0":                                    "Opera unter Windows",
+		"Mozilla/5.0 (Macintosh; Intel Mac OS X 10_15_7) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/26.0 Safari/605.1.15":                   "Safari unter macOS",
+		"Mozilla/5.0 (iPhone; CPU iPhone OS 18_0 like Mac OS X) AppleWebKit/605.1.15 (KHTML, like Gecko) Version/18.0 Mobile/15E148 Safari/604.1": "Safari unter iOS",
+		"Mozilla/5.0 (Linux; Android 10; K) " + webkit + "Chrome/142.0.0.0 Mobile Safari/537.36":                                                  "Chrome unter Android",
+		"Mozilla/5.0 (Linux; Android 10; K) " + webkit + "SamsungBrowser/28.0 Chrome/130.0.0.0 Mobile Safari/537.36":                              "Samsung Browser unter Android",
+		"Mozilla/5.0 (X11; CrOS x86_64 14541.0.0) " + webkit + "Chrome/142.0.0.0 Safari/537.36":                                                   "Chrome unter ChromeOS",
+	} {
+		if got := message.DeviceName(device.NameOf(agent), "{browser} unter {system}", "Unbekannt"); got != want {
+			t.Errorf("%q: %q, want %q", agent, got, want)
+		}
+	}
+	for _, typed := range []string{"Kitchen", "Photos on Linux", "Firefox on the desk", "My Firefox on Linux", "{browser} on {system}", "firefox on linux", ""} {
+		if got := message.DeviceName(typed, "{browser} unter {system}", "Unbekannt"); got != typed {
+			t.Errorf("%q became %q", typed, got)
 		}
 	}
 }

@@ -271,6 +271,20 @@ func TestTheHTMLLoadsNothing(t *testing.T) {
 	}
 }
 
+func TestALetterNamesTheDeviceInItsLanguage(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for lang, want := range map[string]string{
+		"en": "Firefox on Linux", "de": "Firefox unter Linux", "fr": "Firefox sous Linux", "es": "Firefox en Linux", "ar": "\u200fFirefox على Linux",
+	} {
+		l := newDevice()
+		l.Language = lang
+		r, err := c.Render(l)
+		if err != nil || !strings.Contains(r.Text, ": "+want+"\n") || !strings.Contains(r.HTML, "<bdi>"+want+"</bdi>") {
+			t.Errorf("%s: %v, want %q in\n%s", lang, err, want, r.Text)
+		}
+	}
+}
+
 func TestAHostileValueNeitherBreaksAHeaderNorBecomesALink(t *testing.T) {
 	c := catalog(t, "id.example.org")
 	for _, evil := range []string{"a\r\nBcc: x@example.net", "a\nb", "a\x00b", "a\u2028b", "a\u202eb", "\xff"} {

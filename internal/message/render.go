@@ -95,7 +95,7 @@ func (w words) page(l Letter, host string) page {
 // facts say when, from what and roughly where something happened.
 func (w words) facts(l Letter) (out []fact) {
 	if device, ok := l.Params["device"]; ok {
-		out = append(out, fact{w.text["label.device"], plainName(device)})
+		out = append(out, fact{w.text["label.device"], w.device(device)})
 	}
 	if place := plainPlace(l.Params["place"]); place != "" {
 		out = append(out, fact{w.text["label.place"], place})

@@ -102,9 +102,16 @@ func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
 	if methods := f.methodList(d.Methods); d.What == profile.SignedIn && len(methods) > 0 {
 		text = f.say("did_signed_in_with", "methods", f.and(methods))
 	}
-	return deedRow{
-		ID: d.ID, Words: text, Subject: d.Subject, Times: d.Times, Name: d.Name, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.Foreign(),
-	}, true
+	row = deedRow{
+		ID: d.ID, Words: text, Times: d.Times, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.Foreign(),
+	}
+	if d.Subject != "" {
+		row.Subject = f.name(d.Subject)
+	}
+	if d.Name != "" {
+		row.Name = f.name(d.Name)
+	}
+	return row, true
 }
 
 // disavowView asks whether it really was not them: it ends everything.

@@ -25,7 +25,7 @@ type Message struct {
 type DemoAccount struct {
 	Name              string // of the person
 	SignsIn, Password string
-	About             string
+	Texts             bool // codes reach them by text message as well
 }
 
 // Demo is the intro and the inbox of the demo. It shows every message to everyone who can reach it:

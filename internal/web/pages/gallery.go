@@ -186,7 +186,7 @@ func (p *Pages) noticeShots() []Shot {
 
 func (p *Pages) demoShots() []Shot {
 	accounts := []DemoAccount{
-		{Name: "Ada", SignsIn: "ada@demo.invalid", Password: "a made-up password", About: "Codes by text message or e-mail."},
+		{Name: "Ada", SignsIn: "ada@demo.invalid", Password: "a made-up password", Texts: true},
 		{Name: "Grace", SignsIn: "grace", Password: "another made-up password"},
 	}
 	at := time.Date(2026, time.November, 23, 14, 12, 0, 0, time.UTC)

@@ -54,6 +54,9 @@ func TestHomeSaysWhere(t *testing.T) {
 			t.Errorf("%q stands there %d times, want %d", text, got, want)
 		}
 	}
+	if !strings.Contains(named, "<bdi>Firefox unter Linux</bdi>") || strings.Contains(named, "Firefox on Linux") {
+		t.Error("a name that we made is not said in the page's language")
+	}
 	if strings.Contains(page(device.Device{ID: "d", Name: mine.Name}), "Gemerktes Gerät</dt>") {
 		t.Error("a device that nobody renamed is named twice")
 	}

@@ -174,7 +174,7 @@ func TestNothingFromOutsideBecomesMarkup(t *testing.T) {
 		passwordView{frame: f, CurrentProblem: evil},
 		savedView{frame: f, Code: evil},
 		noticeView{frame: f, Heading: evil, Lead: evil, RequestID: evil},
-		demoPage(f, []DemoAccount{{Name: evil, SignsIn: evil, Password: evil, About: evil}}),
+		demoPage(f, []DemoAccount{{Name: evil, SignsIn: evil, Password: evil}}),
 		inboxPage(f, []Message{{Channel: "sms", To: evil, Text: evil}, {To: evil, Subject: evil, Text: evil}}),
 	}
 	for _, v := range pages {
@@ -277,6 +277,16 @@ func TestLanguageByHeader(t *testing.T) {
 func TestDigitsOfOtherKeyboardsAreDigits(t *testing.T) {
 	if got := digits("٤٨٢ ۹۱۳"); got != "482913" {
 		t.Errorf("%q", got)
+	}
+}
+
+// A line may end between the date and the time, and nowhere inside them.
+func TestInstantsBreakInOnePlaceOnly(t *testing.T) {
+	p := testPages(t)
+	for _, lang := range Languages() {
+		if said := p.words[lang].instant(p.options.Now()).Words; len(strings.Fields(strings.ReplaceAll(said, "\u00a0", "_"))) != 2 {
+			t.Errorf("%s: %q", lang, said)
+		}
 	}
 }
 

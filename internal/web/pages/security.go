@@ -157,6 +157,8 @@ func (h *Security) postPassword(w http.ResponseWriter, r *http.Request, me sessi
 	}
 	v := h.passwordPage(h.Pages.frame(h.Pages.language(r), "password_title"))
 	if form.Get("current") == "" || form.Get("new") == "" {
+		v.CurrentProblem = either(form.Get("current") == "", v.say("wrong_claim_missing"), "")
+		v.NewProblem = either(form.Get("new") == "", v.say("wrong_claim_missing"), "")
 		v.frame = v.fails(v.say("password_missing"))
 		return h.Pages.show(w, http.StatusUnprocessableEntity, v)
 	}

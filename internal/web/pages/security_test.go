@@ -331,6 +331,15 @@ func TestThePasswordIsChangedOnItsPage(t *testing.T) {
 	}
 }
 
+func TestAMissingPasswordIsMarkedInItsField(t *testing.T) {
+	for field, form := range map[string][]string{"current": {"new", "typed-here"}, "new": {"current", "typed-here"}} {
+		_, body := answer(safe(t, &vault{}), post("/security/password", form...))
+		if !strings.Contains(body, `id="`+field+`-wrong">Fill this in.`) || !strings.Contains(body, `aria-describedby="`+field+`-wrong`) || strings.Count(body, `aria-invalid="true"`) != 1 {
+			t.Errorf("without %s: %s", field, body)
+		}
+	}
+}
+
 func TestASavedCodeIsShownInItsOwnAnswer(t *testing.T) {
 	res, body := answer(safe(t, &vault{}), post("/security/saved-code"))
 	if res.StatusCode != http.StatusOK || res.Header.Get("Cache-Control") != "no-store" || strings.Count(body, "0123-4567") != 2 {

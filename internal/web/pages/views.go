@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/message"
 	"countersign/internal/session"
 )
 
@@ -188,12 +189,12 @@ type deviceRow struct {
 	Strength           string
 }
 
-// name stands in for a name that is empty.
+// name is what a browser or app is called: in the reader's language if we named it, and something if nobody did.
 func (w words) name(s string) string {
 	if strings.TrimSpace(s) == "" {
 		return w.say("unnamed")
 	}
-	return s
+	return message.DeviceName(s, w.say("device_on"), w.say("unnamed"))
 }
 
 // methods says what was proved; a method this release has no words for is left out.

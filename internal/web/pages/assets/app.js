@@ -222,12 +222,15 @@ function link(form) {
   addEventListener("hashchange", take); // another letter's link, opened in the same tab
 }
 
-// localTime shows the reader's own time in place of UTC, and the year only if it is not this one.
+// localTime shows the reader's own time in place of UTC, and the year only if it is not this one. A line
+// may end between the date and the time, and nowhere inside them.
 function localTime(time) {
   const at = new Date(time.dateTime);
   const year = at.getFullYear() === new Date().getFullYear() ? undefined : "numeric";
   const words = new Intl.DateTimeFormat(document.documentElement.lang + "-u-nu-latn", { year, month: "short", day: "numeric", hour: "numeric", minute: "2-digit" });
-  time.textContent = words.format(at);
+  const parts = words.formatToParts(at);
+  const beforeTime = (i) => parts[i + 1]?.type === "hour";
+  time.textContent = parts.map(({ value }, i) => (beforeTime(i) ? value : value.replaceAll(" ", "\u00a0"))).join("");
 }
 
 function enhance(root) {
