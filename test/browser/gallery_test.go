@@ -184,6 +184,28 @@ func TestTheNavigationTakesOneLine(t *testing.T) {
 		if n := ask[int](b, `new Set([...document.querySelectorAll(".places a")].map((a) => a.offsetTop)).size`); n != 1 {
 			t.Errorf("%s: %d lines", lang, n)
 		}
+		// Their words keep 4 pixels more to either side.
+		if apart := ask[float64](b, `(() => {
+			const boxes = [...document.querySelectorAll(".places a")].map((a) => a.getBoundingClientRect()).sort((a, b) => a.x - b.x);
+			return 8 + Math.min(...boxes.slice(1).map((box, i) => box.left - boxes[i].right));
+		})()`); apart < 16 {
+			t.Errorf("%s: the words of the navigation stand %v pixels apart", lang, apart)
+		}
+	}
+}
+
+// A line may end between a date and a time of the reader's own, and nowhere inside them.
+func TestDatesBreakInOnePlaceOnly(t *testing.T) {
+	t.Parallel()
+	site, _ := gallery(t)
+	b := visit(t, site).tab
+	for _, lang := range pages.Languages() {
+		b.open("/" + lang + "/security")
+		for _, said := range ask[[]string](b, `[...document.querySelectorAll("time")].map((time) => time.textContent)`) {
+			if strings.Count(said, " ") != 1 {
+				t.Errorf("%s: %q", lang, said)
+			}
+		}
 	}
 }
 
