@@ -124,10 +124,11 @@ func (b *tab) perform(script string) {
 	ask[any](b, `(0, eval)(`+string(raw)+`) && undefined`)
 }
 
-// examine hides what is painted behind the words first: axe gives up on contrast before a pseudo-element.
+// examine hides what is painted behind the words first, and a select's arrow beside them: axe gives up on contrast
+// before a pseudo-element and before a gradient.
 const examine = `(() => {
 	const plain = new CSSStyleSheet();
-	plain.replaceSync("body::before, .glass::before { content: none !important }");
+	plain.replaceSync("body::before, .glass::before { content: none !important } select { background-image: none !important }");
 	document.adoptedStyleSheets = [plain];
 })() || axe.run(document, {
 	resultTypes: ["violations", "incomplete"],

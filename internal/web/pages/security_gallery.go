@@ -86,7 +86,9 @@ func (p *Pages) changeShots(now time.Time) []Shot {
 		p.shot("password", "password_title", func(f frame) view { return h.passwordPage(f) }),
 		p.shot("password-wrong", "password_title", func(f frame) view { return password(f, "password_current_refused", f.say("again_refused"), "") }),
 		p.shot("password-common", "password_title", func(f frame) view { return password(f, "password_new_refused", "", f.say("wrong_password_common")) }),
-		p.shot("password-missing", "password_title", func(f frame) view { return password(f, "password_missing", f.say("wrong_claim_missing"), f.say("wrong_claim_missing")) }),
+		p.shot("password-missing", "password_title", func(f frame) view {
+			return password(f, "password_missing", f.say("wrong_claim_missing"), f.say("wrong_claim_missing"))
+		}),
 		p.shot("address", "address_title", func(f frame) view { return h.addressPage(f) }),
 		p.shot("address-email", "address_title", func(f frame) view { return mailOnly.addressPage(f) }),
 		p.shot("address-known", "address_title", func(f frame) view { return h.addressPage(f.fails(f.say("address_known"))) }),
