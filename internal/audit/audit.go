@@ -28,6 +28,8 @@ type Kind string
 const (
 	LoginSuccess     Kind = "authn_login_success"
 	PasswordFailed   Kind = "authn_login_fail"
+	PasskeyFailed    Kind = "authn_passkey_fail"         // why
+	PasskeyWentBack  Kind = "authn_passkey_counter_back" // a copy may be about
 	PasswordPassed   Kind = "authn_password_success"
 	CodeFailed       Kind = "authn_code_fail"
 	CodeSent         Kind = "authn_code_sent"

@@ -14,54 +14,63 @@ import (
 
 // Own are the kinds of proof that people set up themselves. All fields are required.
 type Own struct {
-	Apps     *totp.Service
-	Lists    *backup.Service
-	Passkeys *passkey.Service
+	Authenticators *totp.Service
+	BackupCodes    *backup.Service
+	Passkeys       *passkey.Service
 }
 
-// Typed are those that are codes.
-func (o Own) Typed() map[Way]Typed {
-	return map[Way]Typed{OTP: ofApps{o.Apps}, Backup: ofLists{o.Lists}}
+// Enrolled says which of them an account has.
+func (o Own) Enrolled(ctx context.Context, tx *sqldb.Tx, id account.ID) (map[Way]bool, error) {
+	passkeys, err := o.Passkeys.Has(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	otp, err := o.Authenticators.Has(ctx, tx, id)
+	if err != nil {
+		return nil, err
+	}
+	left, _, err := o.BackupCodes.Left(ctx, tx, id)
+	return map[Way]bool{Passkey: passkeys, OTP: otp, Backup: left > 0}, err
+}
+
+// Spend uses up a code that its holder has already, of an app, a token (OTP) or a list (Backup), and reports whether
+// it was right. Where none is enrolled it does the same work.
+func (o Own) Spend(ctx context.Context, tx *sqldb.Tx, id account.ID, w Way, code secret.Token) (right bool, err error) {
+	if w == Backup {
+		_, right, err = o.BackupCodes.Spend(ctx, tx, id, code)
+		return right, err
+	}
+	var verdict totp.Verdict
+	if first, second, two := inTwo(code); two { // from a token that has strayed
+		_, verdict, err = o.Authenticators.Resync(ctx, tx, id, first, second)
+	} else {
+		_, verdict, err = o.Authenticators.Verify(ctx, tx, id, code)
+	}
+	return verdict == totp.Right, err
+}
+
+// inTwo reads two codes in a row: no code has more than ten digits.
+func inTwo(code secret.Token) (first, second secret.Token, two bool) {
+	typed := code.Reveal()
+	if len(typed) < 12 || len(typed)%2 != 0 {
+		return secret.Token{}, secret.Token{}, false
+	}
+	return secret.Of(typed[:len(typed)/2]), secret.Of(typed[len(typed)/2:]), true
 }
 
 // EndSince ends what was set up since a time, which somebody else may have done, and returns how many there were.
 func (o Own) EndSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (int, error) {
-	apps, err := o.Apps.EndSince(ctx, tx, id, since)
+	ended, err := o.Authenticators.EndSince(ctx, tx, id, since)
 	if err != nil {
 		return 0, err
 	}
-	list, err := o.Lists.EndSince(ctx, tx, id, since)
+	list, err := o.BackupCodes.EndSince(ctx, tx, id, since)
 	if err != nil {
 		return 0, err
 	}
 	if list {
-		apps++
+		ended++
 	}
 	passkeys, err := o.Passkeys.EndSince(ctx, tx, id, since)
-	return int(apps + passkeys), err
-}
-
-type ofApps struct{ *totp.Service }
-
-// Spend takes two codes in a row, too, from a token that has strayed: see totp.Service.Resync.
-func (a ofApps) Spend(ctx context.Context, tx *sqldb.Tx, id account.ID, code secret.Token) (bool, error) {
-	judge := func() (totp.ID, totp.Verdict, error) { return a.Verify(ctx, tx, id, code) }
-	if typed := code.Reveal(); len(typed) >= 12 && len(typed)%2 == 0 {
-		first, second := secret.Of(typed[:len(typed)/2]), secret.Of(typed[len(typed)/2:])
-		judge = func() (totp.ID, totp.Verdict, error) { return a.Resync(ctx, tx, id, first, second) }
-	}
-	_, verdict, err := judge()
-	return verdict == totp.Right, err
-}
-
-type ofLists struct{ *backup.Service }
-
-func (l ofLists) Has(ctx context.Context, tx *sqldb.Tx, id account.ID) (bool, error) {
-	left, _, err := l.Left(ctx, tx, id)
-	return left > 0, err
-}
-
-func (l ofLists) Spend(ctx context.Context, tx *sqldb.Tx, id account.ID, code secret.Token) (bool, error) {
-	_, right, err := l.Service.Spend(ctx, tx, id, code)
-	return right, err
+	return int(ended + passkeys), err
 }

@@ -36,6 +36,10 @@ func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun,
 	if len(has) >= MaxPerAccount {
 		return Begun{}, Full, nil
 	}
+	resident := protocol.ResidentKeyRequirementPreferred // old security keys cannot keep one that autofill finds, and are still a second factor
+	if s.Found {
+		resident = protocol.ResidentKeyRequirementRequired
+	}
 	c := newCeremony(tx, ceremony{Enrols: true, Account: e.Account, Required: e.Required})
 	b, err := s.begun(e.Bound, c, protocol.PublicKeyCredentialCreationOptions{
 		RelyingParty: protocol.RelyingPartyEntity{ID: s.RPID, CredentialEntity: protocol.CredentialEntity{Name: s.Site}},
@@ -44,9 +48,7 @@ func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun,
 		},
 		Challenge: c.Challenge, Parameters: parameters(), Timeout: timeout(), CredentialExcludeList: has,
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
-			// Old security keys cannot keep one that autofill finds. They are still a second factor.
-			ResidentKey: protocol.ResidentKeyRequirementPreferred, RequireResidentKey: protocol.ResidentKeyNotRequired(),
-			UserVerification: c.verification(),
+			ResidentKey: resident, RequireResidentKey: &s.Found, UserVerification: c.verification(),
 		},
 		Attestation: protocol.PreferNoAttestation,
 	})

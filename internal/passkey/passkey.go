@@ -37,12 +37,15 @@ type ID string
 // lists of them badly: an authenticator is asked for eight or so at a time.
 const MaxPerAccount = 20
 
-// Service enrols and verifies passkeys. All fields are required.
+// Service enrols and verifies passkeys. All fields are required but Found.
 type Service struct {
 	Ring    *keyring.Ring
 	Site    string   // our name, as authenticators show it
 	RPID    string   // the host that passkeys are for: that of the site's public address
-	Origins []string // scheme and host of every page that may ask for them: our own, then related ones
+	Origins []string // scheme and host of every page that may ask for them: our own, then related ones and apps' (apk-key-hash)
+	// Found refuses authenticators that cannot keep a passkey which is found without its list: where nobody is
+	// shown a list, no other could be used.
+	Found bool
 }
 
 // Refusal is why an answer was not taken; empty if it was. It is for the record and for what the page does next.
@@ -66,6 +69,8 @@ type Begun struct {
 	Options json.RawMessage
 	// State is to be given back with the answer. It is sealed, so it may even travel with the page.
 	State []byte
+	// Listed is how many passkeys the options name.
+	Listed int
 }
 
 // Answer is what comes back of a ceremony.
@@ -96,6 +101,11 @@ type Passkey struct {
 func (s *Service) List(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Passkey, error) {
 	rows, err := list(ctx, tx, who)
 	return s.shown(rows), err
+}
+
+// Has reports whether the account has any.
+func (s *Service) Has(ctx context.Context, tx *sqldb.Tx, who account.ID) (bool, error) {
+	return has(ctx, tx, who)
 }
 
 // All returns those too that ended within a month.
@@ -165,9 +175,9 @@ func (s *Service) Holdings() []keyring.Holding {
 // Signal tells an authenticator which of an account's passkeys we take, so that it hides the others. It is the
 // argument of PublicKeyCredential.signalAllAcceptedCredentials, and for the signed-in holder alone.
 type Signal struct {
-	RPID     string   `json:"rpId"`
-	UserID   string   `json:"userId"`
-	Accepted []string `json:"allAcceptedCredentialIds"`
+	RPID     string   `json:"rpId" doc:"The host that passkeys are for."`
+	UserID   string   `json:"userId" doc:"What authenticators know the account by."`
+	Accepted []string `json:"allAcceptedCredentialIds" doc:"In base64url."`
 }
 
 // Signal returns the signal of an account.

@@ -1,7 +1,6 @@
 package passkey
 
 import (
-	"cmp"
 	"context"
 	"crypto/hmac"
 	"encoding/hex"
@@ -16,12 +15,9 @@ import (
 type Signin struct {
 	// Bound is what the answer must come with: the id of a flow, or the secret of a browser that has none yet.
 	Bound string
-	// Account is whose passkey it must be. Empty asks for any that the authenticator has for us, as autofill does, and
-	// the answer says whose it is.
+	// Account is whose passkey it must be; its passkeys are listed. Empty asks for any that the authenticator has for
+	// us, as autofill does, and the answer says whose it is.
 	Account account.ID
-	// Name is what was typed to find the account. What is offered for an account without passkeys follows from it and
-	// not from the account: one decoy stands in for many names, and two with one list would both be known for nobody's.
-	Name string
 	// Required refuses an answer whose user was not verified. Otherwise it is asked for, and Verdict says whether it was.
 	Required bool
 }
@@ -35,29 +31,30 @@ type Verdict struct {
 	// DeviceBound: it cannot have been copied. Only then may it count as hardware.
 	DeviceBound bool
 	BackedUp    bool
+	// Challenge is what was signed, in base64url.
+	Challenge string
 	// WentBack: its counter did not go forward, so there may be a copy where none can be. The caller records it, and decides.
 	WentBack bool
 }
 
-// BeginSignin begins a ceremony. With an account the answer lists its passkeys, and without passkeys such as it might
-// have, always the same. Nothing in it says which; but a list that changes is somebody's, and one that two names
-// share is one person's. So it is for those who have proved something already (R-WA-06).
+// BeginSignin begins a ceremony. A list of an account's passkeys is for those who have proved something already
+// (R-WA-06): one that changes is somebody's, and one that two names share is one person's. Invented ones for
+// names that nobody has would hide neither.
 func (s *Service) BeginSignin(ctx context.Context, tx *sqldb.Tx, q Signin) (Begun, error) {
 	c := newCeremony(tx, ceremony{Account: q.Account, Required: q.Required})
 	options := protocol.PublicKeyCredentialRequestOptions{
 		Challenge: c.Challenge, Timeout: timeout(), RelyingPartyID: s.RPID, UserVerification: c.verification(),
 	}
 	if q.Account != "" {
-		standIns := s.decoys(cmp.Or(q.Name, string(q.Account))) // always made, so that the time does not tell
 		has, err := s.descriptors(ctx, tx, q.Account)
 		if err != nil {
 			return Begun{}, err
 		}
-		if options.AllowedCredentials = has; len(has) == 0 {
-			options.AllowedCredentials = standIns
-		}
+		options.AllowedCredentials = has
 	}
-	return s.begun(q.Bound, c, options)
+	b, err := s.begun(q.Bound, c, options)
+	b.Listed = len(options.AllowedCredentials)
+	return b, err
 }
 
 // Verify judges an answer. Of any number of the same, one is taken.
@@ -85,9 +82,9 @@ func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, 
 	signed := s.signed(parsed, c, key) // with the stand-in's key too, which takes the same time
 	verified := r.UserVerified && parsed.Response.AuthenticatorData.Flags.HasUserVerified()
 	switch {
-	case !live && !s.decoy(parsed.RawID):
+	case !live:
 		return Verdict{}, Unknown, nil
-	case !live || !signed || !s.fits(r, parsed, a.Account, c.Account):
+	case !signed || !s.fits(r, parsed, a.Account, c.Account):
 		return Verdict{}, Wrong, nil
 	case c.Required && !verified:
 		return Verdict{}, Unverified, nil
@@ -101,7 +98,8 @@ func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, 
 		return Verdict{}, Unknown, err
 	}
 	return Verdict{
-		Account: r.account, Passkey: r.ID, UserVerified: verified, DeviceBound: r.DeviceBound, BackedUp: data.Flags.HasBackupState(), WentBack: back,
+		Account: r.account, Passkey: r.ID, UserVerified: verified, DeviceBound: r.DeviceBound, BackedUp: data.Flags.HasBackupState(),
+		Challenge: c.challenge(), WentBack: back,
 	}, "", nil
 }
 

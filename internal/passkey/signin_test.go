@@ -24,7 +24,7 @@ func TestAPasskeySignsIn(t *testing.T) {
 		if o := read(t, k.beginSignin(passkey.Signin{}).Options); len(o.Allow) != 0 || o.RPID != rpID || o.UV != "preferred" {
 			t.Errorf("%+v", o)
 		}
-		o := read(t, k.beginSignin(passkey.Signin{Account: k.ada, Name: "ada", Required: true}).Options)
+		o := read(t, k.beginSignin(passkey.Signin{Account: k.ada, Required: true}).Options)
 		if len(o.Allow) != 2 || o.UV != "required" || o.Allow[0].ID != b64(slices.MinFunc([][]byte{phone.id, key.id}, bytes.Compare)) {
 			t.Errorf("%+v", o)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/google/uuid"
@@ -161,8 +162,8 @@ func (n names) deed(e audit.Past, finished map[string]bool) (d Deed, shown bool)
 	d = Deed{ID: e.ID, What: what, At: e.At, Actor: e.Actor, Source: e.Source, Way: e.Detail["way"], Times: 1}
 	if opened, ok := n.sessions[e.Detail["session"]]; ok {
 		d.Name, d.Methods = opened.Name, opened.Methods
-	} else if e.Detail["proved"] != "" {
-		d.Methods = []string{"password", e.Detail["proved"]}
+	} else if all := e.Detail["methods"]; all != "" {
+		d.Methods = strings.Split(all, ",")
 	}
 	if by, ok := n.sessions[e.Detail["by_session"]]; ok {
 		d.Name = by.Name

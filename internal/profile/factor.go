@@ -6,6 +6,7 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/message"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -15,17 +16,25 @@ import (
 
 // Factors are what an owner has set up to be asked for beside the password.
 type Factors struct {
-	Apps   []totp.Authenticator // apps and tokens, the oldest first
-	Backup int                  // backup codes that are left
+	Passkeys []passkey.Passkey    // the oldest first
+	Signal   passkey.Signal       // for authenticators, so that they offer no passkey that was removed
+	Apps     []totp.Authenticator // apps and tokens, the oldest first
+	Backup   int                  // backup codes that are left
 }
 
 // Factors returns the owner's.
 func (s *Service) Factors(ctx context.Context, me session.Session) (f Factors, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		if f.Apps, err = s.Own.Apps.List(ctx, tx, me.Account); err != nil {
+		if f.Passkeys, err = s.SignIn.Passkeys.List(ctx, tx, me.Account); err != nil {
 			return err
 		}
-		f.Backup, _, err = s.Own.Lists.Left(ctx, tx, me.Account)
+		if f.Signal, err = s.SignIn.Passkeys.Signal(ctx, tx, me.Account); err != nil {
+			return err
+		}
+		if f.Apps, err = s.SignIn.Authenticators.List(ctx, tx, me.Account); err != nil {
+			return err
+		}
+		f.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, me.Account)
 		return err
 	})
 	return f, err
@@ -38,7 +47,7 @@ func (s *Service) BeginApp(ctx context.Context, me session.Session) (e totp.Enro
 		if err := s.may(ctx, tx, me); err != nil {
 			return err
 		}
-		e, err = s.Own.Apps.Begin(ctx, tx, me.Account, totp.Label{Issuer: s.SignIn.Site, Account: s.SignIn.Site})
+		e, err = s.SignIn.Authenticators.Begin(ctx, tx, me.Account, totp.Label{Issuer: s.SignIn.Site, Account: s.SignIn.Site})
 		return err
 	})
 	return e, err
@@ -50,7 +59,7 @@ func (s *Service) ConfirmApp(ctx context.Context, me session.Session, c signin.C
 		if err := s.may(ctx, tx, me); err != nil {
 			return err
 		}
-		if ok, err = s.Own.Apps.Confirm(ctx, tx, me.Account, n); err != nil || !ok {
+		if ok, err = s.SignIn.Authenticators.Confirm(ctx, tx, me.Account, n); err != nil || !ok {
 			return err
 		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})
@@ -64,7 +73,7 @@ func (s *Service) RenameApp(ctx context.Context, me session.Session, c signin.Cl
 		if err := s.alone(ctx, tx, me); err != nil {
 			return err
 		}
-		if ok, err := s.Own.Apps.Rename(ctx, tx, me.Account, id, name); err != nil || !ok {
+		if ok, err := s.SignIn.Authenticators.Rename(ctx, tx, me.Account, id, name); err != nil || !ok {
 			return cmp.Or(err, none())
 		}
 		return s.Audit.Append(ctx, tx, event(me, c, audit.FactorChanged, "renamed"))
@@ -74,7 +83,7 @@ func (s *Service) RenameApp(ctx context.Context, me session.Session, c signin.Cl
 // RemoveApp takes an app or a token off the account: it is not asked for any more. fault.NotFound "not_found".
 func (s *Service) RemoveApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID) error {
 	return s.changeRecovery(ctx, by{me, c}, told{audit.FactorChanged, "removed", message.FactorRemoved}, func(tx *sqldb.Tx) error {
-		if ok, err := s.Own.Apps.Remove(ctx, tx, me.Account, id); err != nil || !ok {
+		if ok, err := s.SignIn.Authenticators.Remove(ctx, tx, me.Account, id); err != nil || !ok {
 			return cmp.Or(err, none())
 		}
 		return nil
@@ -84,7 +93,7 @@ func (s *Service) RemoveApp(ctx context.Context, me session.Session, c signin.Cl
 // NewBackupCodes makes a list of backup codes, in place of the one there is. They are shown this once.
 func (s *Service) NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) (codes []secret.Token, err error) {
 	err = s.changeRecovery(ctx, by{me, c}, told{audit.BackupChanged, "made", message.BackupChanged}, func(tx *sqldb.Tx) error {
-		codes, err = s.Own.Lists.Reissue(ctx, tx, me.Account)
+		codes, err = s.SignIn.BackupCodes.Reissue(ctx, tx, me.Account)
 		return err
 	})
 	return codes, err

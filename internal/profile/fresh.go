@@ -77,6 +77,10 @@ func (s *Service) free(ctx context.Context, tx *sqldb.Tx, me session.Session) er
 	if err := s.alone(ctx, tx, me); err != nil {
 		return err
 	}
+	return s.unfrozen(ctx, tx, me)
+}
+
+func (s *Service) unfrozen(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
 	st, err := s.Accounts.Standing(ctx, tx, me.Account)
 	if err != nil || st.FrozenUntil.IsZero() {
 		return err

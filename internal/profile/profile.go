@@ -15,7 +15,6 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
-	"countersign/internal/factor"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
@@ -35,7 +34,6 @@ type Service struct {
 	Recovery *recovery.Service
 	Protect  *protect.Service
 	Entry    *registration.Service
-	Own      factor.Own
 
 	EraseAfter time.Duration // from an owner's wish to the erasure: no shorter than what happened can be taken back
 	Erasers    []Eraser      // of every package that keeps something of accounts, but of account itself

@@ -21,6 +21,8 @@ const (
 	RightPassword   What = "right_password" // and the sign-in was not finished
 	CodeAsked       What = "code_asked"     // and the sign-in was not finished
 	WrongCode       What = "wrong_code"
+	WrongPasskey    What = "wrong_passkey"
+	PasskeyCopied   What = "passkey_went_back"
 	TooMany         What = "too_many"
 	Remembered      What = "device_remembered"
 	Renamed         What = "device_renamed"
@@ -76,6 +78,10 @@ func whatOf(e audit.Past) What {
 		return RightPassword
 	case audit.CodeFailed:
 		return WrongCode
+	case audit.PasskeyFailed:
+		return WrongPasskey
+	case audit.PasskeyWentBack:
+		return PasskeyCopied
 	case audit.CodeSent:
 		return codeFor(e.Detail["for"])
 	case audit.Throttled:
@@ -192,7 +198,7 @@ func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, Code
 
 // repeats says that many of the same in a row are one line.
 func (w What) repeats() bool {
-	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, TooMany, Unproved, AddressCode, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
+	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, WrongPasskey, TooMany, Unproved, AddressCode, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)
 }
 
 // foreign says that somebody else may have done it, unless an operator did.

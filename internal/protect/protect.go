@@ -16,7 +16,6 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/device"
-	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/notice"
 	"countersign/internal/platform/fault"
@@ -37,7 +36,6 @@ type Service struct {
 
 	Recovery *recovery.Service
 	Limits   Limits
-	Own      factor.Own
 }
 
 // Limits are how often links may be used.
@@ -173,7 +171,7 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, i incident) (int, erro
 	if err != nil {
 		return 0, err
 	}
-	ended, err := s.Own.EndSince(ctx, tx, i.account, since)
+	ended, err := s.EndSince(ctx, tx, i.account, since)
 	return n + ended, err
 }
 

@@ -51,7 +51,7 @@ func (k *kit) takeover() {
 		return err
 	})
 	k.happens(message.FactorAdded, func(tx *sqldb.Tx) error {
-		apps := k.Profile.Own.Apps
+		apps := k.Authenticators
 		e, err := apps.Begin(k.t.Context(), tx, k.id, totp.Label{Issuer: "Example", Account: "thief"})
 		if err != nil {
 			return err
@@ -67,7 +67,7 @@ func (k *kit) takeover() {
 		return err
 	})
 	k.happens(message.BackupChanged, func(tx *sqldb.Tx) error {
-		_, err := k.Profile.Own.Lists.Reissue(k.t.Context(), tx, k.id)
+		_, err := k.BackupCodes.Reissue(k.t.Context(), tx, k.id)
 		return err
 	})
 }
@@ -87,11 +87,11 @@ func (k *kit) backDoors() (n int) {
 		if err != nil {
 			return err
 		}
-		apps, err := k.Profile.Own.Apps.List(k.t.Context(), tx, k.id)
+		apps, err := k.Authenticators.List(k.t.Context(), tx, k.id)
 		if err != nil {
 			return err
 		}
-		left, _, err := k.Profile.Own.Lists.Left(k.t.Context(), tx, k.id)
+		left, _, err := k.BackupCodes.Left(k.t.Context(), tx, k.id)
 		n += len(apps) + min(left, 1)
 		return err
 	})

@@ -22,7 +22,7 @@ import (
 const FreezeFor = account.Hold
 
 // StartWait begins the waiting time, which stands in for a second proof. Every address is told, and any
-// of them can stop it. It is three times as long (otherWays) if the account has an address not proved in this flow.
+// of them can stop it. It is three times as long (otherWays) if the account has an address not proved in this flow, or a passkey.
 func (s *Service) StartWait(ctx context.Context, ref signin.Ref, c signin.Client) (next Next, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		f, err := s.findAt(ctx, tx, request{ref, c}, StepMore)
@@ -95,6 +95,9 @@ func (s *Service) waitOf(ctx context.Context, tx *sqldb.Tx, f flow) (time.Durati
 		if a.Verified && !proved {
 			return otherWays * s.Wait, nil
 		}
+	}
+	if passkey, err := s.Passkeys.Has(ctx, tx, f.Account); err != nil || passkey {
+		return otherWays * s.Wait, err
 	}
 	return s.Wait, nil
 }

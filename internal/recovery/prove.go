@@ -105,8 +105,7 @@ func (s *Service) SavedCode(ctx context.Context, ref signin.Ref, c signin.Client
 // OwnCode proves a code that the holder has: of an app or a token, or of a list. Never the first proof.
 // fault.Invalid "way_unknown".
 func (s *Service) OwnCode(ctx context.Context, ref signin.Ref, c signin.Client, w factor.Way, code secret.Token) (Next, error) {
-	kind, ok := s.Typed[w]
-	if !ok {
+	if !w.Typed() {
 		return Next{}, fault.New(fault.Invalid, "way_unknown", errors.New("nobody has codes of that kind"))
 	}
 	return s.try(ctx, request{ref, c}, func(_ context.Context, _ *sqldb.Tx, f *flow) (trial, error) {
@@ -115,7 +114,7 @@ func (s *Service) OwnCode(ctx context.Context, ref signin.Ref, c signin.Client, 
 			if shut || f.Barred {
 				who = account.Last // the same work, and it uses up nothing
 			}
-			right, err := kind.Spend(ctx, tx, who, code)
+			right, err := s.Spend(ctx, tx, who, w, code)
 			if err != nil || !right {
 				return verdict{}, err
 			}
@@ -281,7 +280,7 @@ func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error)
 		case ByContact:
 			stands = used > 0 && used >= min(2, asked)
 		case ByOTP:
-			if stands, err = s.Typed[factor.OTP].Has(ctx, tx, f.Account); err != nil {
+			if stands, err = s.Authenticators.Has(ctx, tx, f.Account); err != nil {
 				return false, err
 			}
 		case BySaved, ByBackup: // replaceSaved sees to the one; the other was used up

@@ -63,7 +63,7 @@ const (
 	StepPassword Step = "password" // the new password is wanted
 )
 
-// Service runs recoveries. All fields are required but Parser, Wait, Typed and Count.
+// Service runs recoveries. All fields are required but Parser, Wait and Count.
 type Service struct {
 	signin.Parts
 
@@ -73,9 +73,6 @@ type Service struct {
 	Parser account.Parser // reads what people type; its zero value is ready
 	Ways   []factor.Way   // those a code can leave by
 	Wait   time.Duration  // with one proof, for an account that has no other address; 0 turns waiting off
-	// Typed are the kinds of codes that people have themselves. Whoever has enrolled an app or a token must prove it,
-	// or a code of the list, whatever else they prove, and no waiting stands in for it.
-	Typed map[factor.Way]factor.Typed
 	// Count is told of each event, for the numbers that an operator watches (I-09). It must not block. May be nil.
 	Count func(audit.Kind)
 }
@@ -320,18 +317,21 @@ func (s *Service) step(ctx context.Context, tx *sqldb.Tx, f flow) (Step, error) 
 
 // enough decides whether a new password may be set: with two proofs of different kinds, or at two
 // addresses (N-4.2.2.2-01); or with one and the waiting time; and in any case with all that the
-// account has enrolled.
+// account has enrolled: an app must be shown, and for a passkey that is lost the waiting time stands in.
 func (s *Service) enough(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
-	if app := s.Typed[factor.OTP]; app != nil {
-		has, err := app.Has(ctx, tx, f.Account)
-		if err != nil {
-			return false, err
-		}
-		if has && !slices.ContainsFunc(f.Proved, func(p proof) bool { return p.method() == ByOTP || p.method() == ByBackup }) {
-			return false, nil
-		}
+	enrolled, err := s.Enrolled(ctx, tx, f.Account)
+	if err != nil {
+		return false, err
+	}
+	// No waiting stands in for an app or a token: it is there to be shown, or a code of the list.
+	own := slices.ContainsFunc(f.Proved, func(p proof) bool { return p.method() == ByOTP || p.method() == ByBackup })
+	if enrolled[factor.OTP] && !own {
+		return false, nil
 	}
 	waited := !f.ReadyAt.IsZero() && !f.ReadyAt.After(tx.Now())
+	if enrolled[factor.Passkey] && !own { // whoever has it still needs no recovery: it signs in
+		return waited, nil
+	}
 	return len(f.Proved) >= 2 || len(f.Proved) == 1 && waited, nil
 }
 

@@ -1,7 +1,6 @@
 package recovery_test
 
 import (
-	"context"
 	"net/netip"
 	"regexp"
 	"strings"
@@ -421,28 +420,16 @@ func TestSendingAgain(t *testing.T) {
 	})
 }
 
-// known is a kind of code that the accounts have which are listed, always the same.
-type known map[account.ID]string
-
-func (k known) Has(_ context.Context, _ *sqldb.Tx, id account.ID) (bool, error) {
-	return k[id] != "", nil
-}
-
-func (k known) Spend(_ context.Context, _ *sqldb.Tx, id account.ID, code secret.Token) (bool, error) {
-	return k[id] != "" && code.Reveal() == k[id], nil
-}
-
 // P8: an app or a token that is enrolled must be shown, or a code of the list: no two codes and no waiting
 // stand in for it.
 func TestEnrolledProofsAreStillAsked(t *testing.T) {
 	each(t, func(t *testing.T, m *machine, clock *dbtest.Clock) {
 		const bob = "bob@example.org"
 		m.Throttle.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
-		id := m.Account(ada, adaPhone)
-		m.Recovery.Typed = map[factor.Way]factor.Typed{
-			factor.OTP:    known{id: "123456", m.Account(bob, "+4915112345679"): "654321"},
-			factor.Backup: known{id: "ABCD"},
-		}
+		id, other := m.Account(ada, adaPhone), m.Account(bob, "+4915112345679")
+		adas, bobs := m.App(id), m.App(other)
+		clock.Advance(time.Minute) // the codes that confirmed them are used up
+		list := m.BackupCodesOf(id)
 		p := m.proved(ada, "")
 		p.want(recovery.StepMore)(p.send(factor.SMS))
 		p.want(recovery.StepMore)(p.code(factor.SMS, m.code(adaPhone)))
@@ -450,16 +437,39 @@ func TestEnrolledProofsAreStillAsked(t *testing.T) {
 		p.want(recovery.StepWaiting)(p.wait())
 		clock.Advance(3 * day)
 		fails(t, "step_out_of_order")(p.finish(newWord))
-		p.refused(p.own(factor.OTP, "654321")) // of somebody else
-		p.want(recovery.StepPassword)(p.own(factor.OTP, "123456"))
+		p.refused(p.own(factor.OTP, bobs.Code())) // of somebody else
+		p.want(recovery.StepPassword)(p.own(factor.OTP, adas.Code()))
 
 		p = m.proved(ada, "")
-		p.want(recovery.StepPassword)(p.own(factor.Backup, "ABCD"))
+		p.want(recovery.StepPassword)(p.own(factor.Backup, list[0].Reveal()))
 
 		p = m.proved(bob, "")
-		p.refused(p.own(factor.Backup, ""))
-		p.want(recovery.StepPassword)(p.own(factor.OTP, "654321"))
-		m.Recovery.Typed[factor.OTP] = known{} // its holder has taken it off the account meanwhile
+		p.refused(p.own(factor.Backup, list[1].Reveal()))
+		p.want(recovery.StepPassword)(p.own(factor.OTP, bobs.Code()))
+		m.write(func(tx *sqldb.Tx) error { // its holder has taken it off the account meanwhile
+			_, err := m.Authenticators.Remove(t.Context(), tx, other, bobs.ID)
+			return err
+		})
 		fails(t, "flow_ended")(p.finish(newWord))
+	})
+}
+
+// P8: whoever has a passkey has no need of a recovery, so for a passkey that is lost there is the waiting time, and the
+// long one, however many codes somebody shows.
+func TestALostPasskeyWaits(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, clock *dbtest.Clock) {
+		id := m.Account(ada, adaPhone)
+		m.PasskeyOf(id)
+		p := m.proved(ada, "")
+		p.want(recovery.StepMore)(p.send(factor.SMS))
+		p.want(recovery.StepMore)(p.code(factor.SMS, m.code(adaPhone)))
+		fails(t, "step_out_of_order")(p.finish(newWord))
+		p.want(recovery.StepWaiting)(p.wait())
+		clock.Advance(3*day - time.Minute)
+		fails(t, "step_out_of_order")(p.finish(newWord))
+		clock.Advance(time.Minute)
+		if _, err := p.finish(newWord); err != nil {
+			t.Fatal(err)
+		}
 	})
 }

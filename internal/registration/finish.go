@@ -168,7 +168,7 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 	if err != nil {
 		return Opened{}, err
 	}
-	return out, s.note(ctx, tx, event, audit.LoginSuccess, map[string]string{"session": string(out.Session.ID), "proved": way})
+	return out, s.note(ctx, tx, event, audit.LoginSuccess, map[string]string{"session": string(out.Session.ID), "methods": "password," + way})
 }
 
 func (s *Service) note(ctx context.Context, tx *sqldb.Tx, e audit.Event, kind audit.Kind, detail map[string]string) error {

@@ -216,27 +216,27 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Throttle: &throttle.Service{Ring: ring, Exempt: c.Throttle.Exempt()},
 		Codes:    &onetime.Service{Ring: ring, Digits: c.SignIn.CodeDigits, TTL: c.SignIn.CodeTTL.D()},
 		Devices:  &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()},
-		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: []string{c.Public().String()}},
 		Sessions: &session.Service{
 			DB: db, Ring: ring, Accounts: accounts,
 			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
 		},
 	}
-	parts.Authenticators = &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}
-	parts.BackupCodes = &backup.Service{Ring: ring}
+	parts.Own = factor.Own{
+		Authenticators: &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}, BackupCodes: &backup.Service{Ring: ring},
+		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: append([]string{c.Public().String()}, c.Passkey.Origins...), Found: c.SignIn.HidePasswordResult},
+	}
 	parts.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
 	}
 	where := places(c, d)
 	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
-	own := factor.Own{Apps: parts.Authenticators, Lists: parts.BackupCodes, Passkeys: parts.Passkeys}
 	machine := &signin.Service{
-		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(), Typed: own.Typed(),
+		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	back := &recovery.Service{
 		Parts: parts, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site,
-		Parser: machine.Parser, Ways: machine.Ways, Typed: own.Typed(), Wait: c.Recovery.Wait.D(),
+		Parser: machine.Parser, Ways: machine.Ways, Wait: c.Recovery.Wait.D(),
 	}
 	welcome, err := rules(c)
 	if err != nil {
@@ -246,14 +246,14 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Parts: parts, Rules: welcome, Limits: registration.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
 	}
-	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits(), Own: own}
+	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
 		Registration: entry,
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, Own: own, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
+			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
 		},
 		Protect: guard,
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},

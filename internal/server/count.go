@@ -77,6 +77,13 @@ func (c counted) Password(ctx context.Context, ref signin.Ref, client signin.Cli
 	return next, err
 }
 
+// Passkey counts passkeys.
+func (c counted) Passkey(ctx context.Context, at signin.Asked, client signin.Client, p signin.PasskeyProof) (signin.Next, error) {
+	next, err := c.Service.Passkey(ctx, at, client, p)
+	c.note("passkey", next, err)
+	return next, err
+}
+
 // Device counts proofs of returning devices.
 func (c counted) Device(ctx context.Context, ref signin.Ref, client signin.Client, p device.Proof) (signin.Next, error) {
 	next, err := c.Service.Device(ctx, ref, client, p)

@@ -108,7 +108,7 @@ func (s *Server) doors() error {
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
 		Where: s.core.Notices.Where, EraseDays: int(c.Account.EraseAfter.D() / (24 * time.Hour)),
-		Register: s.core.Registration.Admits() == nil,
+		Register: s.core.Registration.Admits() == nil, RPID: s.core.Passkeys.RPID,
 	})
 	if err != nil {
 		return err
@@ -117,6 +117,7 @@ func (s *Server) doors() error {
 	mux.HandleFunc("GET "+web.HealthPath, alive)
 	web.MountReports(mux, metrics)
 	p.Mount(mux, log)
+	p.MountPasskeys(mux, c.Passkey.Origins)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Security{
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,

@@ -3,15 +3,11 @@ package signin_test
 import (
 	"context"
 	"slices"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
 	"time"
 
-	"github.com/pquerna/otp/totp"
-
-	"countersign/internal/account"
 	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/platform/secret"
@@ -19,50 +15,7 @@ import (
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
-	own "countersign/internal/totp"
 )
-
-// app is an authenticator app that an account has enrolled.
-type app struct {
-	t   *testing.T
-	key string
-}
-
-func (a app) at(now time.Time) secret.Token {
-	a.t.Helper()
-	code, err := totp.GenerateCode(a.key, now)
-	if err != nil {
-		a.t.Fatal(err)
-	}
-	return secret.Of(code)
-}
-
-func enrol(t *testing.T, m *testkit.Machine, clock *dbtest.Clock, id account.ID) (a app) {
-	t.Helper()
-	change(t, m, func(ctx context.Context, tx *sqldb.Tx) error {
-		e, err := m.Profile.Own.Apps.Begin(ctx, tx, id, own.Label{Issuer: "Example", Account: "ada"})
-		if err != nil {
-			return err
-		}
-		a = app{t, strings.ReplaceAll(e.Key.Reveal(), " ", "")}
-		ok, err := m.Profile.Own.Apps.Confirm(ctx, tx, id, own.Confirmation{ID: e.ID, Code: a.at(clock.Now()), Name: "My phone"})
-		if err == nil && !ok {
-			t.Fatal("the first code was refused")
-		}
-		return err
-	})
-	clock.Advance(30 * time.Second) // the code that confirmed it is used up
-	return a
-}
-
-func list(t *testing.T, m *testkit.Machine, id account.ID) (codes []secret.Token) {
-	t.Helper()
-	change(t, m, func(ctx context.Context, tx *sqldb.Tx) (err error) {
-		codes, err = m.Profile.Own.Lists.Reissue(ctx, tx, id)
-		return err
-	})
-	return codes
-}
 
 func change(t *testing.T, m *testkit.Machine, f func(context.Context, *sqldb.Tx) error) {
 	t.Helper()
@@ -85,8 +38,9 @@ func methods(t *testing.T, m *testkit.Machine, n signin.Next) []string {
 func TestAnAppTakesThePlaceOfLetters(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		id := m.Account("ada@example.org", "+4741234567")
-		a := enrol(t, m, clock, id)
-		codes := list(t, m, id)
+		a := m.App(id)
+		clock.Advance(30 * time.Second) // the code that confirmed it is used up
+		codes := m.BackupCodesOf(id)
 		b := newBrowser(t, m)
 		ref, n := b.password("ada@example.org", testkit.Password)
 		if want := []factor.Way{factor.OTP, factor.SMS, factor.Backup}; !slices.Equal(n.Ways, want) {
@@ -106,14 +60,14 @@ func TestAnAppTakesThePlaceOfLetters(t *testing.T) {
 			}
 			return n
 		}
-		if n := try("", a.at(clock.Now())); !n.Refused {
+		if n := try("", secret.Of(a.Code())); !n.Refused {
 			t.Error("an app's code as one that was sent")
 		}
-		if n := try(factor.OTP, a.at(clock.Now())); n.Step != signin.StepDone || !slices.Equal(methods(t, m, n), []string{"password", "otp"}) {
+		if n := try(factor.OTP, secret.Of(a.Code())); n.Step != signin.StepDone || !slices.Equal(methods(t, m, n), []string{"password", "otp"}) {
 			t.Fatalf("%+v", n)
 		}
 		ref, _ = b.password("ada@example.org", testkit.Password)
-		if n := try(factor.OTP, a.at(clock.Now())); !n.Refused {
+		if n := try(factor.OTP, secret.Of(a.Code())); !n.Refused {
 			t.Error("a code works twice (A-6.5.1)")
 		}
 		if n := try(factor.Backup, codes[3]); n.Step != signin.StepDone || !slices.Equal(methods(t, m, n), []string{"password", "backup"}) {
@@ -139,8 +93,9 @@ func TestAnAppTakesThePlaceOfLetters(t *testing.T) {
 func TestOneOwnCodeOpensOneSignIn(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		id := m.Account("ada@example.org")
-		a, codes := enrol(t, m, clock, id), list(t, m, id)
-		for w, c := range map[factor.Way]secret.Token{factor.OTP: a.at(clock.Now()), factor.Backup: codes[0]} {
+		a, codes := m.App(id), m.BackupCodesOf(id)
+		clock.Advance(30 * time.Second)
+		for w, c := range map[factor.Way]secret.Token{factor.OTP: secret.Of(a.Code()), factor.Backup: codes[0]} {
 			const flows = 4 // within the five tries
 			var refs []signin.Ref
 			for range flows {
@@ -171,13 +126,14 @@ func TestWhatIsEnrolledIsHidden(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		m.HidePasswordResult = true
 		id := m.Account("ada@example.org")
-		a, codes := enrol(t, m, clock, id), list(t, m, id)
+		a, codes := m.App(id), m.BackupCodesOf(id)
+		clock.Advance(30 * time.Second)
 		m.Account("bob@example.org")
 		b := newBrowser(t, m)
 		for _, name := range []string{"ada@example.org", "bob@example.org"} {
 			for _, pw := range []string{testkit.Password, "not the password at all"} {
 				_, n := b.password(name, pw)
-				if want := []factor.Way{factor.Email, factor.OTP, factor.Backup}; !slices.Equal(n.Ways, want) {
+				if want := []factor.Way{factor.Email, factor.Passkey, factor.OTP, factor.Backup}; !slices.Equal(n.Ways, want) {
 					t.Errorf("%s: offered %v, want %v", name, n.Ways, want)
 				}
 			}
@@ -187,13 +143,13 @@ func TestWhatIsEnrolledIsHidden(t *testing.T) {
 			t.Error("a letter was sent that would open an account with an app")
 		}
 		ref, _ = b.password("ada@example.org", "not the password at all")
-		for w, c := range map[factor.Way]secret.Token{factor.OTP: a.at(clock.Now()), factor.Backup: codes[0]} {
+		for w, c := range map[factor.Way]secret.Token{factor.OTP: secret.Of(a.Code()), factor.Backup: codes[0]} {
 			if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Way: w, Code: c}); err != nil || !n.Refused {
 				t.Fatalf("%+v, %v", n, err)
 			}
 		}
 		ref, _ = b.password("ada@example.org", testkit.Password)
-		if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Way: factor.OTP, Code: a.at(clock.Now())}); err != nil || n.Step != signin.StepDone {
+		if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Way: factor.OTP, Code: secret.Of(a.Code())}); err != nil || n.Step != signin.StepDone {
 			t.Errorf("a mistyped password used the code up: %+v, %v", n, err)
 		}
 	})

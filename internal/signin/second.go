@@ -5,6 +5,7 @@ import (
 	"errors"
 	"slices"
 	"strconv"
+	"strings"
 	"time"
 
 	"countersign/internal/account"
@@ -58,7 +59,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
-	enrolled, err := s.enrolled(ctx, tx, f.Account)
+	enrolled, err := s.Enrolled(ctx, tx, f.Account)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -117,7 +118,7 @@ func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow) (shut boo
 // CodeProof is the second proof, and with Remember the wish to be recognised from now on.
 // Handles are those the browser holds already: what it holds for this account is replaced.
 type CodeProof struct {
-	// Way is where the code is from, if the holder had it already: see Service.Typed. Any other is one that was sent.
+	// Way is where the code is from, if the holder had it already: see factor.Way.Typed. Any other is one that was sent.
 	Way      factor.Way
 	Code     secret.Token
 	Remember *device.Enrolment
@@ -201,33 +202,44 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	}
 	d := done{methods: []assurance.Method{assurance.Password, assurance.Method(way)}, stranger: true, lane: l}
 	if p.Remember != nil {
-		if p.Remember.Name == "" {
-			p.Remember.Name = device.NameOf(f.From.UserAgent)
-		}
-		p.Remember.Source = f.From.Source
-		if d.kept, err = s.Devices.Remember(ctx, tx, f.Account, *p.Remember, p.Handles); err != nil {
-			return Next{}, err
-		}
-		d.device = d.kept.ID
-		if err := s.record(ctx, tx, f, audit.DeviceRemembered, map[string]string{"device": string(d.device)}); err != nil {
+		if err := s.remember(ctx, tx, f, &d, remembering{*p.Remember, p.Handles}); err != nil {
 			return Next{}, err
 		}
 	}
 	return s.finish(ctx, tx, f, d)
 }
 
+// remembering is a device that wants to be recognised from now on, and the handles it has already.
+type remembering struct {
+	device.Enrolment
+
+	handles []secret.Token
+}
+
+// remember has the device be recognised from now on.
+func (s *Service) remember(ctx context.Context, tx *sqldb.Tx, f flow, d *done, r remembering) (err error) {
+	if r.Name == "" {
+		r.Name = device.NameOf(f.From.UserAgent)
+	}
+	r.Source = f.From.Source
+	if d.kept, err = s.Devices.Remember(ctx, tx, f.Account, r.Enrolment, r.handles); err != nil {
+		return err
+	}
+	d.device = d.kept.ID
+	return s.record(ctx, tx, f, audit.DeviceRemembered, map[string]string{"device": string(d.device)})
+}
+
 // judgeCode uses a code up and says by which way it was right. A barred flow uses up nothing that its owner still
 // needs, and does the work of an account that has nothing.
 func (s *Service) judgeCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (way string, right bool, err error) {
-	kind, ok := s.Typed[p.Way]
-	if !ok {
+	if !p.Way.Typed() {
 		return s.Codes.Spend(ctx, tx, f.ID, p.Code)
 	}
 	who := f.Account
 	if f.Barred {
 		who = account.Last
 	}
-	right, err = kind.Spend(ctx, tx, who, p.Code)
+	right, err = s.Spend(ctx, tx, who, p.Way, p.Code)
 	return string(p.Way), right, err
 }
 
@@ -266,12 +278,17 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err := s.replace(ctx, tx, f); err != nil {
 		return Next{}, err
 	}
+	return s.open(ctx, tx, f, d)
+}
+
+// open starts the session, records it, and tells the holder if the device is a new one.
+func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
 	name := device.NameOf(f.From.UserAgent)
 	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source})
 	if err != nil {
 		return Next{}, err
 	}
-	detail := map[string]string{"session": string(started.ID), "proved": string(d.methods[len(d.methods)-1])}
+	detail := map[string]string{"session": string(started.ID), "methods": listed(d.methods)}
 	if f.Replaces != "" {
 		detail["replaces"] = string(f.Replaces)
 	}
@@ -284,6 +301,15 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 		}
 	}
 	return Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back}, nil
+}
+
+// listed is what was proved, as the record keeps it.
+func listed(methods []assurance.Method) string {
+	words := make([]string, len(methods))
+	for i, m := range methods {
+		words[i] = string(m)
+	}
+	return strings.Join(words, ",")
 }
 
 // replayed records that a remembered device's old handle came back, and tells its owner.

@@ -22,21 +22,18 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
-	"countersign/internal/backup"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/notice"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
-	"countersign/internal/passkey"
 	"countersign/internal/password"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/throttle"
-	"countersign/internal/totp"
 )
 
 // FlowPrefix and BrowserPrefix begin a flow's handle and a browser's secret.
@@ -56,12 +53,9 @@ type Parts struct {
 	Passwords *password.Service
 	Codes     *onetime.Service
 	Devices   *device.Service
-	Passkeys  *passkey.Service
 	Sessions  *session.Service
 	Notices   *notice.Service
-
-	Authenticators *totp.Service
-	BackupCodes    *backup.Service
+	factor.Own
 }
 
 // Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.
@@ -74,8 +68,6 @@ type Service struct {
 	Parser  account.Parser // reads what people type; its zero value is ready
 	// Ways are those a code can leave by: a way without a provider is offered to nobody.
 	Ways []factor.Way
-	// Typed are the kinds of codes that people have themselves. A kind that is missing is offered to nobody.
-	Typed map[factor.Way]factor.Typed
 	// HidePasswordResult asks for the second proof whether or not the password was right, so
 	// that stolen passwords cannot even be checked. A mistyped one then shows only as a code
 	// that never comes.
@@ -117,6 +109,8 @@ type Next struct {
 	// Session is set at StepDone, Device when the device has a handle to keep.
 	Session *session.Started
 	Device  *device.Remembered
+	// Unknown says that the passkey just refused is none that we know.
+	Unknown bool
 	// Again says that somebody who is signed in proves who they are once more; Back is their door's word.
 	Again bool
 	Back  string
@@ -248,7 +242,7 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if err != nil {
 		return Next{}, err
 	}
-	enrolled, err := s.enrolled(ctx, tx, f.Account)
+	enrolled, err := s.Enrolled(ctx, tx, f.Account)
 	if err != nil {
 		return Next{}, err
 	}
@@ -260,27 +254,11 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	return n, err
 }
 
-// enrolled are the kinds of codes that an account has.
-func (s *Service) enrolled(ctx context.Context, tx *sqldb.Tx, id account.ID) (map[factor.Way]bool, error) {
-	all := map[factor.Way]bool{}
-	for w, kind := range s.Typed {
-		has, err := kind.Has(ctx, tx, id)
-		if err != nil {
-			return nil, err
-		}
-		all[w] = has
-	}
-	return all, nil
-}
-
 // offered are the ways of the second door. Where strangers come as far, everybody is offered whatever anybody
 // may have enrolled.
 func (s *Service) offered(addresses []account.Address, enrolled map[factor.Way]bool) []factor.Way {
 	if s.HidePasswordResult {
-		enrolled = map[factor.Way]bool{}
-		for w := range s.Typed {
-			enrolled[w] = true
-		}
+		enrolled = map[factor.Way]bool{factor.Passkey: true, factor.OTP: true, factor.Backup: true}
 	}
 	return factor.Offer(s.ways(addresses), enrolled, s.HidePasswordResult)
 }

@@ -92,25 +92,26 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	p := signin.Parts{
 		DB: db, Ring: ring, Audit: &audit.Log{Ring: ring}, Outbox: &outbox.Box{DB: db, Ring: ring},
 		Throttle: &throttle.Service{Ring: ring}, Accounts: accounts, Passwords: passwords,
-		Codes:    &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
-		Devices:  &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
-		Passkeys: &passkey.Service{Ring: ring, Site: "Example", RPID: "id.example.com", Origins: []string{Origin}},
+		Codes:   &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
+		Devices: &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
 		Sessions: &session.Service{
 			DB: db, Ring: ring, Accounts: accounts,
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
 	}
-	p.Authenticators, p.BackupCodes = &totp.Service{DB: db, Ring: ring, Audit: p.Audit}, &backup.Service{Ring: ring}
+	p.Own = factor.Own{
+		Authenticators: &totp.Service{DB: db, Ring: ring, Audit: p.Audit}, BackupCodes: &backup.Service{Ring: ring},
+		Passkeys: &passkey.Service{Ring: ring, Site: "Example", RPID: "id.example.com", Origins: []string{Origin}},
+	}
 	if err := p.Authenticators.EnsureDummies(t.Context()); err != nil {
 		t.Fatal(err)
 	}
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
-	own := factor.Own{Apps: p.Authenticators, Lists: p.BackupCodes, Passkeys: p.Passkeys}
-	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), Typed: own.Typed(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
+	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	back := &recovery.Service{
-		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Typed: own.Typed(), Wait: 24 * time.Hour,
+		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Wait: 24 * time.Hour,
 	}
 	if err := back.EnsureDummies(t.Context(), decoys); err != nil {
 		t.Fatal(err)
@@ -119,12 +120,12 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Parts: p, Rules: registration.Rules{Mode: registration.Open}, Limits: registration.DefaultLimits(), FlowTTL: 15 * time.Minute,
 		Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email},
 	}
-	guard := &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits(), Own: own}
+	guard := &protect.Service{Parts: p, Recovery: back, Limits: protect.DefaultLimits()}
 	return &Machine{
 		Service: machine, Recovery: back, Protect: guard,
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, Own: own, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
+			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
 				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))

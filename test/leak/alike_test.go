@@ -120,9 +120,9 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 // withApp enrols an app and a list of backup codes.
 func withApp(t *testing.T, n *servertest.Node, id account.ID) {
 	t.Helper()
-	own := n.Core().Owner.Own
+	own := n.Core().Own
 	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		e, err := own.Apps.Begin(t.Context(), tx, id, apps.Label{Issuer: "Example", Account: "Example"})
+		e, err := own.Authenticators.Begin(t.Context(), tx, id, apps.Label{Issuer: "Example", Account: "Example"})
 		if err != nil {
 			return err
 		}
@@ -130,10 +130,10 @@ func withApp(t *testing.T, n *servertest.Node, id account.ID) {
 		if err != nil {
 			return err
 		}
-		if ok, err := own.Apps.Confirm(t.Context(), tx, id, apps.Confirmation{ID: e.ID, Code: secret.Of(shown), Name: "My phone"}); err != nil || !ok {
+		if ok, err := own.Authenticators.Confirm(t.Context(), tx, id, apps.Confirmation{ID: e.ID, Code: secret.Of(shown), Name: "My phone"}); err != nil || !ok {
 			return fmt.Errorf("the app was not enrolled: %w", err)
 		}
-		_, err = own.Lists.Reissue(t.Context(), tx, id)
+		_, err = own.BackupCodes.Reissue(t.Context(), tx, id)
 		return err
 	})
 	if err != nil {

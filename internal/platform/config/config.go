@@ -29,6 +29,7 @@ type Config struct {
 	Registration registration `toml:"registration" doc:"How people open accounts. Without it only operators make them: countersign account create."`
 
 	Account  accounts `toml:"account" doc:"What holders may do with their accounts as a whole."`
+	Passkey  Passkey  `toml:"passkey" doc:"Passkeys (WebAuthn). They are for the host of site.public_url."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
@@ -99,6 +100,11 @@ type recovery struct {
 // accounts is about accounts as a whole.
 type accounts struct {
 	EraseAfter Duration `toml:"erase_after" doc:"How long an account is kept that its holder wants erased, for anybody to find out who did not want that. 72h to 720h: what happened can be taken back for so long."`
+}
+
+// Passkey is about passkeys.
+type Passkey struct {
+	Origins []string `toml:"origins" doc:"Who else may ask for them: other sites of yours, such as https://shop.example (browsers find them at /.well-known/webauthn, and take a few), and apps, such as android:apk-key-hash:HASH."`
 }
 
 // Device is about remembered devices.

@@ -46,6 +46,7 @@ func (c Config) Validate() error {
 	c.checkStore(k)
 	c.checkPassword(k)
 	c.checkTimes(k)
+	c.checkPasskeys(k)
 	c.checkRegistration(k)
 	c.checkEmail(k)
 	c.checkSMS(k)
@@ -74,6 +75,23 @@ func (c Config) checkSite(k *checker) {
 		"want https (http is for localhost and 127.0.0.1 only: elsewhere browsers refuse our cookies)")
 	k.want(strings.TrimSuffix(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil, "site.public_url",
 		"want scheme and host alone, without a path, query or user: give Countersign a host name of its own")
+}
+
+// appOrigin begins the origin of an Android app: the digest of its signing certificate follows.
+const appOrigin = "android:apk-key-hash:"
+
+func (c Config) checkPasskeys(k *checker) {
+	for _, o := range c.Passkey.Origins {
+		hash, app := strings.CutPrefix(o, appOrigin)
+		if app {
+			raw, err := base64.RawURLEncoding.DecodeString(hash)
+			k.want(err == nil && len(raw) == 32, "passkey.origins", "%q: want %s and the SHA-256 of the app's certificate in base64url", o, appOrigin)
+			continue
+		}
+		u, err := url.Parse(o)
+		k.want(err == nil && u.Scheme == "https" && u.Host != "" && o == "https://"+u.Host, "passkey.origins",
+			"%q: want scheme and host alone, such as https://shop.example", o)
+	}
 }
 
 func (c Config) checkHTTP(k *checker) {

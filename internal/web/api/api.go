@@ -17,6 +17,7 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/profile"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
@@ -33,6 +34,8 @@ type Flows interface {
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
+	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
+	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
 }
 
 // API is the JSON API. All fields are required.
@@ -98,6 +101,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.lifecycle(a)
 	h.contacts(a)
 	h.factors(a)
+	h.passkeys(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a

@@ -169,6 +169,14 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/registration/finish",
 		"POST /api/v1/registration/send",
 		"POST /api/v1/stop",
+		"DELETE /api/v1/account/passkeys/{id}",
+		"PATCH /api/v1/account/passkeys/{id}",
+		"POST /api/v1/account/passkeys",
+		"POST /api/v1/account/passkeys/options",
+		"POST /api/v1/signin/again/passkey",
+		"POST /api/v1/signin/again/passkey/options",
+		"POST /api/v1/signin/passkey",
+		"POST /api/v1/signin/passkey/options",
 	}
 	slices.Sort(want)
 	doc, served := described(t)

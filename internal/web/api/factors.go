@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/totp"
@@ -15,8 +16,10 @@ import (
 
 type factorsOutput struct {
 	Body struct {
-		Apps            []appRow `json:"apps" doc:"Authenticator apps and hardware tokens, the oldest first."`
-		BackupCodesLeft int      `json:"backup_codes_left" doc:"How many of the list were not used."`
+		Passkeys        []passkeyRow   `json:"passkeys" doc:"The oldest first."`
+		Signal          passkey.Signal `json:"signal" doc:"For signalAllAcceptedCredentials, so that authenticators offer no passkey that was removed."`
+		Apps            []appRow       `json:"apps" doc:"Authenticator apps and hardware tokens, the oldest first."`
+		BackupCodesLeft int            `json:"backup_codes_left" doc:"How many of the list were not used."`
 	}
 }
 
@@ -73,7 +76,7 @@ func (h *API) factors(a huma.API) {
 	const tag = "Account"
 	register(a, operation{
 		id: "list-factors", method: http.MethodGet, path: "/account/factors", tag: tag, signedIn: true,
-		summary: "List what is asked for beside the password", about: "Apps, hardware tokens and backup codes. Nothing secret.",
+		summary: "List what somebody has set up to sign in with", about: "Passkeys, apps, hardware tokens and backup codes. Nothing secret.",
 	}, h.listFactors)
 	register(a, operation{
 		id: "add-app", method: http.MethodPost, path: "/account/apps", tag: tag, signedIn: true, status: http.StatusCreated,
@@ -110,6 +113,7 @@ func (h *API) listFactors(ctx context.Context, in *callerInput) (*factorsOutput,
 	}
 	out := &factorsOutput{}
 	out.Body.BackupCodesLeft, out.Body.Apps = f.Backup, make([]appRow, 0, len(f.Apps))
+	out.Body.Passkeys, out.Body.Signal = passkeyRows(f.Passkeys), f.Signal
 	for _, app := range f.Apps {
 		out.Body.Apps = append(out.Body.Apps, appRow{
 			ID: app.ID, Name: app.Name, Serial: app.Serial, AddedAt: instant(app.AddedAt), LastUsedAt: someInstant(app.LastUsedAt),

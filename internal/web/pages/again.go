@@ -32,16 +32,18 @@ type Again struct{ SignIn }
 func (h *Again) Mount(mux *http.ServeMux) {
 	mux.Handle("GET /reauth", h.signedIn(h.get))
 	mux.Handle("POST /reauth", h.signedIn(h.post))
+	mux.Handle("POST /reauth/passkey", h.signedIn(h.postPasskey))
+	mux.Handle("GET /reauth/passkey", h.signedIn(h.get)) // a refused form's address, opened again
 }
 
 func (h *Again) signedIn(handle func(http.ResponseWriter, *http.Request, session.Session) error) http.Handler {
 	return web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handle)))
 }
 
-func (h *Again) get(w http.ResponseWriter, r *http.Request, _ session.Session) error {
+func (h *Again) get(w http.ResponseWriter, r *http.Request, me session.Session) error {
 	name := returnName(r.URL.Query().Get("for"))
 	f := h.Pages.frame(h.Pages.language(r), "again_title")
-	return h.Pages.show(w, http.StatusOK, againPage(f, name))
+	return h.showAgain(w, r, me, againPage(f, name))
 }
 
 // returnName is a name of returns, whatever the request says.
@@ -68,7 +70,7 @@ func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session)
 	}
 	back := returnName(form.Get("for"))
 	if form.Get("password") == "" {
-		return h.refuse(w, r, back, "again_missing")
+		return h.refused(w, r, me, back, "again_missing")
 	}
 	ref := signin.Ref{Browser: browser(r)}
 	handles := deviceHandles(r)
@@ -83,9 +85,14 @@ func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session)
 	}
 	web.SetCookie(w, web.BrowserCookie, ref.Browser, 0)
 	if next.Refused {
-		return h.refuse(w, r, back, "again_refused")
+		return h.refused(w, r, me, back, "again_refused")
 	}
 	return h.advance(w, r, ref, next)
+}
+
+func (h *Again) refused(w http.ResponseWriter, r *http.Request, me session.Session, back, key string) error {
+	f := h.Pages.frame(h.Pages.language(r), "again_title")
+	return h.showAgain(w, r, me, againPage(f.fails(f.say(key)), back))
 }
 
 func (h *SignIn) refuse(w http.ResponseWriter, r *http.Request, back, key string) error {
@@ -98,6 +105,8 @@ type againView struct {
 
 	For    string // name of where to go on
 	Cancel string
+
+	Passkey ceremony
 }
 
 func (againView) template() string { return "again" }

@@ -15,6 +15,8 @@ import (
 
 // ownFactors are what the signed-in have set up to be asked for beside the password.
 type ownFactors interface {
+	ownPasskeys
+
 	Factors(ctx context.Context, me session.Session) (profile.Factors, error)
 	BeginApp(ctx context.Context, me session.Session) (totp.Enrolment, error)
 	ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (bool, error)

@@ -42,6 +42,8 @@ type Options struct {
 	Ways []factor.Way
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
+	// RPID is the host that passkeys are for (WebAuthn).
+	RPID string
 	// Register says that accounts can be opened, so that the sign-in leads there.
 	Register bool
 }
@@ -77,6 +79,7 @@ func New(o Options) (*Pages, error) {
 		signInView{},
 		deviceView{},
 		codeView{},
+		passkeyView{},
 		registerView{},
 		registerCodeView{},
 		aboutView{},

@@ -6,6 +6,7 @@ import (
 	"net/http"
 
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
@@ -61,6 +62,9 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"POST /security/contacts/{id}/remove":  h.postRemoveContact,
 		"POST /security/saved-code":            h.postSavedCode,
 		"POST /security/saved-code/remove":     h.postDropSavedCode,
+		"POST /security/passkeys":              h.postAddPasskey,
+		"POST /security/passkeys/{id}/rename":  h.postRenamePasskey,
+		"POST /security/passkeys/{id}/remove":  h.postRemovePasskey,
 		"POST /security/apps":                  h.postApp,
 		"POST /security/apps/confirm":          h.postConfirmApp,
 		"POST /security/apps/{id}/rename":      h.postRenameApp,
@@ -72,6 +76,7 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"GET /security/addresses/{flow}/code": toAddressFlow,
 		"GET /security/contacts":              toSecurity,
 		"GET /security/saved-code":            toSecurity,
+		"GET /security/passkeys":              toSecurity,
 		"GET /security/apps":                  toSecurity,
 		"GET /security/apps/confirm":          toSecurity,
 		"GET /security/backup-codes":          toSecurity,
@@ -101,7 +106,15 @@ func (h *Security) get(w http.ResponseWriter, r *http.Request, me session.Sessio
 	if key, ok := securityProblems[r.URL.Query().Get("problem")]; ok {
 		f = f.fails(f.say(key))
 	}
-	return h.Pages.show(w, http.StatusOK, securityPage(f, o, own, h.Pages.options.Now()))
+	v := securityPage(f, o, own, h.Pages.options.Now())
+	if v.Open && len(own.Passkeys) < passkey.MaxPerAccount {
+		b, err := h.Factors.BeginPasskey(r.Context(), me)
+		if err != nil {
+			return err
+		}
+		v.Passkey = h.Pages.ceremony(b)
+	}
+	return h.Pages.show(w, http.StatusOK, v)
 }
 
 // securityProblems are all that a "problem" in the query may say, by the code of the fault.
@@ -112,6 +125,10 @@ var securityProblems = map[string]string{ //nolint:gochecknoglobals // a table t
 	"identifier_uses_invalid": "security_uses_invalid",
 	"identifier_taken":        "security_taken",
 	"not_found":               "security_gone",
+
+	"passkey_refused":    "security_passkey_refused",
+	"passkey_taken":      "security_passkey_taken",
+	"passkey_name_empty": "security_app_nameless",
 
 	"too_many_authenticators":  "security_too_many_apps",
 	"authenticator_name_empty": "security_app_nameless",

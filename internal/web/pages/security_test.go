@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"encoding/json"
 	"net/http"
 	"net/url"
 	"strings"
@@ -10,6 +11,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
@@ -38,6 +40,7 @@ type vault struct {
 
 	factors profile.Factors
 	app     totp.Confirmation
+	refusal passkey.Refusal
 
 	flow    profile.AddressFlow
 	refused bool
@@ -61,6 +64,22 @@ func (v *vault) ChangePassword(_ context.Context, _ session.Session, _ signin.Cl
 
 func (v *vault) Factors(context.Context, session.Session) (profile.Factors, error) {
 	return v.factors, nil
+}
+
+func (v *vault) BeginPasskey(context.Context, session.Session) (passkey.Begun, error) {
+	return passkey.Begun{Options: json.RawMessage(`{"challenge":"AAAA"}`), State: []byte("state")}, v.err
+}
+
+func (v *vault) AddPasskey(_ context.Context, _ session.Session, _ signin.Client, n profile.NewPasskey) (passkey.Refusal, error) {
+	return v.refusal, v.note("add passkey " + string(n.State) + " " + string(n.Response))
+}
+
+func (v *vault) RenamePasskey(_ context.Context, _ session.Session, _ signin.Client, id passkey.ID, name string) error {
+	return v.note("rename passkey " + string(id) + " " + name)
+}
+
+func (v *vault) RemovePasskey(_ context.Context, _ session.Session, _ signin.Client, id passkey.ID) error {
+	return v.note("remove passkey " + string(id))
 }
 
 func (v *vault) BeginApp(context.Context, session.Session) (totp.Enrolment, error) {
@@ -192,8 +211,8 @@ func TestTheOverviewJudges(t *testing.T) {
 	phone.ID, phone.Kind, phone.Normal = "2", account.Phone, "+4915112345678"
 	good := profile.Overview{Addresses: []account.Address{mail, phone}, SavedCode: true, Fresh: true}
 	enrolled := profile.Factors{Backup: 3, Apps: []totp.Authenticator{{ID: "9", Name: "My phone"}}}
-	if _, body = answer(safe(t, &vault{overview: good}), get("/security")); !strings.Contains(body, "#apps") {
-		t.Error("without an app all is said to be well")
+	if _, body = answer(safe(t, &vault{overview: good}), get("/security")); !strings.Contains(body, "#passkeys") {
+		t.Error("without a passkey or an app all is said to be well")
 	}
 	if _, body = answer(safe(t, &vault{overview: good, factors: profile.Factors{Apps: enrolled.Apps}}), get("/security")); !strings.Contains(body, "#backup") {
 		t.Error("without backup codes all is said to be well")

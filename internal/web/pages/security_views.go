@@ -23,6 +23,9 @@ type securityView struct {
 	Contacts    []contactRow
 	MoreHelp    bool // there is room for another contact
 	SavedCode   bool
+	Passkeys    []passkeyRow
+	Passkey     ceremony // to enrol another; empty if it cannot be now
+	Signal      string   // JSON for authenticators: which passkeys are taken
 	Apps        []appRow
 	MoreApps    bool // there is room for another
 	Backup      int  // codes left
@@ -52,7 +55,7 @@ type contactRow struct {
 func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Time) securityView {
 	v := securityView{
 		frame: f.at(securityPath), Open: o.Fresh && !o.Frozen, Stale: !o.Fresh && !o.Frozen, SavedCode: o.SavedCode,
-		Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
+		Passkeys: f.passkeyRows(own.Passkeys), Signal: signal(own.Signal), Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
 		MoreHelp: len(o.Contacts) < recovery.MaxContacts, Reviewed: f.later(o.ReviewedAt, time.Time{}),
 	}
 	if o.Frozen {
@@ -132,8 +135,8 @@ func (f frame) advice(o profile.Overview, own profile.Factors, told int) (all []
 		all = append(all, adviceView{f.say("advice_saved"), f.say("advice_saved_go"), "#saved"})
 	}
 	switch {
-	case len(own.Apps) == 0:
-		all = append(all, adviceView{f.say("advice_app"), f.say("advice_app_go"), "#apps"})
+	case len(own.Passkeys) == 0 && len(own.Apps) == 0:
+		all = append(all, adviceView{f.say("advice_passkey"), f.say("advice_passkey_go"), "#passkeys"})
 	case own.Backup == 0:
 		all = append(all, adviceView{f.say("advice_backup"), f.say("advice_backup_go"), "#backup"})
 	}

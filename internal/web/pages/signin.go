@@ -12,6 +12,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/session"
@@ -27,6 +28,8 @@ type Flows interface {
 	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
+	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
+	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
 	At(context.Context, signin.Ref) (signin.Next, error)
 }
 
@@ -50,16 +53,20 @@ type SignIn struct {
 // works. It opens nothing without the secret in the browser's cookie.
 func (h *SignIn) Mount(mux *http.ServeMux) {
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET /signin":                h.getSignIn,
-		"POST /signin":               h.postSignIn,
-		"GET /signin/{flow}":         h.getFlow,
-		"POST /signin/{flow}/device": h.postDevice,
-		"POST /signin/{flow}/send":   h.postSend,
-		"POST /signin/{flow}/code":   h.postCode,
+		"GET /signin":                 h.getSignIn,
+		"POST /signin":                h.postSignIn,
+		"POST /signin/passkey":        h.postPasskey,
+		"GET /signin/{flow}":          h.getFlow,
+		"POST /signin/{flow}/passkey": h.postFlowPasskey,
+		"POST /signin/{flow}/device":  h.postDevice,
+		"POST /signin/{flow}/send":    h.postSend,
+		"POST /signin/{flow}/code":    h.postCode,
 		// A refused form's address, opened again from the address bar or a bookmark.
-		"GET /signin/{flow}/device": toFlow,
-		"GET /signin/{flow}/send":   toFlow,
-		"GET /signin/{flow}/code":   toFlow,
+		"GET /signin/passkey":        toSignIn,
+		"GET /signin/{flow}/passkey": toFlow,
+		"GET /signin/{flow}/device":  toFlow,
+		"GET /signin/{flow}/send":    toFlow,
+		"GET /signin/{flow}/code":    toFlow,
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(handler)))
 	}
@@ -72,7 +79,17 @@ func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
 		}
 	}
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.Pages.show(w, http.StatusOK, h.Pages.signInPage(f.flash(r.URL.Query().Get("done"))))
+	return h.showSignIn(w, r, f.flash(r.URL.Query().Get("done")), ceremony{})
+}
+
+// showSignIn asks for a name and a password, or for a passkey.
+func (h *SignIn) showSignIn(w http.ResponseWriter, r *http.Request, f frame, refused ceremony) error {
+	c, err := h.ask(w, r)
+	if err != nil {
+		return err
+	}
+	c.Unknown, c.RPID = refused.Unknown, refused.RPID
+	return h.Pages.show(w, status(f), signInView{frame: f, Register: h.Pages.options.Register, Passkey: c})
 }
 
 func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
@@ -106,13 +123,9 @@ func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	return h.advance(w, r, ref, next)
 }
 
-func (p *Pages) signInPage(f frame) signInView {
-	return signInView{frame: f, Register: p.options.Register}
-}
-
 func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.Pages.show(w, http.StatusUnprocessableEntity, h.Pages.signInPage(f.fails(f.say(key))))
+	return h.showSignIn(w, r, f.fails(f.say(key)), ceremony{})
 }
 
 // advance leads to wherever the flow stands now.
@@ -167,7 +180,11 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 		})
 	case signin.StepSecond:
 		f := h.Pages.frame(lang, "code_title").flash(r.URL.Query().Get("done"))
-		return h.Pages.show(w, http.StatusOK, h.codePage(f, r, atCode{ref, next, factor.Way(r.URL.Query().Get("way"))}))
+		at := atCode{ref, next, factor.Way(r.URL.Query().Get("way"))}
+		if at.shown() == factor.Passkey {
+			return h.showPasskey(w, r, h.Pages.frame(lang, "passkey_title"), at)
+		}
+		return h.Pages.show(w, http.StatusOK, h.codePage(f, r, at))
 	case signin.StepDone:
 		return seeOther(w, r, "/")
 	case signin.StepPassword:
@@ -198,13 +215,19 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
-	shown := next.Sent
-	if own := slices.DeleteFunc(slices.Clone(next.Ways), factor.Way.Sent); slices.Contains(own, at.way) {
-		shown = at.way
-	} else if shown == "" && len(own) > 0 {
-		shown = own[0]
+	return v.ways(next.Ways, at.shown(), pause)
+}
+
+// shown is the way that is asked for: the one that the person chose, or by which a code was sent, or their best.
+func (at atCode) shown() factor.Way {
+	own := slices.DeleteFunc(slices.Clone(at.next.Ways), factor.Way.Sent)
+	switch {
+	case slices.Contains(own, at.way):
+		return at.way
+	case at.next.Sent != "" || len(own) == 0:
+		return at.next.Sent
 	}
-	return v.ways(next.Ways, shown, pause)
+	return own[0]
 }
 
 func (h *SignIn) postDevice(w http.ResponseWriter, r *http.Request) error {
@@ -310,6 +333,8 @@ func outOfStep(w http.ResponseWriter, r *http.Request, ref signin.Ref, err error
 func reference(r *http.Request) signin.Ref {
 	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: browser(r)}
 }
+
+func toSignIn(w http.ResponseWriter, r *http.Request) error { return seeOther(w, r, "/signin") }
 
 func toFlow(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, flowPath(reference(r)))

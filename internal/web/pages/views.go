@@ -70,6 +70,9 @@ var flashes = map[string]string{
 	"all-ended":         "flash_all_ended",
 	"signed-out":        "flash_signed_out",
 	"already-gone":      "flash_already_gone",
+	"passkey-added":     "flash_passkey_added",
+	"passkey-renamed":   "flash_passkey_renamed",
+	"passkey-removed":   "flash_passkey_removed",
 	"app-added":         "flash_app_added",
 	"app-renamed":       "flash_app_renamed",
 	"app-removed":       "flash_app_removed",
@@ -97,6 +100,7 @@ type signInView struct {
 	frame
 
 	Register bool // accounts can be opened
+	Passkey  ceremony
 }
 
 func (signInView) template() string { return "signin" }

@@ -111,6 +111,95 @@ async function fromText(form) {
   }
 }
 
+// Passkeys (WebAuthn Level 3). A browser that cannot use them shows no button for them.
+const canPasskey = () => Boolean(window.isSecureContext && window.PublicKeyCredential?.parseRequestOptionsFromJSON);
+
+let ceremony; // a page has one at a time: the one under way is stopped before another begins
+
+async function inCeremony(act) {
+  ceremony?.abort();
+  const mine = (ceremony = new AbortController());
+  try {
+    return await act(mine.signal);
+  } catch (error) {
+    return { error, stopped: mine.signal.aborted };
+  }
+}
+
+function show(root, selector, shown) {
+  root.querySelectorAll(selector).forEach((e) => (e.hidden = !shown));
+}
+
+// answered sends the answer of a passkey. If its authenticator is a part of this device, the device is the
+// person's own, and is recognised from now on.
+async function answered(form, credential) {
+  form.elements.response.value = JSON.stringify(credential.toJSON());
+  if (form.elements.remember && credential.authenticatorAttachment === "platform" && canKeepKeys()) {
+    try {
+      const pair = await atMost(5000, makeKey());
+      form.elements.signature.value = await sign(pair, "remember", form);
+      form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
+      form.elements.remember.value = "on";
+    } catch {
+      // not recognised, and signed in all the same
+    }
+  }
+  form.submit();
+}
+
+// passkey asks for one when its button is pressed, and where the form says so offers them among the names that
+// the browser fills in.
+async function passkey(form) {
+  if (!canPasskey()) return show(document, "[data-no-passkeys]", true);
+  const options = JSON.parse(form.dataset.passkey);
+  form.dataset.nonce = options.challenge;
+  form.hidden = false;
+  const ask = async (mediation) => {
+    const got = await inCeremony((signal) =>
+      navigator.credentials.get({ publicKey: PublicKeyCredential.parseRequestOptionsFromJSON(options), mediation, signal }));
+    if (got && !got.error) return answered(form, got);
+    if (got?.stopped || mediation === "conditional") return;
+    show(form, "[data-failed]", true);
+    offer();
+  };
+  const offer = async () => {
+    if ("autofill" in form.dataset && (await PublicKeyCredential.isConditionalMediationAvailable?.())) ask("conditional");
+  };
+  form.addEventListener("submit", (event) => {
+    event.preventDefault();
+    show(form, "[data-failed]", false);
+    ask();
+  });
+  // The challenge lasts ten minutes. A page that nobody has typed into gets another before that.
+  setTimeout(() => {
+    const typed = [...document.querySelectorAll("input:not([type=hidden], [type=checkbox])")].some((field) => field.value);
+    if (form.isConnected && !typed) location.assign(form.action.endsWith("/signin/passkey") ? "/signin" : location.href);
+  }, Math.max(60_000, options.timeout - 60_000));
+  offer();
+}
+
+function newPasskey(form) {
+  if (!canPasskey()) return show(document, "[data-no-passkeys]", true);
+  form.hidden = false;
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    show(form, "[data-failed], [data-there-already]", false);
+    const options = PublicKeyCredential.parseCreationOptionsFromJSON(JSON.parse(form.dataset.newPasskey));
+    const made = await inCeremony((signal) => navigator.credentials.create({ publicKey: options, signal }));
+    if (made && !made.error) return answered(form, made);
+    if (!made?.stopped) show(form, made?.error?.name === "InvalidStateError" ? "[data-there-already]" : "[data-failed]", true);
+  });
+}
+
+// Authenticators are told which passkeys we take, so that they offer no other.
+function signalAccepted(mark) {
+  window.PublicKeyCredential?.signalAllAcceptedCredentials?.(JSON.parse(mark.dataset.passkeys)).catch(() => null);
+}
+
+function signalUnknown(mark) {
+  window.PublicKeyCredential?.signalUnknownCredential?.({ rpId: mark.dataset.rp, credentialId: mark.dataset.unknownPasskey }).catch(() => null);
+}
+
 // countDown holds the button back until another code may be sent.
 function countDown(button) {
   const words = button.textContent;
@@ -243,6 +332,10 @@ function enhance(root) {
   each("[data-recognise]", recognise);
   each("[data-remember]", remember);
   each("[data-code], [data-otp]", fromText);
+  each("[data-passkey]", passkey);
+  each("[data-new-passkey]", newPasskey);
+  each("[data-passkeys]", signalAccepted);
+  each("[data-unknown-passkey]", signalUnknown);
   each("[data-invitation]", invitation);
   each("[data-username]", username);
   each("[data-zone]", (field) => (field.value ||= Intl.DateTimeFormat().resolvedOptions().timeZone));

@@ -1,0 +1,193 @@
+package signin
+
+import (
+	"context"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/account"
+	"countersign/internal/assurance"
+	"countersign/internal/audit"
+	"countersign/internal/device"
+	"countersign/internal/passkey"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+)
+
+// Asked is where a passkey is asked for. A Flow that is set asks at its second door, a Session asks whoever is
+// signed in once more, and otherwise it is the first step, where nobody has said who they are.
+type Asked struct {
+	Flow    secret.Token
+	Browser secret.Token // that of the pages; apps have none
+	Session session.Session
+	Back    string // a word of the door's own, which Next has again; only with a Session
+}
+
+// PasskeyProof is an answer to AskPasskey. Handles are those of remembered devices that the browser holds, and
+// Remember the wish to be recognised from now on, signed over the challenge in the place of a nonce.
+type PasskeyProof struct {
+	State, Response []byte
+	Handles         []secret.Token
+	Remember        *device.Enrolment
+}
+
+// AskPasskey begins the ceremony of a passkey. A list of an account's passkeys is in its options only where the
+// password was right, or somebody is signed in: a stranger gets one that names none, whoever they say they are (P1).
+func (s *Service) AskPasskey(ctx context.Context, at Asked) (b passkey.Begun, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		q := passkey.Signin{Bound: s.bound(at), Required: true}
+		switch {
+		case !at.Flow.Empty():
+			f, err := s.findAt(ctx, tx, request{ref: Ref{at.Flow, at.Browser}}, StepSecond)
+			if err != nil {
+				return err
+			}
+			q.Required = false // the other factor is there
+			if !s.HidePasswordResult {
+				q.Account = f.Account
+			}
+		case at.Session.Account != "":
+			q.Account = at.Session.Account
+		}
+		b, err = s.Passkeys.BeginSignin(ctx, tx, q)
+		return err
+	})
+	return b, err
+}
+
+// bound is what a ceremony is begun and finished with. It stays the same when keys change.
+func (s *Service) bound(at Asked) string {
+	switch {
+	case !at.Flow.Empty():
+		return string(s.Ring.Stable("signin/passkey/flow", at.Flow.Reveal()))
+	case at.Session.Account != "":
+		return string(s.Ring.Stable("signin/passkey/again", string(at.Session.ID)))
+	}
+	return string(s.Ring.Stable("signin/passkey", at.Browser.Reveal()))
+}
+
+// Passkey judges the answer of a passkey. One that verified its user is both factors at once, and opens a session
+// from the first step; at the second door, where the password was right, one that did not will do. Whatever does not
+// fit is Next.Refused, and Next.Unknown if there is no such passkey, so that the authenticator can be told.
+func (s *Service) Passkey(ctx context.Context, at Asked, c Client, p PasskeyProof) (next Next, err error) {
+	admitted := false
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if admitted, err = s.admitStep(ctx, tx, c); err != nil || !admitted {
+			return err
+		}
+		f, err := s.asked(ctx, tx, at, c)
+		if err != nil {
+			return err
+		}
+		v, why, err := s.Passkeys.Verify(ctx, tx, passkey.Answer{Bound: s.bound(at), Account: f.Account, State: p.State, Response: p.Response})
+		if err != nil {
+			return err
+		}
+		next, err = s.judged(ctx, tx, f, p, judgement{v, why})
+		return err
+	})
+	if err == nil && !admitted {
+		err = tooMany()
+	}
+	return next, err
+}
+
+// asked is the flow that an answer is for. Only one at the second door has a row.
+func (s *Service) asked(ctx context.Context, tx *sqldb.Tx, at Asked, c Client) (f flow, err error) {
+	switch {
+	case !at.Flow.Empty():
+		return s.findAt(ctx, tx, request{Ref{at.Flow, at.Browser}, c}, StepSecond)
+	case at.Session.Account != "":
+		f, err = s.ofSession(ctx, tx, at.Session)
+		f.Replaces, f.Back = at.Session.ID, at.Back
+	}
+	f.ID, f.Step, f.From = uuid.Must(uuid.NewV7()).String(), StepPassword, c
+	return f, err
+}
+
+type judgement struct {
+	passkey.Verdict
+
+	refused passkey.Refusal
+}
+
+func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, j judgement) (Next, error) {
+	if j.WentBack {
+		if err := s.wentBack(ctx, tx, f, j); err != nil {
+			return Next{}, err
+		}
+	}
+	if j.refused == "" && (j.WentBack && j.DeviceBound || f.Barred) { // a copy of what cannot be copied; a locked account
+		j.refused = passkey.Wrong
+	}
+	if j.refused == "" && f.Account == "" {
+		who, err := s.Accounts.Get(ctx, tx, j.Account)
+		if err != nil {
+			return Next{}, err
+		}
+		if f.Account = who.ID; who.State != account.Active {
+			j.refused = passkey.Wrong
+		}
+	}
+	if j.refused != "" {
+		if err := s.record(ctx, tx, f, audit.PasskeyFailed, map[string]string{"why": string(j.refused)}); err != nil {
+			return Next{}, err
+		}
+		n := Next{Step: f.Step}
+		if f.Step == StepSecond {
+			var err error
+			if n, err = s.next(ctx, tx, f); err != nil {
+				return Next{}, err
+			}
+		}
+		n.Refused, n.Unknown = true, j.refused == passkey.Unknown
+		return n, nil
+	}
+	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
+		return Next{}, err
+	}
+	return s.afterPasskey(ctx, tx, f, p, j.Verdict)
+}
+
+func (s *Service) wentBack(ctx context.Context, tx *sqldb.Tx, f flow, j judgement) error {
+	f.Account = j.Account
+	return s.record(ctx, tx, f, audit.PasskeyWentBack, map[string]string{"passkey": string(j.Passkey)})
+}
+
+// afterPasskey opens the session.
+func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, v passkey.Verdict) (Next, error) {
+	d := done{methods: []assurance.Method{method(v)}}
+	lane, err := s.laneOf(ctx, tx, f, p.Handles)
+	if err != nil {
+		return Next{}, err
+	}
+	d.lane, d.stranger = lane, !lane.device && f.Replaces == ""
+	if p.Remember != nil {
+		if err := s.Devices.Check(*p.Remember, v.Challenge); err != nil {
+			return Next{}, err
+		}
+		if err := s.remember(ctx, tx, f, &d, remembering{*p.Remember, p.Handles}); err != nil {
+			return Next{}, err
+		}
+	}
+	if f.Step == StepSecond {
+		d.methods = []assurance.Method{assurance.Password, method(v)}
+		return s.finish(ctx, tx, f, d)
+	}
+	if err := s.replace(ctx, tx, f); err != nil {
+		return Next{}, err
+	}
+	return s.open(ctx, tx, f, d)
+}
+
+// method is what a passkey has proved, as a session keeps it.
+func method(v passkey.Verdict) assurance.Method {
+	switch {
+	case !v.UserVerified:
+		return assurance.Passkey
+	case v.DeviceBound:
+		return assurance.PasskeyBound
+	}
+	return assurance.PasskeyVerified
+}
