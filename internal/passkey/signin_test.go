@@ -31,11 +31,11 @@ func TestAPasskeySignsIn(t *testing.T) {
 		k.clock.Advance(time.Hour)
 		phone.flags |= backedUp
 		v, r := k.signIn(passkey.Signin{Required: true}, phone)
-		if want := (passkey.Verdict{Account: k.ada, Passkey: hers.ID, UserVerified: true, BackedUp: true}); r != "" || v != want {
+		if want := (passkey.Verdict{Account: k.ada, Passkey: hers.ID, UserVerified: true, BackedUp: true, Challenge: v.Challenge}); r != "" || v != want {
 			t.Errorf("%+v, %s", v, r)
 		}
 		v, r = k.signIn(passkey.Signin{Account: k.ada}, key)
-		if want := (passkey.Verdict{Account: k.ada, Passkey: second.ID, DeviceBound: true}); r != "" || v != want {
+		if want := (passkey.Verdict{Account: k.ada, Passkey: second.ID, DeviceBound: true, Challenge: v.Challenge}); r != "" || v != want {
 			t.Errorf("%+v, %s", v, r)
 		}
 		all := k.list(k.ada)

@@ -60,10 +60,13 @@ func (m *Machine) BackupCodesOf(id account.ID) (codes []secret.Token) {
 	return codes
 }
 
-// PasskeyOf enrols a passkey.
-func (m *Machine) PasskeyOf(id account.ID) *Passkey {
+// PasskeyOf enrols a passkey, made as the changes say.
+func (m *Machine) PasskeyOf(id account.ID, changes ...func(*Passkey)) *Passkey {
 	m.t.Helper()
 	p := NewPasskey(m.t, m.Passkeys.RPID, m.Passkeys.Origins[0], virtualwebauthn.KeyTypeEC2)
+	for _, change := range changes {
+		change(p)
+	}
 	m.write(func(ctx context.Context, tx *sqldb.Tx) error {
 		begun, _, err := m.Passkeys.BeginEnrol(ctx, tx, passkey.Enrol{Bound: "test", Account: id})
 		if err != nil {

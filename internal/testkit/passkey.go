@@ -26,6 +26,15 @@ func NewPasskey(t testing.TB, host, origin string, kind virtualwebauthn.KeyType)
 	return p
 }
 
+// Unverified has it no longer verify its user.
+func (p *Passkey) Unverified() { p.auth.Options.UserNotVerified = true }
+
+// Bound has it stay in one authenticator, and count: so a copy shows.
+func (p *Passkey) Bound(count uint32) {
+	p.auth.Options.BackupEligible = false
+	p.cred.Counter = count
+}
+
 // Create answers the options of an enrolment.
 func (p *Passkey) Create(options []byte) []byte {
 	p.t.Helper()

@@ -176,6 +176,8 @@ var random = []struct {
 	{regexp.MustCompile(`"request_id":"([0-9a-f]{16})"`), 1},
 	{regexp.MustCompile(`"nonce":"([A-Z2-7]{26})"`), 1},
 	{regexp.MustCompile(`data-nonce="([A-Z2-7]{26})"`), 1},
+	{regexp.MustCompile(`(?:"|&#34;)challenge(?:"|&#34;):(?:"|&#34;)([A-Za-z0-9_-]{43})(?:"|&#34;)`), 1},
+	{regexp.MustCompile(`(?:"state":|name="state" value=)"([A-Za-z0-9_-]+)"`), 1},
 }
 
 // masked returns the answer with what is random in it blotted out, at its length.

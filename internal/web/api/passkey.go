@@ -36,7 +36,7 @@ type passkeyInput struct {
 	Caller
 
 	Body struct {
-		passkeyAnswer
+		PasskeyAnswer
 
 		Flow     string     `json:"flow,omitempty" maxLength:"64" doc:"As in the call before."`
 		Devices  []string   `json:"devices,omitempty" maxItems:"4" maxLength:"64" doc:"Handles this app keeps of remembered devices."`
@@ -47,16 +47,16 @@ type passkeyInput struct {
 type againPasskeyInput struct {
 	Caller
 
-	Body passkeyAnswer
+	Body PasskeyAnswer
 }
 
-// passkeyAnswer is what an authenticator answers. The credential is text: its names are not written as ours are.
-type passkeyAnswer struct {
+// PasskeyAnswer is what an authenticator answers. The credential is text: its names are not written as ours are.
+type PasskeyAnswer struct {
 	State      string `json:"state" minLength:"1" maxLength:"2048" pattern:"^[A-Za-z0-9_-]+$" doc:"From the call before."`
 	Credential string `json:"credential" minLength:"1" maxLength:"16384" doc:"The credential's toJSON() as text, as Android's Credential Manager gives it."`
 }
 
-func (a passkeyAnswer) proof() (signin.PasskeyProof, error) {
+func (a PasskeyAnswer) proof() (signin.PasskeyProof, error) {
 	state, err := base64.RawURLEncoding.DecodeString(a.State)
 	if err != nil {
 		return signin.PasskeyProof{}, invalid(err)
@@ -68,7 +68,7 @@ type newPasskeyInput struct {
 	Caller
 
 	Body struct {
-		passkeyAnswer
+		PasskeyAnswer
 
 		Name string `json:"name,omitempty" maxLength:"60" example:"My phone" doc:"What its owner will know it by."`
 	}

@@ -9,8 +9,11 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	links "countersign/internal/notice"
+	"countersign/internal/passkey"
+	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/session"
+	"countersign/internal/signin"
 	"countersign/internal/web"
 )
 
@@ -49,6 +52,15 @@ func madeUpPlace(_ netip.Addr, lang string) string {
 	return map[string]string{"en": "Graz, Austria", "de": "Graz, Österreich", "fr": "Graz, Autriche", "es": "Graz, Austria", "ar": "غراتس، النمسا"}[lang]
 }
 
+func madeUpPasskey(p *Pages) ceremony {
+	return p.ceremony(passkey.Begun{Options: []byte(`{"challenge":"AAAA","rpId":"localhost","timeout":600000}`), State: []byte("example")})
+}
+
+func madeUpFlow() atCode {
+	ways := []factor.Way{factor.Passkey, factor.OTP, factor.SMS, factor.Backup}
+	return atCode{ref: signin.Ref{Flow: secret.Of("example")}, next: signin.Next{Step: signin.StepSecond, Ways: ways}}
+}
+
 func (p *Pages) signInShots() []Shot {
 	return []Shot{
 		p.shot("signin", "signin_title", func(f frame) view { return signInView{frame: f} }),
@@ -56,6 +68,10 @@ func (p *Pages) signInShots() []Shot {
 		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_missing"))} }),
 		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{frame: f.flash("signed-out")} }),
 		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{frame: f.flash("all-ended")} }),
+		p.shot("signin-passkey", "signin_title", func(f frame) view { return signInView{frame: f, Passkey: madeUpPasskey(p)} }),
+		p.shot("signin-passkey-unknown", "signin_title", func(f frame) view {
+			return signInView{frame: f.fails(f.say("passkey_unknown")), Passkey: madeUpPasskey(p)}
+		}),
 		p.shot("signin-register", "signin_title", func(f frame) view { return signInView{frame: f, Register: true} }),
 		p.shot("device", "device_title", func(f frame) view {
 			return deviceView{frame: f, Flow: "/signin/example", Nonce: "example", Origin: p.options.Origin}
@@ -76,6 +92,10 @@ func (p *Pages) codeShots() []Shot {
 		p.shot("code-email", "code_title", func(f frame) view { return page(f, 0, factor.Email, both...) }),
 		p.shot("code-one-way", "code_title", func(f frame) view { return page(f, 0, factor.Email, factor.Email) }),
 		p.shot("code-sms-only", "code_title", func(f frame) view { return page(f, 0, factor.SMS, factor.SMS) }),
+		p.shot("passkey", "passkey_title", func(f frame) view { return p.passkeyPage(f, madeUpFlow(), madeUpPasskey(p)) }),
+		p.shot("passkey-refused", "passkey_title", func(f frame) view {
+			return p.passkeyPage(f.fails(f.say("passkey_refused")), madeUpFlow(), madeUpPasskey(p))
+		}),
 		p.shot("code-otp", "code_title", func(f frame) view { return page(f, 0, factor.OTP, factor.OTP, factor.SMS, factor.Backup) }),
 		p.shot("code-backup-refused", "code_title", func(f frame) view {
 			return page(f.fails(f.say("code_refused_own")), 0, factor.Backup, factor.OTP, factor.Email, factor.Backup)

@@ -3,7 +3,6 @@ package pages
 import (
 	"context"
 	"encoding/base64"
-	"encoding/json"
 	"errors"
 	"log/slog"
 	"net/http"
@@ -20,7 +19,6 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
-	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
@@ -46,12 +44,10 @@ type desk struct {
 	password signin.PasswordProof
 	device   device.Proof
 	code     signin.CodeProof
-	asked    signin.Asked
-	passkey  signin.PasskeyProof
-	listed   int
-	ref      signin.Ref
-	sends    []factor.Way
-	done     []string // what the owner had done
+	deskPasskeys
+	ref   signin.Ref
+	sends []factor.Way
+	done  []string // what the owner had done
 
 	activity profile.Activity
 	from     audit.Mark
@@ -91,16 +87,6 @@ func (d *desk) Send(_ context.Context, _ signin.Ref, _ signin.Client, w factor.W
 
 func (d *desk) Code(_ context.Context, ref signin.Ref, _ signin.Client, p signin.CodeProof) (signin.Next, error) {
 	d.ref, d.code = ref, p
-	return d.next, d.err
-}
-
-func (d *desk) AskPasskey(_ context.Context, at signin.Asked) (passkey.Begun, error) {
-	d.asked = at
-	return passkey.Begun{Options: json.RawMessage(`{"challenge":"AAAA","timeout":600000}`), State: []byte("state"), Listed: d.listed}, nil
-}
-
-func (d *desk) Passkey(_ context.Context, at signin.Asked, _ signin.Client, p signin.PasskeyProof) (signin.Next, error) {
-	d.asked, d.passkey = at, p
 	return d.next, d.err
 }
 

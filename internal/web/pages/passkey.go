@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/passkey"
 	"countersign/internal/profile"
@@ -15,6 +16,13 @@ import (
 	"countersign/internal/signin"
 	"countersign/internal/web"
 )
+
+// keyFlows are those parts of the sign-in machine that a key proves something to.
+type keyFlows interface {
+	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
+	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
+	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
+}
 
 // ceremony is what a page needs to ask for a passkey; empty where none is asked for.
 type ceremony struct {
@@ -199,6 +207,13 @@ func (h *Security) postRenamePasskey(w http.ResponseWriter, r *http.Request, me 
 
 func (h *Security) postRemovePasskey(w http.ResponseWriter, r *http.Request, me session.Session) error {
 	return after(w, r, "passkey-removed", h.Factors.RemovePasskey(r.Context(), me, h.Client(r), passkey.ID(r.PathValue("id"))))
+}
+
+// passkeysView are the passkeys on the page Security.
+type passkeysView struct {
+	Passkeys []passkeyRow
+	Passkey  ceremony // to enrol another; empty if it cannot be now
+	Signal   string   // JSON for authenticators: which passkeys are taken
 }
 
 type passkeyRow struct {

@@ -6,6 +6,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/recovery"
@@ -36,12 +37,22 @@ func (p *Pages) securityShots() []Shot {
 	stale.Fresh = false
 	frozen := good
 	frozen.Frozen, frozen.Standing.FrozenUntil = true, now.Add(70*time.Hour)
-	own := profile.Factors{Backup: 7, Apps: []totp.Authenticator{
+	own := profile.Factors{Backup: 7, Passkeys: []passkey.Passkey{
+		{ID: "1", Name: "iCloud Keychain", UserVerified: true, CreatedAt: long, LastUsedAt: now.Add(-time.Hour)},
+		{ID: "2", Name: "Security key", UserVerified: true, DeviceBound: true, CreatedAt: long},
+		{ID: "3", Name: "Old key", DeviceBound: true, CreatedAt: long},
+	}, Apps: []totp.Authenticator{
 		{ID: "1", Name: "My phone", AddedAt: long, LastUsedAt: now.Add(-time.Hour)}, {ID: "2", Serial: "0847-113", AddedAt: long},
 	}}
 	none := profile.Factors{}
 	page := func(o profile.Overview, own profile.Factors, change func(frame) frame) func(frame) view {
-		return func(f frame) view { return securityPage(change(f), o, own, now) }
+		return func(f frame) view {
+			v := securityPage(change(f), o, own, now)
+			if v.Open {
+				v.Passkey = madeUpPasskey(p)
+			}
+			return v
+		}
 	}
 	same := func(f frame) frame { return f }
 	return append([]Shot{

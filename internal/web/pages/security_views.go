@@ -13,6 +13,7 @@ import (
 // securityView is the one view that has contact data.
 type securityView struct {
 	frame
+	passkeysView
 
 	Advice      []adviceView // what would protect the account better; empty: it is well protected
 	Open        bool         // it may be changed now
@@ -23,9 +24,6 @@ type securityView struct {
 	Contacts    []contactRow
 	MoreHelp    bool // there is room for another contact
 	SavedCode   bool
-	Passkeys    []passkeyRow
-	Passkey     ceremony // to enrol another; empty if it cannot be now
-	Signal      string   // JSON for authenticators: which passkeys are taken
 	Apps        []appRow
 	MoreApps    bool // there is room for another
 	Backup      int  // codes left
@@ -55,7 +53,7 @@ type contactRow struct {
 func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Time) securityView {
 	v := securityView{
 		frame: f.at(securityPath), Open: o.Fresh && !o.Frozen, Stale: !o.Fresh && !o.Frozen, SavedCode: o.SavedCode,
-		Passkeys: f.passkeyRows(own.Passkeys), Signal: signal(own.Signal), Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
+		passkeysView: passkeysView{Passkeys: f.passkeyRows(own.Passkeys), Signal: signal(own.Signal)}, Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
 		MoreHelp: len(o.Contacts) < recovery.MaxContacts, Reviewed: f.later(o.ReviewedAt, time.Time{}),
 	}
 	if o.Frozen {

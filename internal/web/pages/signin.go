@@ -12,7 +12,6 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
-	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/session"
@@ -25,11 +24,9 @@ type Flows interface {
 	Begin(context.Context, signin.Begin) (signin.Started, error)
 	Again(context.Context, session.Session, signin.Begin) (signin.Started, error)
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
-	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
-	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
-	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
+	keyFlows
 	At(context.Context, signin.Ref) (signin.Next, error)
 }
 
