@@ -223,7 +223,7 @@ func (pagesCmd) Help() string {
 
 // Run serves the gallery.
 func (p pagesCmd) Run(ctx context.Context, w world) error {
-	gallery, err := pages.New(pages.Options{Site: "Example", Origin: "https://id.demo.invalid", Now: w.now})
+	gallery, err := pages.New(pages.Options{Site: "Example", Origin: "https://id.demo.invalid", RPID: "id.demo.invalid", Now: w.now})
 	if err != nil {
 		return err
 	}

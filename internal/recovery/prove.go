@@ -266,10 +266,6 @@ func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error)
 	if err != nil {
 		return false, err
 	}
-	asked, used, err := contactCodes(ctx, tx, f.ID, f.Account)
-	if err != nil {
-		return false, err
-	}
 	for _, p := range f.Proved {
 		stands := true
 		switch p.method() {
@@ -277,7 +273,11 @@ func (s *Service) stand(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error)
 			stands = slices.ContainsFunc(own, func(a account.Address) bool { return a.ID == p.of() })
 		case ByPassword:
 			stands = p == passwordProof(stored)
-		case ByContact:
+		case ByContact: // looked at here alone: it takes longer the more contacts there are, and not everybody may know how many
+			asked, used, err := contactCodes(ctx, tx, f.ID, f.Account)
+			if err != nil {
+				return false, err
+			}
 			stands = used > 0 && used >= min(2, asked)
 		case ByOTP:
 			if stands, err = s.Authenticators.Has(ctx, tx, f.Account); err != nil {

@@ -9,6 +9,7 @@ import (
 	"log/slog"
 	"net"
 	"net/http"
+	"net/netip"
 	"os"
 	"strconv"
 	"sync"
@@ -108,7 +109,7 @@ func (s *Server) doors() error {
 		Site: c.Site.Name, Origin: c.Public().String(), Now: s.deps.Now,
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
 		Where: s.core.Notices.Where, EraseDays: int(c.Account.EraseAfter.D() / (24 * time.Hour)),
-		Register: s.core.Registration.Admits() == nil, RPID: s.core.Passkeys.RPID,
+		Register: s.core.Registration.Admits() == nil, RPID: passkeyHost(s.core.Passkeys.RPID),
 	})
 	if err != nil {
 		return err
@@ -386,4 +387,12 @@ func (s *Server) public(ctx context.Context) (*http.Server, error) {
 	}
 	srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
 	return srv, nil
+}
+
+// passkeyHost is the host that pages may ask for passkeys with: browsers take names alone (WebAuthn, "relying party identifier").
+func passkeyHost(host string) string {
+	if _, err := netip.ParseAddr(host); err == nil {
+		return ""
+	}
+	return host
 }

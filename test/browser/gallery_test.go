@@ -29,7 +29,7 @@ func gallery(t testing.TB) (site string, names []string) {
 	server := httptest.NewUnstartedServer(nil)
 	base := &url.URL{Scheme: "http", Host: server.Listener.Addr().String()}
 	now := func() time.Time { return time.Date(2026, time.November, 23, 14, 30, 0, 0, time.UTC) }
-	p, err := pages.New(pages.Options{Site: "Larkspur", Origin: base.String(), Now: now})
+	p, err := pages.New(pages.Options{Site: "Larkspur", Origin: base.String(), RPID: base.Hostname(), Now: now})
 	if err != nil {
 		t.Fatal(err)
 	}

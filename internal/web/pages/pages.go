@@ -42,7 +42,7 @@ type Options struct {
 	Ways []factor.Way
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
-	// RPID is the host that passkeys are for (WebAuthn).
+	// RPID is the host that passkeys are for (WebAuthn). Empty asks for none: they are not for bare IP addresses.
 	RPID string
 	// Register says that accounts can be opened, so that the sign-in leads there.
 	Register bool

@@ -21,7 +21,7 @@ import (
 func testPages(t *testing.T) *Pages {
 	t.Helper()
 	p, err := New(Options{
-		Site: "Example", Origin: "https://id.example",
+		Site: "Example", Origin: "https://id.example", RPID: "id.example",
 		Now: func() time.Time { return time.Date(2026, time.November, 23, 12, 0, 0, 0, time.UTC) },
 	})
 	if err != nil {

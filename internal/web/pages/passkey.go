@@ -31,9 +31,13 @@ type ceremony struct {
 	Origin  string // what the device signs, if it is to be remembered
 	Unknown string // id of the passkey just refused that is none of ours: the authenticator is told
 	RPID    string
+	Refused bool // one was, just now: none is asked for before the button is pressed
 }
 
 func (p *Pages) ceremony(b passkey.Begun) ceremony {
+	if p.options.RPID == "" {
+		return ceremony{}
+	}
 	return ceremony{Options: string(b.Options), State: base64.RawURLEncoding.EncodeToString(b.State), Origin: p.options.Origin}
 }
 
@@ -80,7 +84,7 @@ func (h *SignIn) answer(w http.ResponseWriter, r *http.Request, at signin.Asked,
 	case err != nil:
 		return err
 	case next.Refused:
-		c := ceremony{}
+		c := ceremony{Refused: true}
 		if next.Unknown {
 			c.Unknown, c.RPID = credentialID(response), h.Pages.options.RPID
 		}

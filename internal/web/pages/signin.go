@@ -85,7 +85,7 @@ func (h *SignIn) showSignIn(w http.ResponseWriter, r *http.Request, f frame, ref
 	if err != nil {
 		return err
 	}
-	c.Unknown, c.RPID = refused.Unknown, refused.RPID
+	c.Unknown, c.RPID, c.Refused = refused.Unknown, refused.RPID, refused.Refused
 	return h.Pages.show(w, status(f), signInView{frame: f, Register: h.Pages.options.Register, Passkey: c})
 }
 
