@@ -37,7 +37,7 @@ func (e eraseCmd) Run(ctx context.Context, w world, c *cli) error {
 		return fmt.Errorf("--after: want a time to wait; %w", errUsage)
 	}
 	return withAccount(ctx, w, c, e.Account, func(core *server.Core, who account.Account) error {
-		if err := e.meant(w, who.ID); err != nil {
+		if err := meant(w, e.Yes, who.ID, "erase the account"); err != nil {
 			return err
 		}
 		if err := core.Owner.Erase(ctx, who.ID, e.After); err != nil {
@@ -53,17 +53,17 @@ func (e eraseCmd) Run(ctx context.Context, w world, c *cli) error {
 }
 
 // meant asks for the account's id, as nobody types by mistake.
-func (e eraseCmd) meant(w world, id account.ID) error {
-	if e.Yes {
+func meant(w world, yes bool, id account.ID, deed string) error {
+	if yes {
 		return nil
 	}
 	if file, ok := w.stdin.(*os.File); !ok || !term.IsTerminal(int(file.Fd())) {
 		return fmt.Errorf("there is no terminal to ask whether you mean it: use --yes; %w", errUsage)
 	}
-	_, _ = fmt.Fprintf(w.stderr, "This cannot be undone. Type %s to erase the account: ", id)
+	_, _ = fmt.Fprintf(w.stderr, "This cannot be undone. Type %s to %s: ", id, deed)
 	line, err := bufio.NewReader(w.stdin).ReadString('\n')
 	if err == nil && strings.TrimSpace(line) != string(id) {
-		err = errors.New("that is another id: nothing was erased")
+		err = errors.New("that is another id: nothing was done")
 	}
 	return err
 }

@@ -67,7 +67,7 @@ type cli struct {
 	Account accountCmd `cmd:"" help:"Create, show, lock, close, erase, import and export accounts."`
 	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
 	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
-	Token   tokenCmd   `cmd:"" help:"Bring hardware tokens in, and say whose they are."`
+	Proofs  proofs     `embed:""`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
 	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
 	Copies  copies     `embed:""`
@@ -75,6 +75,12 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 
 	Shows shows `embed:""`
+}
+
+// proofs are the commands about what people prove themselves with.
+type proofs struct {
+	Token  tokenCmd  `cmd:"" help:"Bring hardware tokens in, and say whose they are."`
+	Factor factorCmd `cmd:"" help:"List and remove what an account has set up to prove itself with."`
 }
 
 // copies are the commands that copy the database.

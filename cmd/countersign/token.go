@@ -15,7 +15,6 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/platform/secret"
-	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/totp"
 )
@@ -160,7 +159,7 @@ type tokenAssignCmd struct {
 
 // Help is shown after the flags.
 func (tokenAssignCmd) Help() string {
-	return `Its codes count for the account from now on: you vouch that its holder has the token.
+	return `Its codes count for the account from now on: you vouch that its holder has the token. The holder is told at every address.
 
   countersign token assign 987654321 ada@example.org`
 }
@@ -168,7 +167,7 @@ func (tokenAssignCmd) Help() string {
 // Run assigns a token.
 func (a tokenAssignCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, a.Account, func(core *server.Core, who account.Account) error {
-		return core.DB.Write(ctx, func(tx *sqldb.Tx) error { return core.Authenticators.Assign(ctx, tx, a.Serial, who.ID) })
+		return core.Owner.GiveToken(ctx, a.Serial, who.ID)
 	})
 }
 
@@ -179,6 +178,7 @@ type tokenUnassignCmd struct {
 // Help is shown after the flags.
 func (tokenUnassignCmd) Help() string {
 	return `Its codes are worth nothing then, at once; whoever gets it next goes on where it stands. For one that was lost, too.
+The holder is told at every address.
 
   countersign token unassign 987654321`
 }
@@ -186,11 +186,7 @@ func (tokenUnassignCmd) Help() string {
 // Run takes a token back.
 func (u tokenUnassignCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withCore(ctx, w, c, func(core *server.Core) error {
-		var was account.ID
-		err := core.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-			was, err = core.Authenticators.Unassign(ctx, tx, u.Serial)
-			return err
-		})
+		was, err := core.Owner.TakeToken(ctx, u.Serial)
 		if err != nil {
 			return explained(err)
 		}

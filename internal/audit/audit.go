@@ -54,7 +54,7 @@ const (
 	AddressChanged   Kind = "user_address_changed" // what it is used for
 	ContactsChanged  Kind = "recovery_contacts_changed"
 	SavedCodeChanged Kind = "recovery_saved_code_changed"
-	FactorChanged    Kind = "authn_factor_changed" // which: added, renamed, removed
+	FactorChanged    Kind = "authn_factor_changed" // which: added, renamed, removed, reset
 	BackupChanged    Kind = "authn_backup_changed" // which: made, removed
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"

@@ -74,3 +74,14 @@ func (o Own) EndSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since ti
 	passkeys, err := o.Passkeys.EndSince(ctx, tx, id, since)
 	return int(ended + passkeys), err
 }
+
+// EndAll removes everything that an account has set up. Hardware tokens are nobody's again; passkeys stay on record for a while.
+func (o Own) EndAll(ctx context.Context, tx *sqldb.Tx, id account.ID, why string) error {
+	if err := o.Authenticators.Erase(ctx, tx, id); err != nil {
+		return err
+	}
+	if err := o.BackupCodes.Erase(ctx, tx, id); err != nil {
+		return err
+	}
+	return o.Passkeys.EndAll(ctx, tx, id, why)
+}

@@ -48,6 +48,7 @@ const (
 	SavedCodeChanged Kind = "saved_code_changed" // the saved recovery code was made, made anew or removed
 	FactorAdded      Kind = "factor_added"       // an app, a token or a passkey that is asked for from now on
 	FactorRemoved    Kind = "factor_removed"     // that was asked for
+	FactorsReset     Kind = "factors_reset"      // all of them, by an operator
 	BackupChanged    Kind = "backup_changed"     // the list of backup codes was made, made anew or removed
 	BackupUsed       Kind = "backup_used"        // a code of the list
 	RecoveryWaiting  Kind = "recovery_waiting"   // a recovery that will open the account at "ends"
@@ -61,7 +62,7 @@ const (
 )
 
 // form is what a kind of letter needs. place, when given to a letter that has when and device, is
-// where they were, roughly; it may be missing.
+// where they were, roughly; it may be missing. operator stands in the place of device where an operator did it.
 func (k Kind) form() (need []string, ok bool) {
 	switch k {
 	case SigninCode, AddressCode, RecoveryCode:
@@ -75,7 +76,7 @@ func (k Kind) form() (need []string, ok bool) {
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
-		SavedCodeChanged, FactorAdded, FactorRemoved, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
+		SavedCodeChanged, FactorAdded, FactorRemoved, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}
 	return nil, false
@@ -120,12 +121,13 @@ func (l Letter) Validate() error {
 		return fmt.Errorf("letter %s: control character in the address or language", l.Kind)
 	}
 	for _, name := range need {
-		if l.Params[name] == "" {
+		if l.Params[name] == "" && (name != "device" || l.Params["operator"] == "") {
 			return fmt.Errorf("letter %s: param %q is missing", l.Kind, name)
 		}
 	}
 	for name, v := range l.Params {
-		if !slices.Contains(need, name) && (name != "place" || !slices.Contains(need, "device")) {
+		known := slices.Contains(need, name) || (name == "place" || name == "operator") && slices.Contains(need, "device")
+		if !known {
 			return fmt.Errorf("letter %s: has params it does not know", l.Kind)
 		}
 		if err := checkParam(name, v); err != nil {

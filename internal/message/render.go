@@ -97,6 +97,9 @@ func (w words) facts(l Letter) (out []fact) {
 	if device, ok := l.Params["device"]; ok {
 		out = append(out, fact{w.text["label.device"], w.device(device)})
 	}
+	if l.Params["operator"] != "" {
+		out = append(out, fact{w.text["label.by"], w.text["by.operator"]})
+	}
 	if place := plainPlace(l.Params["place"]); place != "" {
 		out = append(out, fact{w.text["label.place"], place})
 	}

@@ -50,8 +50,10 @@ type Event struct {
 	Kind    message.Kind
 	Account account.ID
 	Source  netip.Addr
-	Device  string    // the name of whatever it was done from
-	Ends    time.Time // for kinds that end a wait: when
+	Device  string // the name of whatever it was done from
+	// Operator says that an operator did it, from no device of the holder's.
+	Operator bool
+	Ends     time.Time // for kinds that end a wait: when
 	// Withhold writes everything and sends nothing, where the letter's being written must not tell.
 	Withhold bool
 }
@@ -67,7 +69,12 @@ func (s *Service) Tell(ctx context.Context, tx *sqldb.Tx, e Event) error {
 	if err != nil {
 		return err
 	}
-	params := map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "device": e.Device, "site": s.Site}
+	params := map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "site": s.Site}
+	if e.Operator {
+		params["operator"] = "yes"
+	} else {
+		params["device"] = e.Device
+	}
 	if s.Where != nil {
 		if place := s.Where(e.Source, who.Language); place != "" {
 			params["place"] = place

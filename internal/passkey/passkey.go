@@ -149,13 +149,19 @@ func (s *Service) Rename(ctx context.Context, tx *sqldb.Tx, who account.ID, id I
 // Remove ends a passkey of the account. ok is false if it has no such passkey. The caller records it, tells the
 // holder, and sees to it that the account keeps a way in.
 func (s *Service) Remove(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ok bool, err error) {
-	return end(ctx, tx, who, id, "removed by its owner")
+	return end(ctx, tx, who, id, "removed")
 }
 
 // EndSince ends the passkeys that were enrolled for the account at a time or after it, and returns how many:
 // what somebody else may have added.
 func (s *Service) EndSince(ctx context.Context, tx *sqldb.Tx, who account.ID, since time.Time) (int64, error) {
 	return endSince(ctx, tx, who, since, "not its owner's")
+}
+
+// EndAll ends every passkey of an account.
+func (s *Service) EndAll(ctx context.Context, tx *sqldb.Tx, who account.ID, why string) error {
+	_, err := endSince(ctx, tx, who, time.UnixMilli(0), why)
+	return err
 }
 
 // Erase deletes every passkey of an account for good.

@@ -49,6 +49,9 @@ const (
 	FactorAdded     What = "factor_added"
 	FactorRenamed   What = "factor_renamed"
 	FactorRemoved   What = "factor_removed"
+	FactorTaken     What = "factor_taken" // by an operator
+	FactorsReset    What = "factors_reset"
+	BackupTaken     What = "backup_taken"
 	BackupMade      What = "backup_made"
 	BackupGone      What = "backup_removed"
 	Protected       What = "account_protected"
@@ -141,8 +144,14 @@ func whatOf(e audit.Past) What {
 	case audit.SavedCodeChanged:
 		return either(e.Detail["which"] == "made", SavedCodeMade, SavedCodeGone)
 	case audit.FactorChanged:
+		if e.Actor == "operator" {
+			return either(e.Detail["which"] == "reset", FactorsReset, FactorTaken)
+		}
 		return map[string]What{"added": FactorAdded, "renamed": FactorRenamed, "removed": FactorRemoved}[e.Detail["which"]]
 	case audit.BackupChanged:
+		if e.Actor == "operator" {
+			return BackupTaken
+		}
 		return either(e.Detail["which"] == "made", BackupMade, BackupGone)
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.AccountErased: // nobody is left to be shown it
