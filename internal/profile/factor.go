@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 
+	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/message"
 	"countersign/internal/passkey"
@@ -22,21 +23,29 @@ type Factors struct {
 	Backup   int                  // backup codes that are left
 }
 
+// None reports whether nothing is set up.
+func (f Factors) None() bool { return len(f.Passkeys)+len(f.Apps)+f.Backup == 0 }
+
 // Factors returns the owner's.
 func (s *Service) Factors(ctx context.Context, me session.Session) (f Factors, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		if f.Passkeys, err = s.SignIn.Passkeys.List(ctx, tx, me.Account); err != nil {
-			return err
-		}
-		if f.Signal, err = s.SignIn.Passkeys.Signal(ctx, tx, me.Account); err != nil {
-			return err
-		}
-		if f.Apps, err = s.SignIn.Authenticators.List(ctx, tx, me.Account); err != nil {
-			return err
-		}
-		f.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, me.Account)
+		f, err = s.factors(ctx, tx, me.Account)
 		return err
 	})
+	return f, err
+}
+
+func (s *Service) factors(ctx context.Context, tx *sqldb.Tx, id account.ID) (f Factors, err error) {
+	if f.Passkeys, err = s.SignIn.Passkeys.List(ctx, tx, id); err != nil {
+		return Factors{}, err
+	}
+	if f.Signal, err = s.SignIn.Passkeys.Signal(ctx, tx, id); err != nil {
+		return Factors{}, err
+	}
+	if f.Apps, err = s.SignIn.Authenticators.List(ctx, tx, id); err != nil {
+		return Factors{}, err
+	}
+	f.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, id)
 	return f, err
 }
 

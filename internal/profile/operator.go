@@ -21,36 +21,15 @@ import (
 // BackupList stands where an id does, for the list of backup codes: an account has one.
 const BackupList = "backup-codes"
 
-// Equipment is what an account has set up, as its operator sees it: no secrets.
-type Equipment struct {
-	Factors
-
-	Passkeys []passkey.Passkey
-}
-
-// None reports whether nothing is set up.
-func (e Equipment) None() bool { return len(e.Apps)+len(e.Passkeys)+e.Backup == 0 }
-
-func (s *Service) equipment(ctx context.Context, tx *sqldb.Tx, id account.ID) (e Equipment, err error) {
-	if e.Apps, err = s.SignIn.Authenticators.List(ctx, tx, id); err != nil {
-		return Equipment{}, err
-	}
-	if e.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, id); err != nil {
-		return Equipment{}, err
-	}
-	e.Passkeys, err = s.SignIn.Passkeys.List(ctx, tx, id)
-	return e, err
-}
-
 // Equipment tells an operator what an account has set up, and records that one looked.
-func (s *Service) Equipment(ctx context.Context, id account.ID) (e Equipment, err error) {
+func (s *Service) Equipment(ctx context.Context, id account.ID) (has Factors, err error) {
 	err = s.operate(ctx, id, func(tx *sqldb.Tx) error {
-		if e, err = s.equipment(ctx, tx, id); err != nil {
+		if has, err = s.factors(ctx, tx, id); err != nil {
 			return err
 		}
 		return s.operated(ctx, tx, id, audit.AccountRead, map[string]string{"revealed": "false"})
 	})
-	return e, err
+	return has, err
 }
 
 // TakeFactor removes one thing that an account has set up, for an operator, and tells its holder. fault.NotFound "not_found".
@@ -86,9 +65,9 @@ func (s *Service) TakeFactor(ctx context.Context, id account.ID, which string) e
 // ResetFactors removes everything that an account has set up, for a holder who has lost it all, and tells them. Hardware
 // tokens are nobody's again. Sessions end and no device is remembered any more: what was lost may have been one, and whoever
 // found it must not be the one that stays in. was is what there was; if there was nothing, nothing is done.
-func (s *Service) ResetFactors(ctx context.Context, id account.ID) (was Equipment, err error) {
+func (s *Service) ResetFactors(ctx context.Context, id account.ID) (was Factors, err error) {
 	err = s.operate(ctx, id, func(tx *sqldb.Tx) error {
-		if was, err = s.equipment(ctx, tx, id); err != nil || was.None() {
+		if was, err = s.factors(ctx, tx, id); err != nil || was.None() {
 			return err
 		}
 		if err := s.SignIn.EndAll(ctx, tx, id, "reset by an operator"); err != nil {

@@ -56,7 +56,7 @@ func (h home) tokens(n int) {
 	h.must(err)
 }
 
-func (h home) equipment(id account.ID) profile.Equipment {
+func (h home) equipment(id account.ID) profile.Factors {
 	h.t.Helper()
 	e, err := h.Profile.Equipment(h.t.Context(), id)
 	h.must(err)
