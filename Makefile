@@ -8,6 +8,7 @@ LEAK_PAIRS ?= 10000
 # What measures times runs alone; what waits most runs first, and leaves a core to the others.
 TIMED      = 'TestTimes|TestALeakInTime'
 PACKAGES   = $(shell $(GO) list $(TEST))
+WITH       = TMPDIR=$$(scripts/roomy-tmp) scripts/with-postgres
 TOOL       = $(GO) tool -modfile=tools/go.mod
 
 .DEFAULT_GOAL := help
@@ -22,9 +23,9 @@ build: ## the binary: bin/countersign, static
 # The browser's and the leaks' tests take one step after another: the race detector finds nothing in them, and makes them four times as long.
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
-	scripts/with-postgres $(GO) test $(TESTFLAGS) $(filter %/test/fault,$(PACKAGES)) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
-	scripts/with-postgres $(GO) test -timeout 15m -skip $(TIMED) ./test/browser ./test/leak
-	scripts/with-postgres $(GO) test -timeout 15m -run $(TIMED) ./test/leak
+	$(WITH) $(GO) test $(TESTFLAGS) $(filter %/test/fault,$(PACKAGES)) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
+	$(WITH) $(GO) test -timeout 15m -skip $(TIMED) ./test/browser ./test/leak
+	$(WITH) $(GO) test -timeout 15m -run $(TIMED) ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)
 	FAULT_ROUNDS=100 scripts/with-postgres $(GO) test -count=1 -timeout 30m -run Kills -v ./test/fault
@@ -53,7 +54,7 @@ bench: ## speed, as ratios of this machine's own ceilings (BENCH=--quick)
 
 # One process and no race detector: nothing else should run on the machine. docs/leak.md has the numbers.
 leak: ## times of known against unknown names, 10,000 pairs a step (20 minutes)
-	LEAK_PAIRS=$(LEAK_PAIRS) scripts/with-postgres $(GO) test -count=1 -timeout 60m -v -run $(TIMED) ./test/leak
+	LEAK_PAIRS=$(LEAK_PAIRS) $(WITH) $(GO) test -count=1 -timeout 60m -v -run $(TIMED) ./test/leak
 
 cover: ## which lines the tests reach: bin/cover.html
 	@mkdir -p bin
