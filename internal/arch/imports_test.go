@@ -14,7 +14,7 @@ func order() []string {
 		"outbox", "throttle", "client",
 		"account",
 		"assurance",
-		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "device",
+		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "device",
 		"factor", "session", "notice",
 		"risk",
 		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",

@@ -31,6 +31,7 @@ func owners() map[string]string {
 		"password_kind":          "password",
 		"transfer_line":          "transfer",
 		"device":                 "device",
+		"device_challenge":       "device",
 		"device_handle":          "device",
 		"passkey":                "passkey",
 		"passkey_spent":          "passkey",

@@ -19,12 +19,12 @@ const (
 	OTP      Method = "otp"    // a code that an app or a hardware token computed; the level is the same for both
 	Backup   Method = "backup" // a code of a list on paper
 	Device   Method = "device" // a key in a remembered browser or app, which nothing keeps in hardware
+	DBSC     Method = "dbsc"   // a key that the browser of a remembered device binds to the machine
 
 	Passkey         Method = "passkey"                   // it showed that somebody is present, and no more
 	PasskeyVerified Method = "passkey_verified"          // its user was verified; it is copied to their other devices
 	PasskeyBound    Method = "passkey_bound_verified"    // the same, and it says that it is never copied
 	PasskeyAttested Method = "passkey_attested_verified" // to come: the same, and its maker attested that it is hardware
-	DBSC            Method = "dbsc"                      // to come: the browser's key of Device Bound Session Credentials
 	AppKey          Method = "app_key"                   // to come: a key in a phone's keystore, as the app says
 	AppKeyAttested  Method = "app_key_attested"          // to come: the same, and the phone's maker attested it
 	Approved        Method = "approved"                  // to come: allowed on another remembered device

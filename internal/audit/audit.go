@@ -35,6 +35,7 @@ const (
 	CodeSent         Kind = "authn_code_sent"
 	Throttled        Kind = "excess_rate_limit_exceeded"
 	DeviceRemembered Kind = "device_remembered"
+	DeviceBound      Kind = "device_bound" // to a key of its machine
 	DeviceRecognised Kind = "device_recognised"
 	DeviceUnproved   Kind = "device_unproved"
 	DeviceReplayed   Kind = "authn_token_reuse"

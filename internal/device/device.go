@@ -1,11 +1,12 @@
 // Package device recognises a returning device, remembers and forgets it. It owns the tables
-// device and device_handle.
+// device, device_handle and device_challenge.
 //
 // A remembered device is one browser or app for one account. It holds two things: a handle
 // (a random token in a cookie, changed at each use) and a P-256 key that it cannot export and
 // that signs the sign-in's nonce. The handle alone recognises nothing: a copied cookie is
 // worth nothing without the key. A handle that comes back after it was changed means that two
-// parties hold the device's state, and ends the remembering.
+// parties hold the device's state, and ends the remembering. Where the browser can, it binds a
+// second key to the machine, which then proves the device in the place of the first: see Bind.
 //
 // Recognition replaces the second step only, never the first, and adds nothing to the
 // assurance level.
@@ -58,6 +59,8 @@ const (
 	// SoftwareKey is a key that the browser or app keeps and gives to nobody, its own pages included.
 	// Whoever has the whole disk may have it.
 	SoftwareKey Strength = "software_key"
+	// Bound is a key that the browser binds to the machine (DBSC): in its security chip, where it has one.
+	Bound Strength = "dbsc"
 )
 
 // Device is a remembered device as its owner sees it.
@@ -76,7 +79,8 @@ type Device struct {
 type Proof struct {
 	Handles   []secret.Token
 	Signature []byte
-	Source    netip.Addr // whence it comes; it proves nothing, and is kept for the owner's memory
+	Bound     []secret.Token // cookies that browsers get for proofs of bound keys
+	Source    netip.Addr     // whence it comes; it proves nothing, and is kept for the owner's memory
 }
 
 // Enrolment is what a device shows to be remembered: its public key (SubjectPublicKeyInfo in
@@ -104,8 +108,17 @@ const (
 	Unknown    Verdict = iota // no handle of this account
 	Unproved                  // a handle, but no valid signature over this nonce
 	Replayed                  // a handle changed long ago: the remembering has been ended
-	Recognised                // a handle and the key
+	Recognised                // a handle and a key
 )
+
+// Judged is a verdict, and whatever goes with it.
+type Judged struct {
+	Verdict
+
+	Device ID
+	By     Strength    // on Recognised: the key that was proved
+	Kept   *Remembered // on Recognised: what the device must keep now; nil within the grace of a change just made
+}
 
 // grace is how long a changed handle is still taken with a valid signature: two tabs sign in
 // at once, and the second sent its cookie before the first answer came.
@@ -117,36 +130,48 @@ func Statement(purpose, origin, nonce string) []byte {
 	return []byte("countersign-device-v1\n" + purpose + "\n" + origin + "\n" + nonce)
 }
 
-// Recognise judges a proof for one account. On Recognised the handle has been changed, and the
-// device must keep the new one (it is nil within the grace of a change just made).
-func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p Proof, nonce string) (Verdict, *Remembered, ID, error) {
+// Recognise judges a proof for one account. On Recognised the handle has been changed.
+func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p Proof, nonce string) (Judged, error) {
 	for _, h := range p.Handles {
 		f, ok, err := s.find(ctx, tx, who, h)
 		if err != nil {
-			return Unknown, nil, "", err
+			return Judged{}, err
 		}
 		if !ok {
 			continue
 		}
-		proved := verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature)
+		j := Judged{Device: f.id, By: s.proved(tx, f, p, nonce)}
 		switch {
-		case f.spent && (!proved || tx.Now().Sub(f.spentAt) >= grace):
+		case f.spent && (j.By == "" || tx.Now().Sub(f.spentAt) >= grace):
+			j.Verdict = Replayed
 			_, err := end(ctx, tx, who, f.id, "handle replayed")
-			return Replayed, nil, f.id, err
-		case !proved:
-			return Unproved, nil, f.id, nil
+			return j, err
+		case j.By == "":
+			j.Verdict = Unproved
+			return j, nil
 		}
 		// Forgotten since it was read? From here on whoever forgets it waits, and then finds the session.
 		if live, err := touch(ctx, tx, f.id, s.seal(f.id, p.Source)); err != nil || !live {
-			return Unknown, nil, "", err
+			return Judged{}, err
 		}
-		if f.spent {
-			return Recognised, nil, f.id, nil
+		j.Verdict = Recognised
+		if !f.spent {
+			j.Kept, err = s.rotate(ctx, tx, f, h)
 		}
-		kept, err := s.rotate(ctx, tx, f, h)
-		return Recognised, kept, f.id, err
+		return j, err
 	}
-	return Unknown, nil, "", nil
+	return Judged{}, nil
+}
+
+// proved says which of a device's keys is proved, or none.
+func (s *Service) proved(tx *sqldb.Tx, f found, p Proof, nonce string) Strength {
+	switch {
+	case s.signedFor(tx, f, p, nonce):
+		return Bound
+	case verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature):
+		return SoftwareKey
+	}
+	return ""
 }
 
 // Holds returns the device of the account whose current handle is among handles. It proves
@@ -250,6 +275,9 @@ func (s *Service) shown(rows []kept) []Device {
 	all := make([]Device, 0, len(rows))
 	for _, r := range rows {
 		r.Strength, r.Source = SoftwareKey, s.open(r.ID, r.source)
+		if r.bound {
+			r.Strength = Bound
+		}
 		all = append(all, r.Device)
 	}
 	return all
@@ -293,7 +321,7 @@ func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error
 }
 
 // Prune deletes a bounded number of devices whose time was over a month ago, with their handles,
-// and returns how many.
+// and of challenges that nobody may answer any more, and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 
 func (s *Service) digest(h secret.Token) []byte { return s.Ring.Digest("device", h) }

@@ -14,6 +14,7 @@ import (
 type found struct {
 	id        ID
 	publicKey []byte
+	boundKey  []byte
 	expiresAt time.Time
 	spent     bool
 	spentAt   time.Time
@@ -39,10 +40,10 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digests [][]byt
 	var spent sql.NullInt64
 	var expires int64
 	err := tx.QueryRow(ctx, `
-		SELECT d.id, d.public_key, d.expires_at, h.spent_at
+		SELECT d.id, d.public_key, d.bound_key, d.expires_at, h.spent_at
 		FROM device_handle h JOIN device d ON d.id = h.device_id
 		WHERE d.account_id = $1 AND d.ended_at IS NULL AND d.expires_at > $2 AND h.digest IN (`+sqldb.Params(3, len(digests))+`)`,
-		append([]any{who, tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&f.id, &f.publicKey, &expires, &spent)
+		append([]any{who, tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&f.id, &f.publicKey, &f.boundKey, &expires, &spent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return found{}, false, nil
 	}
@@ -68,6 +69,7 @@ type kept struct {
 
 	owner     account.ID
 	publicKey []byte
+	bound     bool
 	source    []byte
 }
 
@@ -77,6 +79,35 @@ func put(ctx context.Context, tx *sqldb.Tx, d kept) error {
 		VALUES ($1, $2, $3, $4, $5, $5, $6, $7)`,
 		d.ID, d.owner, d.Name, d.publicKey, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli(), d.source)
 	return err
+}
+
+// bind writes a live device's bound key, if it has none. Of several proofs at once one does.
+func bind(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, key []byte) (expiresAt time.Time, first bool, err error) {
+	var expires int64
+	err = tx.QueryRow(ctx, `
+		UPDATE device SET bound_key = $1 WHERE id = $2 AND account_id = $3 AND bound_key IS NULL AND ended_at IS NULL AND expires_at > $4
+		RETURNING expires_at`, key, id, who, tx.Now().UnixMilli()).Scan(&expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return time.Time{}, false, nil
+	}
+	return time.UnixMilli(expires), err == nil, err
+}
+
+// boundKey returns a live device's bound key.
+func boundKey(ctx context.Context, tx *sqldb.Tx, id ID) (key []byte, expiresAt time.Time, live bool, err error) {
+	var expires int64
+	err = tx.QueryRow(ctx, `SELECT bound_key, expires_at FROM device WHERE id = $1 AND bound_key IS NOT NULL AND ended_at IS NULL AND expires_at > $2`,
+		id, tx.Now().UnixMilli()).Scan(&key, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil, time.Time{}, false, nil
+	}
+	return key, time.UnixMilli(expires), err == nil, err
+}
+
+// spendChallenge uses a challenge up. Of any number of answers to it one is first, on either database.
+func spendChallenge(ctx context.Context, tx *sqldb.Tx, digest []byte, expires time.Time) (first bool, err error) {
+	n, err := tx.Exec(ctx, `INSERT INTO device_challenge (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, digest, expires.UnixMilli())
+	return n == 1, err
 }
 
 func touch(ctx context.Context, tx *sqldb.Tx, id ID, source []byte) (live bool, err error) {
@@ -122,7 +153,7 @@ func endBeyond(ctx context.Context, tx *sqldb.Tx, who account.ID, keep int) erro
 
 func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, name, created_at, last_seen_at, expires_at, source FROM device
+		SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL FROM device
 		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
 		ORDER BY last_seen_at DESC, id DESC`,
 		func(scan func(...any) error) error {
@@ -135,14 +166,14 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err er
 
 func scanDevice(scan func(...any) error, more ...any) (d kept, err error) {
 	var created, seen, expires int64
-	err = scan(append([]any{&d.ID, &d.Name, &created, &seen, &expires, &d.source}, more...)...)
+	err = scan(append([]any{&d.ID, &d.Name, &created, &seen, &expires, &d.source, &d.bound}, more...)...)
 	d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
 	return d, err
 }
 
 // listAll asks twice, for the two indexes.
 func listAll(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
-	const every = `SELECT id, name, created_at, last_seen_at, expires_at, source, ended_at FROM device WHERE account_id = $1 AND ended_at IS `
+	const every = `SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL, ended_at FROM device WHERE account_id = $1 AND ended_at IS `
 	err = tx.Each(ctx, every+`NULL UNION ALL `+every+`NOT NULL ORDER BY created_at DESC, id DESC`,
 		func(scan func(...any) error) error {
 			var ended sql.NullInt64
@@ -172,6 +203,12 @@ const keepExpired = 30 * 24 * time.Hour
 
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 200 // bounds how long SQLite's one writer is held
-	return tx.Exec(ctx, `DELETE FROM device WHERE id IN
+	answered, err := tx.Exec(ctx, `DELETE FROM device_challenge WHERE digest IN
+		(SELECT digest FROM device_challenge WHERE expires_at < $1 LIMIT $2)`, tx.Now().Add(-sqldb.Skew).UnixMilli(), batch)
+	if err != nil {
+		return answered, err
+	}
+	over, err := tx.Exec(ctx, `DELETE FROM device WHERE id IN
 		(SELECT id FROM device WHERE expires_at < $1 LIMIT $2)`, tx.Now().Add(-keepExpired).UnixMilli(), batch) // handles go with it
+	return answered + over, err
 }

@@ -30,6 +30,7 @@ type Opened struct {
 	Account  account.ID
 	Session  session.Started
 	Device   *device.Remembered
+	Offer    string // as in signin.Next
 }
 
 // Finish opens the account. Its errors beside those of every step: fault.Conflict "identifier_taken"
@@ -167,6 +168,9 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)}, Source: f.From.Source})
 	if err != nil {
 		return Opened{}, err
+	}
+	if out.Device != nil {
+		out.Offer = s.Devices.Offer(tx, remembered, string(out.Session.ID))
 	}
 	return out, s.note(ctx, tx, event, audit.LoginSuccess, map[string]string{"session": string(out.Session.ID), "methods": "password," + way})
 }

@@ -40,7 +40,9 @@ import (
 func keyless() map[string]string {
 	return map[string]string{
 		"keyring_check.sealed":          "the ring's own: made anew with each change",
+		"device.bound_key":              "a public key",
 		"device.public_key":             "a public key",
+		"device_challenge.digest":       "of what was random, and public; no key makes it",
 		"signin_flow.name_key":          "made by Ring.Stable",
 		"signin_flow.owner_key":         "made by Ring.Stable",
 		"registration_flow.name_key":    "made by Ring.Stable",

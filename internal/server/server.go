@@ -119,7 +119,7 @@ func (s *Server) doors() error {
 	web.MountReports(mux, metrics)
 	p.Mount(mux, log)
 	p.MountPasskeys(mux, c.Passkey.Origins)
-	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
+	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client, Bindings: flows}).Mount(mux)
 	(&pages.Security{
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)

@@ -243,17 +243,37 @@ func (s *Service) afterFirst(ctx context.Context, tx *sqldb.Tx, f flow, p Passwo
 }
 
 // Device lets a returning device prove its key over the flow's nonce. Without a valid proof
-// the flow goes on to the second door.
+// the flow goes on to the second door. A browser that may have a bound key is asked to sign with
+// that first (Next.Ask), and then sends the same again.
 func (s *Service) Device(ctx context.Context, ref Ref, c Client, p device.Proof) (next Next, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		f, err := s.findAt(ctx, tx, request{ref, c}, StepDevice)
 		if err != nil {
 			return err
 		}
+		if next, err = s.ask(ctx, tx, f, p); err != nil || next.Ask != nil {
+			return err
+		}
 		next, err = s.recognise(ctx, tx, f, p)
 		return err
 	})
 	return next, err
+}
+
+// ask has a device sign with its bound key, if it may have one.
+func (s *Service) ask(ctx context.Context, tx *sqldb.Tx, f flow, p device.Proof) (Next, error) {
+	// A refresh that the browser had begun before may answer the first; more than three would only be a replay's.
+	const asks = 3
+	a, err := s.Devices.Ask(ctx, tx, f.Account, p, f.Nonce)
+	if err != nil || a == nil {
+		return Next{}, err
+	}
+	if more, err := countAsk(ctx, tx, f.ID, asks); err != nil || !more {
+		return Next{}, err
+	}
+	n, err := s.next(ctx, tx, f)
+	n.Ask = a
+	return n, err
 }
 
 // recognise judges the device's proof. In a barred flow (hidden password result) a recognised
@@ -264,22 +284,27 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		return Next{}, err
 	}
 	p.Source = f.From.Source
-	verdict, kept, id, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
+	j, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
 	if err != nil {
 		return Next{}, err
 	}
-	switch verdict {
+	id := j.Device
+	switch j.Verdict {
 	case device.Recognised:
-		if err := s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(id)}); err != nil {
+		if err := s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(id), "by": string(j.By)}); err != nil {
 			return Next{}, err
 		}
 		if f.Barred {
-			return s.backToPassword(ctx, tx, f, kept)
+			return s.backToPassword(ctx, tx, f, j.Kept)
 		}
 		if err := s.clear(ctx, tx, s.deviceCounts(id)); err != nil { // what a copied handle ran up
 			return Next{}, err
 		}
-		return s.finish(ctx, tx, f, done{methods: []assurance.Method{assurance.Password, assurance.Device}, device: id, kept: kept, lane: l})
+		how := assurance.Device
+		if j.By == device.Bound {
+			how = assurance.DBSC
+		}
+		return s.finish(ctx, tx, f, done{methods: []assurance.Method{assurance.Password, how}, device: id, kept: j.Kept, lane: l})
 	case device.Replayed:
 		if err := s.replayed(ctx, tx, f, id); err != nil {
 			return Next{}, err

@@ -300,7 +300,11 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 			return Next{}, err
 		}
 	}
-	return Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back}, nil
+	next := Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back}
+	if d.stranger && d.kept != nil { // remembered after a full sign-in, and never because it was recognised
+		next.Offer = s.Devices.Offer(tx, d.device, string(started.ID))
+	}
+	return next, nil
 }
 
 // listed is what was proved, as the record keeps it.

@@ -106,9 +106,13 @@ type Next struct {
 	// Nonce is what the device signs next.
 	Nonce     string
 	ExpiresAt time.Time
-	// Session is set at StepDone, Device when the device has a handle to keep.
+	// Ask is what a device signs with its bound key, at StepDevice; then the proof comes again.
+	Ask *device.Ask
+	// Session is set at StepDone, Device when the device has a handle to keep. Offer is what a browser
+	// signs to bind a key to a device that was just remembered, if it can.
 	Session *session.Started
 	Device  *device.Remembered
+	Offer   string
 	// Unknown says that the passkey just refused is none that we know.
 	Unknown bool
 	// Again says that somebody who is signed in proves who they are once more; Back is their door's word.

@@ -80,6 +80,12 @@ func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	return n == 1, err
 }
 
+// countAsk counts one more ask of a flow that stands at the device's step, up to most.
+func countAsk(ctx context.Context, tx *sqldb.Tx, id string, most int) (more bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE signin_flow SET asked = asked + 1 WHERE id = $1 AND step = $2 AND asked < $3`, id, StepDevice, most)
+	return n == 1, err
+}
+
 func setFailed(ctx context.Context, tx *sqldb.Tx, id string, from []byte) error {
 	_, err := tx.Exec(ctx, `UPDATE signin_flow SET failed_at = $1, failed_from = $2 WHERE id = $3`, tx.Now().UnixMilli(), from, id)
 	return err

@@ -38,6 +38,7 @@ type person struct {
 	process context.Context
 	profile cdp.BrowserContextID // empty: the one the process started with
 	folder  string
+	flags   []chromedp.ExecAllocatorOption
 	quit    func()
 }
 
@@ -63,7 +64,7 @@ func TestMain(m *testing.M) {
 // One process serves all tests: a profile off the record costs a hundredth of a process.
 var (
 	shared = sync.OnceValues(func() (context.Context, error) {
-		ctx, stop, err := launch("", nil)
+		ctx, stop, err := launch("", nil, nil)
 		quit = stop
 		return ctx, err
 	})
@@ -71,10 +72,11 @@ var (
 )
 
 // launch starts a browser on a profile in a folder, a passing one if that is empty.
-func launch(folder string, listen func(any)) (ctx context.Context, quit func(), err error) {
+func launch(folder string, listen func(any), flags []chromedp.ExecAllocatorOption) (ctx context.Context, quit func(), err error) {
 	options := append(chromedp.DefaultExecAllocatorOptions[:], //nolint:gocritic // a copy: the array is the library's
 		chromedp.ExecPath(chromium()), chromedp.Flag("disable-gpu", true), chromedp.Flag("disable-quic", true),
 		chromedp.Flag("disable-component-update", true), chromedp.Flag("accept-lang", "en-GB,en"), chromedp.Flag("hide-scrollbars", false))
+	options = append(options, flags...)
 	if folder != "" {
 		options = append(options, chromedp.UserDataDir(folder))
 	}
@@ -114,10 +116,10 @@ func visit(t testing.TB, site string) *person {
 }
 
 // settle opens a browser of its own with a profile on disk, which stays when the browser is closed.
-func settle(t testing.TB, site string) *person {
+func settle(t testing.TB, site string, flags ...chromedp.ExecAllocatorOption) *person {
 	t.Helper()
 	need(t)
-	p := &person{folder: t.TempDir()}
+	p := &person{folder: t.TempDir(), flags: flags}
 	p.start(t, site)
 	return p
 }
@@ -125,7 +127,7 @@ func settle(t testing.TB, site string) *person {
 func (p *person) start(t testing.TB, site string) {
 	t.Helper()
 	b := &tab{t: t, site: site}
-	ctx, quit, err := launch(p.folder, b.listen)
+	ctx, quit, err := launch(p.folder, b.listen, p.flags)
 	if err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}

@@ -78,6 +78,10 @@ var table = map[string]string{
 	"GET /signin/{flow}/send":                   "303 /signin/FLOW",
 	"GET /signin/{flow}/code":                   "303 /signin/FLOW",
 
+	// Browsers come here by themselves. Without a session no key is bound, and a device that nobody knows is over.
+	"POST /dbsc/register": "401 page",
+	"POST /dbsc/refresh":  "200 application/json",
+
 	// The way back. As above: a recovery is somebody's, or none.
 	"GET /recover":                  "200 page",
 	"POST /recover":                 "422 page",

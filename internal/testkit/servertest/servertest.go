@@ -4,8 +4,11 @@ package servertest
 
 import (
 	"context"
+	"crypto/sha256"
+	"encoding/base64"
 	"io"
 	"log/slog"
+	"net"
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
@@ -39,6 +42,7 @@ type Options struct {
 	Clock    *dbtest.Clock
 	Config   func(*config.Config)
 	Wrap     func(http.Handler) http.Handler // around the handler, inside the guard
+	TLS      bool                            // https://localhost, with a certificate that only Pin vouches for
 	Idle     bool                            // no background work: nothing is sent, polled or pruned
 	RealCost bool                            // hash passwords at the configured cost, not at a token one
 	Decoys   int                             // testkit.FewDecoys by default
@@ -49,6 +53,7 @@ type Node struct {
 	*server.Server
 
 	URL   string // the site's public URL, and where it listens
+	Pin   string // of the certificate, as Chromium takes it
 	Guard *testkit.Guard
 	Clock *dbtest.Clock
 	Log   *Log
@@ -73,6 +78,10 @@ func Start(t testing.TB, o Options) *Node {
 	n := &Node{Guard: &testkit.Guard{}, Clock: o.Clock, Log: &Log{}, t: t}
 	site := httptest.NewUnstartedServer(nil)
 	n.URL = "http://" + site.Listener.Addr().String()
+	if o.TLS {
+		_, port, _ := net.SplitHostPort(site.Listener.Addr().String())
+		n.URL = "https://localhost:" + port
+	}
 	n.Server = n.open(o)
 	n.Guard.SignedIn = n.signedIn
 	handler := n.Handler()
@@ -80,7 +89,13 @@ func Start(t testing.TB, o Options) *Node {
 		handler = o.Wrap(handler)
 	}
 	site.Config.Handler = n.Guard.Watch(t, handler)
-	site.Start()
+	if o.TLS {
+		site.StartTLS()
+		pin := sha256.Sum256(site.Certificate().RawSubjectPublicKeyInfo)
+		n.Pin = base64.StdEncoding.EncodeToString(pin[:])
+	} else {
+		site.Start()
+	}
 	working, rest := context.WithCancel(context.Background())
 	var work sync.WaitGroup
 	if !o.Idle {

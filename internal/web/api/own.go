@@ -80,7 +80,7 @@ type sessionRow struct {
 
 // proved is what the sign-in was worth.
 type proved struct {
-	Methods []string        `json:"methods" example:"[\"password\",\"sms\"]" doc:"What was proved: password, sms, email, otp, backup, device. Expect more kinds, and decide by aal."`
+	Methods []string        `json:"methods" example:"[\"password\",\"sms\"]" doc:"What was proved: password, sms, email, otp, backup, device, dbsc. Expect more kinds, and decide by aal."`
 	AAL     assurance.Level `json:"aal" enum:"aal0,aal1,aal2,aal3" doc:"The authenticator assurance level of NIST SP 800-63B-4 that the sign-in reached. aal0: nothing that it counts."`
 	AMR     []string        `json:"amr" example:"[\"pwd\",\"sms\",\"mca\",\"mfa\"]" doc:"The same in the words of RFC 8176. What has no word there is missing: a code by e-mail."`
 }
@@ -95,7 +95,7 @@ type deviceRow struct {
 	ID         device.ID       `json:"id" doc:"Names the device to its owner. Not a secret."`
 	Name       string          `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
 	Current    bool            `json:"current" doc:"Whether the session that asks was opened from it."`
-	Strength   device.Strength `json:"strength" enum:"software_key" doc:"What it proves itself with: software_key is a key kept in the browser or app. Expect more kinds."`
+	Strength   device.Strength `json:"strength" enum:"software_key,dbsc" doc:"What it proves itself with: software_key is a key kept in the browser or app, dbsc one that the browser has bound to the machine. Expect more kinds."`
 	Place      string          `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was last seen. Missing where that is not known."`
 	CreatedAt  time.Time       `json:"created_at" doc:"Since when it is remembered."`
 	LastSeenAt time.Time       `json:"last_seen_at" doc:"When it was last recognised."`

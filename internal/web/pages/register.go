@@ -244,7 +244,7 @@ func (h *Register) postFinish(w http.ResponseWriter, r *http.Request) error {
 	if opened.Device != nil {
 		keepDevice(w, r, *opened.Device, h.Pages.options.Now())
 	}
-	return h.welcome(w, r, signin.Next{Session: &opened.Session, Back: "welcome"})
+	return h.welcome(w, r, signin.Next{Session: &opened.Session, Offer: opened.Offer, Back: "welcome"})
 }
 
 // welcomePath is where a newcomer is asked for a second address, which can wait.

@@ -42,6 +42,7 @@ type SignIn struct {
 	Sessions Sessions
 	Owner    Owner
 	Client   func(*http.Request) signin.Client
+	Bindings bindings // the sign-in machine, too; Mount alone needs it
 }
 
 // Mount registers the routes; nobody else knows these paths.
@@ -67,6 +68,8 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(handler)))
 	}
+	mux.Handle("POST "+registerPath, web.Handle(h.Log, h.postRegister))
+	mux.Handle("POST "+refreshPath, web.Handle(h.Log, h.postRefresh))
 }
 
 func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
@@ -159,6 +162,7 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 			}
 		}
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
+		offerBinding(w, next.Offer)
 	}
 	return seeOther(w, r, returns[returnName(next.Back)])
 }
@@ -234,9 +238,14 @@ func (h *SignIn) postDevice(w http.ResponseWriter, r *http.Request) error {
 	}
 	ref := reference(r)
 	signature, _ := base64.RawURLEncoding.DecodeString(form.Get("signature")) // no proof is not a mistake
-	next, err := h.Flows.Device(r.Context(), ref, h.Client(r), device.Proof{Handles: deviceHandles(r), Signature: signature})
+	next, err := h.Flows.Device(r.Context(), ref, h.Client(r), device.Proof{
+		Handles: deviceHandles(r), Signature: signature, Bound: boundCookies(r),
+	})
 	if err != nil {
 		return outOfStep(w, r, ref, err)
+	}
+	if next.Ask != nil {
+		return askBound(w, r, *next.Ask)
 	}
 	return h.advance(w, r, ref, next)
 }
