@@ -202,7 +202,7 @@ func (s *program) post(path string, form url.Values, head http.Header) *http.Res
 	for _, c := range s.stolen {
 		r.AddCookie(c)
 	}
-	own := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} //nolint:gosec // the test's own server
+	own := &http.Transport{TLSClientConfig: &tls.Config{InsecureSkipVerify: true}} // the test's own server
 	defer own.CloseIdleConnections()
 	answer, err := own.RoundTrip(r)
 	if err != nil {
