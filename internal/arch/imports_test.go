@@ -15,7 +15,7 @@ func order() []string {
 		"account",
 		"assurance",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "device",
-		"factor", "session", "notice",
+		"factor", "session", "notice", "approval",
 		"risk",
 		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",
 		"oidc", "radius",

@@ -51,6 +51,8 @@ func owners() map[string]string {
 		"recovery_contact_code":  "recovery",
 		"recovery_saved_code":    "recovery",
 
+		"approval": "approval",
+
 		"totp_authenticator": "totp",
 		"backup_code":        "backup",
 

@@ -27,7 +27,7 @@ const (
 	PasskeyAttested Method = "passkey_attested_verified" // to come: the same, and its maker attested that it is hardware
 	AppKey          Method = "app_key"                   // to come: a key in a phone's keystore, as the app says
 	AppKeyAttested  Method = "app_key_attested"          // to come: the same, and the phone's maker attested it
-	Approved        Method = "approved"                  // to come: allowed on another remembered device
+	Approved        Method = "approved"                  // by another remembered device
 )
 
 // Level is an authenticator assurance level.

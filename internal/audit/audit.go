@@ -65,6 +65,10 @@ const (
 	EraseStopped     Kind = "erase_stopped"
 	AccountErased    Kind = "user_deleted"
 	KeysChanged      Kind = "sys_keys_changed"
+	ApprovalAsked    Kind = "authn_approval_asked" // of another device
+	ApprovalFailed   Kind = "authn_approval_fail"  // a wrong number
+	ApprovalGiven    Kind = "authn_approval_given"
+	ApprovalRefused  Kind = "authn_approval_refused"
 	TokensImported   Kind = "tokens_imported" // hardware, for one-time codes
 	TokenAssigned    Kind = "token_assigned"
 	TokenUnassigned  Kind = "token_unassigned"

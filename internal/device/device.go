@@ -124,8 +124,9 @@ type Judged struct {
 // at once, and the second sent its cookie before the first answer came.
 const grace = time.Minute
 
-// Statement is the text a device signs (ECDSA P-256 with SHA-256). purpose is "remember" or
-// "recognise"; origin is scheme and host of the site; nonce is the flow's.
+// Statement is the text a device signs (ECDSA P-256 with SHA-256). purpose is "remember",
+// "recognise" or "approve"; origin is scheme and host of the site; nonce is the flow's, or the
+// id of the sign-in that is approved.
 func Statement(purpose, origin, nonce string) []byte {
 	return []byte("countersign-device-v1\n" + purpose + "\n" + origin + "\n" + nonce)
 }
@@ -172,6 +173,18 @@ func (s *Service) proved(tx *sqldb.Tx, f found, p Proof, nonce string) Strength 
 		return SoftwareKey
 	}
 	return ""
+}
+
+// Approves returns the device of the account that proves, with its current handle and a signature over
+// Statement("approve", …), that it is the one to let another device in. Nothing changes: the handle stays.
+func (s *Service) Approves(ctx context.Context, tx *sqldb.Tx, who account.ID, p Proof, nonce string) (ID, bool, error) {
+	for _, h := range p.Handles {
+		f, ok, err := s.find(ctx, tx, who, h)
+		if err != nil || ok && !f.spent && verify(f.publicKey, Statement("approve", s.Origin, nonce), p.Signature) {
+			return f.id, ok, err
+		}
+	}
+	return "", false, nil
 }
 
 // Holds returns the device of the account whose current handle is among handles. It proves

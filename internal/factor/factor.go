@@ -19,6 +19,8 @@ const (
 	SMS     Way = "sms"
 	Email   Way = "email"
 	Backup  Way = "backup"
+	// Approve is no code: a device that is recognised lets this one in.
+	Approve Way = "approve"
 )
 
 // Sent reports whether a code by this way is sent to its owner.

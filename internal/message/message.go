@@ -41,6 +41,7 @@ const (
 	NewDevice        Kind = "new_device"         // a sign-in from a device that was not recognised
 	DeviceEnded      Kind = "device_ended"       // a remembered device came back with an old handle
 	SecondFailed     Kind = "second_failed"      // the right password, and no right second proof
+	SigninRefused    Kind = "signin_refused"     // by its holder, on a device that is signed in
 	PasswordChanged  Kind = "password_changed"   // by its holder
 	AddressAdded     Kind = "address_added"      // an address or number
 	AddressRemoved   Kind = "address_removed"    // or not used any more for signing in, notices or recovery
@@ -75,7 +76,7 @@ func (k Kind) form() (need []string, ok bool) {
 		return []string{"holder", "site"}, true
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
-	case NewDevice, DeviceEnded, SecondFailed, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
+	case NewDevice, DeviceEnded, SecondFailed, SigninRefused, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
 		SavedCodeChanged, FactorAdded, FactorRemoved, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}

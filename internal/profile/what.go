@@ -65,6 +65,10 @@ const (
 	Downloaded      What = "data_downloaded"
 	EraseAsked      What = "erase_asked"
 	EraseStopped    What = "erase_stopped"
+	LetInAsked      What = "approval_asked" // of another device, and the sign-in was not finished
+	LetInWrong      What = "approval_wrong" // number
+	LetIn           What = "approval_given"
+	LetInRefused    What = "approval_refused"
 	TokenGiven      What = "token_assigned"
 	TokenTaken      What = "token_unassigned"
 )
@@ -125,6 +129,14 @@ func whatOf(e audit.Past) What {
 		return EraseAsked
 	case audit.EraseStopped:
 		return EraseStopped
+	case audit.ApprovalAsked:
+		return LetInAsked
+	case audit.ApprovalFailed:
+		return LetInWrong
+	case audit.ApprovalGiven:
+		return LetIn
+	case audit.ApprovalRefused:
+		return LetInRefused
 	case audit.TokenAssigned:
 		return TokenGiven
 	case audit.TokenUnassigned:
@@ -204,7 +216,7 @@ func either(yes bool, a, b What) What {
 }
 
 // leadsOn says that a sign-in which succeeded had this on its way.
-func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, CodeAsked}, w) }
+func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, CodeAsked, LetInAsked}, w) }
 
 // repeats says that many of the same in a row are one line.
 func (w What) repeats() bool {

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/approval"
 	"countersign/internal/audit"
 	"countersign/internal/backup"
 	"countersign/internal/client"
@@ -231,7 +232,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	where := places(c, d)
 	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
 	machine := &signin.Service{
-		Parts: parts, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
+		Parts: parts, Approvals: &approval.Service{Ring: ring}, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
 		Site: c.Site.Name, Ways: ways(c), Parser: account.Parser{Region: c.Phone.DefaultRegion}, HidePasswordResult: c.SignIn.HidePasswordResult,
 	}
 	back := &recovery.Service{
@@ -253,7 +254,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), back.Erase, entry.Erase),
+			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase),
 		},
 		Protect: guard,
 		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},

@@ -105,6 +105,22 @@ func (c counted) Code(ctx context.Context, ref signin.Ref, client signin.Client,
 	return next, err
 }
 
+// Ask counts requests for another device.
+func (c counted) Ask(ctx context.Context, ref signin.Ref, client signin.Client) (signin.Approval, error) {
+	a, err := c.Service.Ask(ctx, ref, client)
+	c.note("ask", signin.Next{Step: signin.StepSecond}, err)
+	return a, err
+}
+
+// Enter counts those that another device has let in. As long as it has not, there is nothing to count.
+func (c counted) Enter(ctx context.Context, ref signin.Ref, client signin.Client, p signin.CodeProof) (signin.Next, error) {
+	next, err := c.Service.Enter(ctx, ref, client, p)
+	if err != nil || !next.Refused {
+		c.note("enter", next, err)
+	}
+	return next, err
+}
+
 // countedNewcomers is registration with its outcomes counted. No step before the code counts apart who has an account.
 type countedNewcomers struct {
 	*registration.Service

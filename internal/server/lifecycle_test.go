@@ -94,6 +94,7 @@ var untold = map[string]string{
 	"notice_link": "Letters that were sent", "onetime_code": "Sign-ins, recoveries and changes under way", "outbox_letter": "Letters that were sent",
 	"profile_address_flow": "Sign-ins, recoveries and changes under way", "recovery_flow": "Sign-ins, recoveries and changes under way",
 	"signin_flow": "Sign-ins, recoveries and changes under way",
+	"approval":    "Sign-ins, recoveries and changes under way",
 }
 
 // Every table of whatever package that knows accounts is in the file, or the file says that it is not.

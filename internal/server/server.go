@@ -124,6 +124,10 @@ func (s *Server) doors() error {
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)
 	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
+	(&pages.Approve{
+		SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
+		Asks:   flows, Waits: s.core.Owner,
+	}).Mount(mux)
 	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
 	(&pages.Register{
 		SignIn:        pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
@@ -207,7 +211,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"session": c.Sessions.Prune, "device": c.Devices.Prune, "passkey": c.Passkeys.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
-			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune,
+			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

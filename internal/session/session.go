@@ -213,11 +213,16 @@ func (s *Service) alive(e *entry, now time.Time) bool {
 
 // List returns the account's live sessions, the one last seen first.
 func (s *Service) List(ctx context.Context, who account.ID) (all []Session, err error) {
-	var rows []kept
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		rows, err = list(ctx, tx, who, s.Idle)
+		all, err = s.Live(ctx, tx, who)
 		return err
 	})
+	return all, err
+}
+
+// Live is List within the caller's transaction.
+func (s *Service) Live(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []Session, err error) {
+	rows, err := list(ctx, tx, who, s.Idle)
 	for _, r := range rows {
 		r.Source = s.open(r.ID, r.source)
 		all = append(all, r.Session)

@@ -185,6 +185,16 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 		n.Refused = true
 		return n, err // a value, not an error: the counted try must be committed
 	}
+	if factor.Way(way) == factor.Backup {
+		if err := s.tell(ctx, tx, f, message.BackupUsed); err != nil {
+			return Next{}, err
+		}
+	}
+	return s.enter(ctx, tx, f, p, assurance.Method(way))
+}
+
+// enter finishes a flow whose second proof was right, and remembers the device if that is wished.
+func (s *Service) enter(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof, method assurance.Method) (Next, error) {
 	if err := s.clear(ctx, tx, s.codeCounts(f)); err != nil {
 		return Next{}, err
 	}
@@ -195,12 +205,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	if err != nil {
 		return Next{}, err
 	}
-	if factor.Way(way) == factor.Backup {
-		if err := s.tell(ctx, tx, f, message.BackupUsed); err != nil {
-			return Next{}, err
-		}
-	}
-	d := done{methods: []assurance.Method{assurance.Password, assurance.Method(way)}, stranger: true, lane: l}
+	d := done{methods: []assurance.Method{assurance.Password, method}, stranger: true, lane: l}
 	if p.Remember != nil {
 		if err := s.remember(ctx, tx, f, &d, remembering{*p.Remember, p.Handles}); err != nil {
 			return Next{}, err

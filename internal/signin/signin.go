@@ -21,6 +21,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/approval"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
@@ -61,6 +62,8 @@ type Parts struct {
 // Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.
 type Service struct {
 	Parts
+
+	Approvals *approval.Service
 
 	Limits  Limits
 	FlowTTL time.Duration
@@ -129,6 +132,9 @@ type Limits struct {
 	// What counts over all names of an account must not show to a stranger: two names that share a
 	// limit would be two names of one person. It only makes a try fail.
 	Password, PasswordAccount, DevicePassword, Code, CodeAccount throttle.Ladder
+
+	Approval throttle.Rate   // requests of an account that let nobody in
+	Number   throttle.Ladder // wrong numbers typed to approve one
 }
 
 // DefaultLimits are the limits unless the operator says otherwise; docs/operating.md has the reasons.
@@ -152,6 +158,9 @@ func DefaultLimits() Limits {
 		// Five tries at one in a million, then waits; new codes and new flows do not reset them.
 		Code:        throttle.Ladder{Name: "code", Free: 5, Delays: codeWaits, Stop: 100},
 		CodeAccount: throttle.Ladder{Name: "code/account", Free: 5, Delays: codeWaits, Stop: 100},
+		// What is approved gives its try back: who is asked and asked again is being worn down.
+		Approval: throttle.Rate{Name: "approval", Burst: approval.Most, Every: 20 * time.Minute},
+		Number:   throttle.Ladder{Name: "approval/number", Free: 5, Delays: codeWaits, Stop: 100},
 	}
 }
 
@@ -251,6 +260,11 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 		return Next{}, err
 	}
 	n.Ways = s.offered(addresses, enrolled)
+	if may, err := s.approvable(ctx, tx, f); err != nil {
+		return Next{}, err
+	} else if may {
+		n.Ways = append(n.Ways, factor.Approve)
+	}
 	sent, resend, ok, err := s.Codes.State(ctx, tx, f.ID)
 	if ok {
 		n.Sent, n.ResendAt = factor.Way(sent), resend
@@ -351,6 +365,9 @@ func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) 
 	names := [][]byte{s.againKey(id)}
 	for _, a := range addresses {
 		names = append(names, s.nameKey(a.Identifier()))
+	}
+	if err := s.Throttle.Clear(ctx, tx, s.Limits.Number, string(id)); err != nil {
+		return err
 	}
 	for _, f.NameKey = range names {
 		for _, c := range []counts{s.passwordCounts(f), s.codeCounts(f)} {

@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/approval"
 	"countersign/internal/audit"
 	"countersign/internal/backup"
 	"countersign/internal/device"
@@ -109,7 +110,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
 	}
-	machine := &signin.Service{Parts: p, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
+	machine := &signin.Service{Parts: p, Approvals: &approval.Service{Ring: ring}, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	back := &recovery.Service{
 		Parts: p, SignIn: machine, Limits: recovery.DefaultLimits(), Site: machine.Site, Ways: machine.Ways, Wait: 24 * time.Hour,
 	}
@@ -126,7 +127,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
 			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
-				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, back.Erase, entry.Erase,
+				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, machine.Approvals.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))
 				},

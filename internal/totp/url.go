@@ -1,12 +1,11 @@
 package totp
 
 import (
-	"fmt"
 	"net/url"
 	"strconv"
 	"strings"
 
-	"rsc.io/qr"
+	"countersign/internal/platform/qrcode"
 )
 
 // url is the key in the form that apps read, in links and QR codes (Key Uri Format, as Google Authenticator
@@ -32,34 +31,5 @@ func (l Label) url(raw []byte) string {
 // segment escapes colons as well: an unescaped one separates issuer and account.
 func segment(s string) string { return strings.ReplaceAll(url.PathEscape(s), ":", "%3A") }
 
-// quiet is the white border that ISO 18004 wants around a QR code, in modules.
-const quiet = 4
-
-// Drawing is a QR code: a square of Side by Side modules, its border included, and the dark ones as the data of
-// an SVG path.
-type Drawing struct {
-	Side int
-	Path string
-}
-
-// QR draws the URL, to be shown dark on white in any theme. The key must stand beside it as text: not
-// everybody sees it, or has a camera.
-func (e Enrolment) QR() (Drawing, error) {
-	c, err := qr.Encode(e.URL.Reveal(), qr.M)
-	if err != nil {
-		return Drawing{}, fmt.Errorf("draw a QR code: %w", err)
-	}
-	var b strings.Builder
-	for y := range c.Size {
-		for x := 0; x < c.Size; x++ {
-			from := x
-			for c.Black(x, y) { // false outside
-				x++
-			}
-			if x > from {
-				_, _ = fmt.Fprintf(&b, "M%d %dh%dv1h-%dz", from+quiet, y+quiet, x-from, x-from)
-			}
-		}
-	}
-	return Drawing{c.Size + 2*quiet, b.String()}, nil
-}
+// QR draws the URL.
+func (e Enrolment) QR() (qrcode.Drawing, error) { return qrcode.Draw(e.URL.Reveal()) }

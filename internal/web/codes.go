@@ -59,6 +59,7 @@ func Codes() []Code {
 		{"too_many_passkeys", 409, "The account has twenty passkeys", "Remove one first."},
 		{"too_many_authenticators", 409, "The account has five apps and tokens", "Remove one first."},
 		{"authenticator_name_empty", 422, "Nothing that prints is in the name", "Choose a name of letters, digits or signs."},
+		{"device_unproved", 403, "This is not the recognised device that the session was opened from, or it did not prove it", "Sign in again from a device that is remembered, or use another way on the new one."},
 		{"device_key_malformed", 422, "The device's key or its signature is malformed", "Sign the flow's newest nonce with a P-256 key. No code was spent."},
 		{"language_unknown", 422, "No letters are in that language", "Choose one of the languages that the description lists."},
 		{"token_unknown", 404, "There is no hardware token by that serial number", "See countersign token list."},

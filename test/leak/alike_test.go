@@ -11,10 +11,13 @@ import (
 	"github.com/pquerna/otp/totp"
 
 	"countersign/internal/account"
+	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 	apps "countersign/internal/totp"
 )
@@ -79,6 +82,7 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		t.Fatal(err)
 	}
 	withApp(t, n, n.Account("withanapp@maildomain.example"))
+	atHome(t, n, n.Account("athome@maildomain.example"))
 	foreign := foreignHashes(t, n)
 	imported(t, n, "frombcrypt@maildomain.example", foreign["bcrypt"])
 	imported(t, n, "frommd5@maildomain.example", foreign["md5"])
@@ -86,6 +90,7 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		{label: "imported with bcrypt", name: "frombcrypt@maildomain.example", password: wrong},
 		{label: "imported with MD5", name: "frommd5@maildomain.example", password: wrong},
 		{label: "e-mail of one with an app and backup codes", name: "withanapp@maildomain.example", password: wrong},
+		{label: "e-mail of one who is signed in on a recognised device", name: "athome@maildomain.example", password: wrong},
 		{label: "e-mail", name: "adalovelace@maildomain.example", password: wrong},
 		{label: "e-mail of one with a phone", name: "gracehopper@maildomain.example", password: wrong},
 		{label: "user name with an e-mail address", name: "radiap", password: wrong},
@@ -102,12 +107,14 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		n.Account("rightpassword@maildomain.example")
 		n.Account("rightagain@maildomain.example", "+4915112345675")
 		withApp(t, n, n.Account("rightwithanapp@maildomain.example"))
+		atHome(t, n, n.Account("rightathome@maildomain.example"))
 		imported(t, n, "rightbcrypt@maildomain.example", foreign["bcrypt"])
 		all = append(
 			all,
 			&subject{label: "right imported password", name: "rightbcrypt@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password", name: "rightpassword@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password, with an app and backup codes", name: "rightwithanapp@maildomain.example", password: servertest.Password, right: true},
+			&subject{label: "right password, and signed in on a recognised device", name: "rightathome@maildomain.example", password: servertest.Password, right: true},
 			&subject{label: "right password, by phone", name: "+4915112345675", password: servertest.Password, right: true},
 		)
 	}
@@ -134,6 +141,23 @@ func withApp(t *testing.T, n *servertest.Node, id account.ID) {
 			return fmt.Errorf("the app was not enrolled: %w", err)
 		}
 		_, err = own.BackupCodes.Reissue(t.Context(), tx, id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// atHome signs an account in on a device that is remembered, which could let another in.
+func atHome(t *testing.T, n *servertest.Node, id account.ID) {
+	t.Helper()
+	key := testkit.NewKey(t)
+	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		kept, err := n.Core().Devices.Remember(t.Context(), tx, id, device.Enrolment{PublicKey: key.Public(), Name: "Desk"}, nil)
+		if err != nil {
+			return err
+		}
+		_, err = n.Core().Sessions.Start(t.Context(), tx, session.New{Account: id, Device: kept.ID, Name: "Desk"})
 		return err
 	})
 	if err != nil {
@@ -383,6 +407,13 @@ func own(way, typed string) func(*visitor, *subject) answer {
 	}
 }
 
+// askApproval and enterApproved are of a sign-in that another device lets in, or not.
+func askApproval(v *visitor, _ *subject) answer { return v.call("/signin/approval", "flow", v.flow) }
+
+func enterApproved(v *visitor, _ *subject) answer {
+	return v.call("/signin/approval/enter", "flow", v.flow)
+}
+
 func times(n int, st step) (out []step) {
 	for i := range n {
 		again := st
@@ -402,7 +433,10 @@ func TestAppsCannotTellWhoExists(t *testing.T) {
 			{label: "begin", do: begin},
 			{label: "code too early", do: code},
 			{label: "send too early", do: send},
+			{label: "another device asked too early", do: askApproval},
+			{label: "in by another device too early", do: enterApproved},
 			{label: "wrong password", do: password},
+			{label: "another device asked after a wrong password", do: askApproval},
 			{label: "wrong password with a device's proof", do: func(v *visitor, s *subject) answer {
 				return v.call("/signin/password", "flow", v.flow, "password", s.password, "device", device)
 			}},
@@ -430,6 +464,8 @@ func TestAppsCannotTellAtTheSecondDoor(t *testing.T) {
 			{label: "code before one was sent", do: code},
 			{label: "wrong code of an app", do: own("otp", "000000")},
 			{label: "two codes of a token that has strayed", do: own("otp", "000000000000")},
+			{label: "another device asked", do: askApproval},
+			{label: "in by another device", do: enterApproved},
 			{label: "send", do: send},
 			{label: "send too soon", do: send},
 			{label: "send by a way that is not offered", do: func(v *visitor, s *subject) answer {
@@ -525,6 +561,10 @@ func TestPeopleCannotTellAtTheSecondDoor(t *testing.T) {
 			{label: "the page of a backup code", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow + "?way=backup") }},
 			{label: "wrong code of an app", do: at("/code", "way", "otp", "code", "000000")},
 			{label: "a way that does not exist", do: at("/send", "way", "pigeon")},
+			{label: "another device asked", do: at("/approve")},
+			{label: "its page", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow + "/approve") }},
+			{label: "its state", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow + "/approve/state") }},
+			{label: "in by another device", do: at("/approve/enter")},
 			{label: "letters leave", work: true},
 		}, times(6, step{label: "wrong code", do: at("/code", "code", "000000")}), []step{
 			{label: "the page of a limited flow", do: func(v *visitor, _ *subject) answer { return v.get("/signin/" + v.flow) }},

@@ -82,6 +82,17 @@ var table = map[string]string{
 	"POST /dbsc/register": "401 page",
 	"POST /dbsc/refresh":  "200 application/json",
 
+	// One device lets another in: the new one's page, and the old one's, whose holder is signed in.
+	"POST /signin/{flow}/approve":       "410 page",
+	"GET /signin/{flow}/approve":        "410 page",
+	"GET /signin/{flow}/approve/state":  "410 page",
+	"POST /signin/{flow}/approve/enter": "410 page",
+	"GET /signin/{flow}/approve/enter":  "303 /signin/FLOW",
+	"GET /approve":                      "303 /signin",
+	"GET /approve/refused":              "303 /signin",
+	"POST /approve/{id}":                "303 /signin",
+	"POST /approve/{id}/refuse":         "303 /signin",
+
 	// The way back. As above: a recovery is somebody's, or none.
 	"GET /recover":                  "200 page",
 	"POST /recover":                 "422 page",
@@ -195,12 +206,19 @@ var table = map[string]string{
 
 	"POST /api/v1/account/activity/{id}/notme": "401 session_ended",
 
-	"GET /api/v1/openapi.json":      "200 application/openapi+json",
-	"GET /api/v1/openapi.yaml":      "200 application/openapi+yaml",
-	"POST /api/v1/notme":            "422 input_invalid",
-	"POST /api/v1/stop":             "422 input_invalid",
-	"POST /api/v1/signin":           "422 input_invalid",
-	"POST /api/v1/signin/again":     "401 session_ended",
+	"GET /api/v1/openapi.json":  "200 application/openapi+json",
+	"GET /api/v1/openapi.yaml":  "200 application/openapi+yaml",
+	"POST /api/v1/notme":        "422 input_invalid",
+	"POST /api/v1/stop":         "422 input_invalid",
+	"POST /api/v1/signin":       "422 input_invalid",
+	"POST /api/v1/signin/again": "401 session_ended",
+
+	"POST /api/v1/signin/approval":               "422 input_invalid",
+	"POST /api/v1/signin/approval/enter":         "422 input_invalid",
+	"GET /api/v1/account/approvals":              "401 session_ended",
+	"POST /api/v1/account/approvals/{id}":        "401 session_ended",
+	"POST /api/v1/account/approvals/{id}/refuse": "401 session_ended",
+
 	"POST /api/v1/signin/password":  "422 input_invalid",
 	"POST /api/v1/signin/code/send": "422 input_invalid",
 	"POST /api/v1/signin/code":      "422 input_invalid",

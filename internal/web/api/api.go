@@ -36,6 +36,7 @@ type Flows interface {
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
 	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
 	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
+	approvals
 }
 
 // API is the JSON API. All fields are required.
@@ -102,6 +103,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.contacts(a)
 	h.factors(a)
 	h.passkeys(a)
+	h.approve(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a

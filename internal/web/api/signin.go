@@ -65,8 +65,8 @@ type nextOutput struct {
 
 type nextBody struct {
 	Step      string         `json:"step" enum:"password,second,done" doc:"What is wanted next: another password, a code, or nothing: signed in."`
-	Refused   bool           `json:"refused,omitempty" doc:"Only with step password: the password was wrong, and the device has a new handle to keep."`
-	Ways      []factor.Way   `json:"ways,omitempty" doc:"With step second: where a code can come from, the better first: sent by sms or email, read off an app or a token (otp) or a list (backup); with passkey none is needed: see /signin/passkey. No address, nor a part of one."`
+	Refused   bool           `json:"refused,omitempty" doc:"With step password: the password was wrong, and the device has a new handle to keep. With step second: no other device has approved it so far."`
+	Ways      []factor.Way   `json:"ways,omitempty" doc:"With step second: where a code can come from, the better first: sent by sms or email, read off an app or a token (otp) or a list (backup); with passkey none is needed: see /signin/passkey; with approve another device lets this one in: see /signin/approval. No address, nor a part of one."`
 	Nonce     string         `json:"nonce,omitempty" doc:"What a device signs next."`
 	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"When the sign-in must be finished."`
 	Session   *newSession    `json:"session,omitempty" doc:"With step done."`

@@ -9,6 +9,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/approval"
 	"countersign/internal/message"
 	"countersign/internal/platform/fault"
 	"countersign/internal/profile"
@@ -26,6 +27,10 @@ var (
 func (d *desk) DisavowDeed(_ context.Context, _ session.Session, _ signin.Client, id string) (bool, error) {
 	deed, ok, _ := d.Deed(context.Background(), session.Session{}, id)
 	return ok && deed.Foreign(), d.note("disavow " + id)
+}
+
+func (d *desk) Approvals(context.Context, session.Session) ([]approval.Request, error) {
+	return nil, nil
 }
 
 func (d *desk) Self(context.Context, session.Session) (profile.Self, error) { return d.self, nil }

@@ -19,6 +19,7 @@ var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"activity": activityPath,
 	"account":  accountPath,
 	"welcome":  welcomePath,
+	"approve":  signin.ApprovePath,
 }
 
 // toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.

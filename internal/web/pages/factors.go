@@ -5,6 +5,7 @@ import (
 	"net/http"
 	"strings"
 
+	"countersign/internal/platform/qrcode"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/session"
@@ -31,7 +32,7 @@ type appView struct {
 	frame
 
 	ID, Key, Name string
-	QR            totp.Drawing // in the page itself: no address has it
+	QR            qrcode.Drawing // in the page itself: no address has it
 }
 
 func (appView) template() string { return "app" }

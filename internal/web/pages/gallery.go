@@ -33,6 +33,7 @@ func (p *Pages) Gallery() []Shot {
 	shots = append(shots, p.disavowShots()...)
 	shots = append(shots, p.accountShots()...)
 	shots = append(shots, p.securityShots()...)
+	shots = append(shots, p.approveShots()...)
 	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.protectShots()...)
 	shots = append(shots, p.noticeShots()...)
@@ -145,6 +146,11 @@ func (p *Pages) homeShots() []Shot {
 		p.shot("home-erasing", "home_title", func(f frame) view {
 			v := homePage(f, mine, others[:2], devices)
 			v.erasure = f.erasureOf(profile.Self{EraseAt: at(30, 14)})
+			return v
+		}),
+		p.shot("home-waiting", "home_title", func(f frame) view {
+			v := homePage(f, mine, others[:2], devices)
+			v.Waits = true
 			return v
 		}),
 		p.shot("home-long-name", "home_title", func(f frame) view { return homePage(f, long, []session.Session{long}, devices) }),

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"slices"
 
+	"countersign/internal/approval"
 	"countersign/internal/device"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -35,6 +36,7 @@ type Owner interface {
 type holder interface {
 	RenameDevice(ctx context.Context, me session.Session, c signin.Client, id device.ID, name string) (bool, error)
 	Self(ctx context.Context, me session.Session) (profile.Self, error)
+	Approvals(ctx context.Context, me session.Session) ([]approval.Request, error)
 }
 
 // Home is what the signed-in see: where they are signed in and which devices are remembered. All
@@ -97,12 +99,16 @@ func (h *Home) showHome(w http.ResponseWriter, r *http.Request, mine session.Ses
 	if err != nil {
 		return err
 	}
+	waiting, err := h.Holder.Approvals(r.Context(), mine)
+	if err != nil {
+		return err
+	}
 	f, status := h.Pages.frame(h.Pages.language(r), "home_title").flash(r.URL.Query().Get("done")), http.StatusOK
 	if problem != "" {
 		f, status = f.fails(f.say(problem)), http.StatusUnprocessableEntity
 	}
 	v := homePage(f, mine, sessions, devices)
-	v.erasure = f.erasureOf(self)
+	v.erasure, v.Waits = f.erasureOf(self), len(waiting) > 0
 	return h.Pages.show(w, status, v)
 }
 

@@ -13,8 +13,8 @@ import (
 	"countersign/internal/web"
 )
 
-// Protector does what the links in letters are for. done is false for a link that is worth nothing.
-type Protector interface {
+// protector does what the links in letters are for. done is false for a link that is worth nothing.
+type protector interface {
 	Disavow(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error)
 	Stop(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error)
 }
@@ -26,7 +26,7 @@ type Protector interface {
 type Protect struct {
 	Pages  *Pages
 	Log    *slog.Logger
-	Owner  Protector
+	Owner  protector
 	Client func(*http.Request) signin.Client
 }
 

@@ -15,7 +15,7 @@ import (
 	"countersign/internal/signin"
 )
 
-var _ Protector = (*protect.Service)(nil)
+var _ protector = (*protect.Service)(nil)
 
 // guard stands in for what protects: it notes what it was asked.
 type guard struct {

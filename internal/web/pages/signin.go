@@ -221,7 +221,7 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 
 // shown is the way that is asked for: the one that the person chose, or by which a code was sent, or their best.
 func (at atCode) shown() factor.Way {
-	own := slices.DeleteFunc(slices.Clone(at.next.Ways), factor.Way.Sent)
+	own := slices.DeleteFunc(slices.Clone(at.next.Ways), func(w factor.Way) bool { return w.Sent() || w == factor.Approve })
 	switch {
 	case slices.Contains(own, at.way):
 		return at.way

@@ -74,6 +74,7 @@ var flashes = map[string]string{
 	"passkey-renamed":   "flash_passkey_renamed",
 	"passkey-removed":   "flash_passkey_removed",
 	"app-added":         "flash_app_added",
+	"approved":          "flash_approved",
 	"app-renamed":       "flash_app_renamed",
 	"app-removed":       "flash_app_removed",
 	"password-changed":  "flash_password_changed",
@@ -167,6 +168,7 @@ type homeView struct {
 	frame
 	erasure
 
+	Waits         bool // a sign-in, to be approved
 	Sessions      []sessionRow
 	OtherSessions bool
 	Devices       []deviceRow

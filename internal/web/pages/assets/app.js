@@ -69,6 +69,41 @@ async function recognise(form) {
   form.submit();
 }
 
+// approve proves that this device is the recognised one, and takes a number that was scanned from behind the #.
+function approve(form) {
+  const [id, number] = location.hash.slice(1).split(".");
+  if (id === form.dataset.nonce && /^\d{6}$/.test(number)) {
+    form.elements.number.value = number;
+    history.replaceState(null, "", location.pathname + location.search);
+  }
+  form.addEventListener("submit", async (event) => {
+    event.preventDefault();
+    if (form.dataset.going) return;
+    form.dataset.going = "yes";
+    try {
+      const pair = canKeepKeys() && (await atMost(3000, readKey()));
+      if (pair) form.elements.signature.value = await sign(pair, "approve", form);
+    } catch {
+      // no proof: the server says so
+    }
+    form.submit();
+  });
+}
+
+// awaitApproval asks whether another device has let this one in, and goes on when it has.
+function awaitApproval(form) {
+  form.querySelector("[data-scripted]").hidden = false;
+  const go = async () => {
+    const answer = await fetch(form.dataset.await).catch(() => null);
+    const state = answer?.ok ? (await answer.json()).state : answer?.status === 410 ? "over" : "waiting";
+    if (state === "waiting") return setTimeout(go, 3000);
+    if (state !== "approved") return location.reload();
+    await prove(form);
+    form.submit();
+  };
+  setTimeout(go, 2000);
+}
+
 // prove adds the key to a form in which the device is to be remembered.
 async function prove(form) {
   if (!form.elements.remember?.checked || !canKeepKeys()) return;
@@ -330,6 +365,8 @@ function enhance(root) {
   each("[data-wait]", countDown);
   each("[data-keep]", keepTyped);
   each("[data-recognise]", recognise);
+  each("[data-approve]", approve);
+  each("[data-await]", awaitApproval);
   each("[data-remember]", remember);
   each("[data-code], [data-otp]", fromText);
   each("[data-passkey]", passkey);
