@@ -46,6 +46,7 @@ func gallery(t testing.TB) (site string, names []string) {
 	}
 	// A form that sends itself stays on its page, to be looked at.
 	mux.HandleFunc("POST /signin/example/", func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) })
+	mux.HandleFunc("GET /signin/example/approve/state", func(w http.ResponseWriter, _ *http.Request) { _, _ = w.Write([]byte(`{"state":"waiting"}`)) })
 	mux.HandleFunc("POST "+web.ReportPath, func(http.ResponseWriter, *http.Request) { t.Error("a page broke the content security policy") })
 	server.Config.Handler = &web.Front{Log: log, Mux: mux, PublicURL: base, Page: p.Failure, Now: now}
 	server.Start()
