@@ -62,7 +62,7 @@ func (s *Service) Ask(ctx context.Context, ref Ref, c Client) (a Approval, err e
 		if a, asked, err = s.approvalOf(ctx, tx, f); err != nil || asked {
 			return err
 		}
-		if err := s.ask(ctx, tx, f); err != nil {
+		if err := s.askOthers(ctx, tx, f); err != nil {
 			return err
 		}
 		a, _, err = s.approvalOf(ctx, tx, f)
@@ -74,7 +74,8 @@ func (s *Service) Ask(ctx context.Context, ref Ref, c Client) (a Approval, err e
 	return a, err
 }
 
-func (s *Service) ask(ctx context.Context, tx *sqldb.Tx, f flow) error {
+// askOthers has the account's other devices asked.
+func (s *Service) askOthers(ctx context.Context, tx *sqldb.Tx, f flow) error {
 	may, err := s.approvable(ctx, tx, f)
 	if err == nil && !may {
 		err = fault.New(fault.Invalid, "way_unknown", errors.New("no other device is asked for this sign-in"))
