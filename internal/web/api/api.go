@@ -17,7 +17,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"countersign/internal/factor"
-	"countersign/internal/passkey"
 	"countersign/internal/profile"
 	"countersign/internal/protect"
 	"countersign/internal/recovery"
@@ -34,8 +33,7 @@ type Flows interface {
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
-	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
-	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
+	passkeys
 	approvals
 }
 

@@ -17,6 +17,12 @@ import (
 	"countersign/internal/signin"
 )
 
+// passkeys are those parts of the sign-in machine that ask for a passkey.
+type passkeys interface {
+	AskPasskey(context.Context, signin.Asked) (passkey.Begun, error)
+	Passkey(context.Context, signin.Asked, signin.Client, signin.PasskeyProof) (signin.Next, error)
+}
+
 type askPasskeyInput struct {
 	Caller
 
