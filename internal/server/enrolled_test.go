@@ -1,10 +1,15 @@
 package server_test
 
 import (
+	"net/netip"
+	"time"
+
 	"github.com/descope/virtualwebauthn"
+	"github.com/google/uuid"
 	"golang.org/x/crypto/bcrypt"
 
 	"countersign/internal/account"
+	"countersign/internal/approval"
 	"countersign/internal/passkey"
 	"countersign/internal/password/foreign"
 	"countersign/internal/platform/sqldb"
@@ -13,7 +18,7 @@ import (
 	"countersign/internal/testkit"
 )
 
-// enrolled gives Ada a passkey.
+// enrolled gives Ada a passkey, and has another device asked to let a sign-in of hers in.
 func (l *life) enrolled() {
 	l.t.Helper()
 	l.passkey = testkit.NewPasskey(l.t, l.c.Public().Hostname(), l.c.Public().String(), virtualwebauthn.KeyTypeEC2)
@@ -26,6 +31,13 @@ func (l *life) enrolled() {
 		if refused != "" {
 			l.t.Errorf("a passkey: %s", refused)
 		}
+		if err != nil {
+			return err
+		}
+		_, err = l.core.SignIn.Approvals.Ask(l.t.Context(), tx, approval.New{
+			ID: approval.ID(uuid.Must(uuid.NewV7()).String()), Account: l.ada, Source: netip.MustParseAddr("192.0.2.7"), Device: "Firefox on Linux",
+			FlowEnds: tx.Now().Add(15 * time.Minute),
+		})
 		return err
 	})
 	if err != nil {
