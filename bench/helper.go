@@ -35,6 +35,8 @@ const (
 	kindCheck   kind = "check"   // check sessions
 	kindSignIn  kind = "signin"  // sign in from known devices
 	kindDoor    kind = "door"    // sign in from unknown devices
+	kindEnrol   kind = "enrol"   // give everybody a passkey
+	kindPasskey kind = "passkey" // sign in by passkey
 	kindHash    kind = "hash"    // hash passwords, and nothing else
 	kindBurst   kind = "burst"   // sign everybody in at once
 )
@@ -150,6 +152,10 @@ func (l *load) do(ctx context.Context, j job) (outcome, error) {
 		return l.repeat(j, func() error { return l.known(ctx, j.Addr) })
 	case kindDoor:
 		return l.repeat(j, func() error { return l.unknown(ctx, j.Addr) })
+	case kindEnrol:
+		return outcome{}, l.withPasskeys(ctx, j.Addr)
+	case kindPasskey:
+		return l.repeat(j, func() error { return l.byPasskey(ctx, j.Addr) })
 	case kindHash:
 		return l.repeat(j, hashOnce)
 	case kindBurst:

@@ -32,23 +32,12 @@ func (r rated) load(name string, p *place, j job) contender {
 
 // checks measures session checks against a handler that does nothing but write the same answer.
 func (r rated) checks() error {
-	server, err := newHelper(r.ctx)
-	if err != nil {
-		return err
-	}
-	r.onEnd(server.close)
-	header, body, err := r.sample()
-	if err != nil {
-		return err
-	}
-	bare, err := server.do(job{Kind: kindBare, Header: header, Body: body})
+	bare, err := r.bare()
 	if err != nil {
 		return err
 	}
 	all := []contender{
-		{"bare net/http handler", server.cmd.Process.Pid, func(d time.Duration) (outcome, error) {
-			return r.few.helper.do(job{Kind: kindCheck, For: d, Addr: bare.Addr, Clients: checkClients})
-		}},
+		bare,
 		r.load("session check, bearer", r.few, job{Kind: kindCheck, Clients: checkClients}),
 		r.load("session check, cookie", r.few, job{Kind: kindCheck, Clients: checkClients, Cookie: true}),
 	}
@@ -70,6 +59,50 @@ func (r rated) checks() error {
 	if r.many != nil {
 		r.table.rate(fmt.Sprintf("session check, %d accounts (ceiling: %d)", r.many.accounts, r.few.accounts), "/s", compare(got[3].rates, got[1].rates), .8)
 	}
+	return nil
+}
+
+// bare is the ceiling of whatever answers requests.
+func (r rated) bare() (contender, error) {
+	server, err := newHelper(r.ctx)
+	if err != nil {
+		return contender{}, err
+	}
+	r.onEnd(server.close)
+	header, body, err := r.sample()
+	if err != nil {
+		return contender{}, err
+	}
+	o, err := server.do(job{Kind: kindBare, Header: header, Body: body})
+	return contender{"bare net/http handler", server.cmd.Process.Pid, func(d time.Duration) (outcome, error) {
+		return r.few.helper.do(job{Kind: kindCheck, For: d, Addr: o.Addr, Clients: checkClients})
+	}}, err
+}
+
+// passkeys measures sign-ins by passkey, two requests each, against a handler that does nothing but write an answer.
+func (r rated) passkeys() error {
+	bare, err := r.bare()
+	if err != nil {
+		return err
+	}
+	if _, err := r.few.helper.do(job{Kind: kindEnrol, Addr: r.nodes[r.few].addr}); err != nil {
+		return err
+	}
+	all := []contender{bare, r.load("sign-in by passkey", r.few, job{Kind: kindPasskey, Clients: checkClients})}
+	for _, c := range all { // warm, and not measured
+		if _, err := c.run(r.check / 3); err != nil {
+			return err
+		}
+	}
+	got, err := r.turns(r.Rounds, r.check, all)
+	if err != nil {
+		return err
+	}
+	const requests = 2 // of a flow
+	for i := range got[1].rates {
+		got[1].rates[i] *= requests
+	}
+	r.table.rate("sign-in by passkey, its requests", "/s", compare(got[1].rates, got[0].rates), .4)
 	return nil
 }
 

@@ -22,6 +22,8 @@ type person struct {
 	Handle        string
 	Key           []byte
 	Session       string
+
+	keys *authenticator
 }
 
 // step is what the API says of a sign-in.
@@ -43,6 +45,11 @@ type reply struct {
 }
 
 func (l *load) call(ctx context.Context, url string, body any) (reply, error) {
+	return l.callAs(ctx, url, "", body)
+}
+
+// callAs calls with a session, if it is not empty.
+func (l *load) callAs(ctx context.Context, url, session string, body any) (reply, error) {
 	text, err := json.Marshal(body)
 	if err != nil {
 		return reply{}, err
@@ -52,6 +59,9 @@ func (l *load) call(ctx context.Context, url string, body any) (reply, error) {
 		return reply{}, err
 	}
 	req.Header.Set("Content-Type", "application/json")
+	if session != "" {
+		req.Header.Set("Authorization", "Bearer "+session)
+	}
 	return l.send(req)
 }
 
@@ -66,6 +76,9 @@ func (l *load) send(req *http.Request) (out reply, err error) {
 		return out, err
 	}
 	out.status, out.retryAfter = res.StatusCode, res.Header.Get("Retry-After")
+	if len(text) == 0 {
+		return out, nil
+	}
 	return out, json.Unmarshal(text, &out.step)
 }
 
