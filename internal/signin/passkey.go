@@ -24,11 +24,13 @@ type Asked struct {
 	Back    string // a word of the door's own, which Next has again; only with a Session
 }
 
-// PasskeyProof is an answer to AskPasskey. Handles are those of remembered devices that the browser holds, and
-// Remember the wish to be recognised from now on, signed over the challenge in the place of a nonce.
+// PasskeyProof is an answer to AskPasskey. Handles are those of remembered devices that the browser holds, and Signature
+// is what a device.Proof has. Remember is the wish of a device that is not recognised to be so from now on. Both are
+// signed over the challenge in the place of a nonce.
 type PasskeyProof struct {
 	State, Response []byte
 	Handles         []secret.Token
+	Signature       []byte
 	Remember        *device.Enrolment
 }
 
@@ -162,11 +164,17 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 	if err != nil {
 		return Next{}, err
 	}
-	d.lane, d.stranger = lane, !lane.device && f.Replaces == ""
+	d.lane, d.stranger = lane, f.Replaces == ""
 	if p.Remember != nil {
 		if err := s.Devices.Check(*p.Remember, v.Challenge); err != nil {
 			return Next{}, err
 		}
+	}
+	if err := s.recognised(ctx, tx, f, p, v, &d); err != nil {
+		return Next{}, err
+	}
+	if p.Remember != nil && d.device == "" {
+		d.stranger = true // also where somebody was signed in: it may be another device, with a copied session
 		if err := s.remember(ctx, tx, f, &d, remembering{*p.Remember, p.Handles}); err != nil {
 			return Next{}, err
 		}
@@ -179,6 +187,30 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 		return Next{}, err
 	}
 	return s.open(ctx, tx, f, d)
+}
+
+// recognised sees whether the device proves its key: with a handle alone, which may have been copied, it is a
+// stranger, and the holder is told (P5, P7).
+func (s *Service) recognised(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, v passkey.Verdict, d *done) error {
+	if len(p.Signature) == 0 {
+		return nil
+	}
+	proof := device.Proof{Handles: p.Handles, Signature: p.Signature, Source: f.From.Source}
+	j, err := s.Devices.Recognise(ctx, tx, f.Account, proof, v.Challenge)
+	if err != nil {
+		return err
+	}
+	switch j.Verdict {
+	case device.Recognised:
+		d.device, d.kept, d.stranger = j.Device, j.Kept, false
+		return s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(j.Device), "by": string(j.By)})
+	case device.Replayed:
+		return s.replayed(ctx, tx, f, j.Device)
+	case device.Unproved:
+		return s.record(ctx, tx, f, audit.DeviceUnproved, map[string]string{"device": string(j.Device)})
+	case device.Unknown:
+	}
+	return nil
 }
 
 // method is what a passkey has proved, as a session keeps it.

@@ -228,6 +228,66 @@ func TestAPasskeysDeviceIsRecognised(t *testing.T) {
 	})
 }
 
+// P5, P7: a device is recognised by its key. Whoever has a passkey and has copied the handle is told of all the same, also
+// if they have their own key remembered in the place of its.
+func TestACopiedHandleKeepsNoPasskeySecret(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		p := m.PasskeyOf(m.Account("ada@example.org"))
+		told := func() int {
+			t.Helper()
+			return len(slices.DeleteFunc(m.Letters(message.Email), func(l outbox.Claimed) bool { return l.Kind != message.NewDevice }))
+		}
+		signs := func(b *browser, purpose string, remember bool) signin.Next {
+			t.Helper()
+			begun := b.asked(b.first())
+			var o struct{ Challenge string }
+			if err := json.Unmarshal(begun.Options, &o); err != nil {
+				t.Fatal(err)
+			}
+			proof := signin.PasskeyProof{State: begun.State, Response: p.Sign(begun.Options), Handles: b.handles}
+			if purpose != "" {
+				proof.Signature = b.key.Sign(purpose, testkit.Origin, o.Challenge)
+			}
+			if remember {
+				proof.Remember = &device.Enrolment{PublicKey: b.key.Public(), Signature: b.key.Sign("remember", testkit.Origin, o.Challenge)}
+			}
+			n := b.answer(b.first(), proof)
+			if n.Step != signin.StepDone {
+				t.Fatalf("%+v", n)
+			}
+			return n
+		}
+		b := newBrowser(t, m)
+		b.keep(signs(b, "", true).Device)
+		if told() != 1 {
+			t.Fatal("the new device was not told of")
+		}
+		thief := newBrowser(t, m)
+		thief.handles = slices.Clone(b.handles)
+		signs(thief, "", false)
+		if told() != 1 {
+			t.Error("a copied handle signs in, and nobody is told")
+		}
+		signs(thief, "recognise", false)
+		if told() != 1 {
+			t.Error("a copied handle with a key of the thief's signs in, and nobody is told")
+		}
+		n := signs(b, "recognise", true)
+		if told() != 0 {
+			t.Error("the device itself is told of")
+		}
+		if me, err := m.Sessions.Check(t.Context(), n.Session.Token); err != nil || me.Device == "" || n.Device == nil || n.Device.ID != me.Device {
+			t.Errorf("the device is not recognised: %+v, %v", me, err)
+		}
+		b.keep(n.Device)
+		thief.handles = slices.Clone(b.handles)
+		signs(thief, "recognise", true)
+		if told() != 1 {
+			t.Error("a thief takes the place of a remembered device, and nobody is told")
+		}
+	})
+}
+
 // a passkey proves once more who is signed in, and then the session has a new token and the old one ends.
 func TestAPasskeyProvesWhoIsSignedIn(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {

@@ -44,9 +44,9 @@ type passkeyInput struct {
 	Body struct {
 		PasskeyAnswer
 
-		Flow     string     `json:"flow,omitempty" maxLength:"64" doc:"As in the call before."`
-		Devices  []string   `json:"devices,omitempty" maxItems:"4" maxLength:"64" doc:"Handles this app keeps of remembered devices."`
-		Remember *enrolment `json:"remember,omitempty" doc:"To be recognised from now on. The challenge of the options takes the place of the nonce."`
+		Flow     string       `json:"flow,omitempty" maxLength:"64" doc:"As in the call before."`
+		Device   *deviceProof `json:"device,omitempty" doc:"Proof that the device is remembered. The challenge of the options takes the place of the nonce."`
+		Remember *enrolment   `json:"remember,omitempty" doc:"To be recognised from now on, unless it is already. The challenge takes the place of the nonce here too."`
 	}
 }
 
@@ -181,7 +181,13 @@ func (h *API) provePasskey(ctx context.Context, in *passkeyInput) (*nextOutput, 
 	if err != nil {
 		return nil, err
 	}
-	proof.Handles = tokens(in.Body.Devices)
+	if d := in.Body.Device; d != nil {
+		signature, err := base64.RawURLEncoding.DecodeString(d.Signature)
+		if err != nil {
+			return nil, invalid(err)
+		}
+		proof.Handles, proof.Signature = tokens([]string{d.Handle}), signature
+	}
 	if e := in.Body.Remember; e != nil {
 		read, err := e.read()
 		if err != nil {

@@ -74,8 +74,9 @@ func (h *SignIn) answer(w http.ResponseWriter, r *http.Request, at signin.Asked,
 	}
 	state, _ := base64.RawURLEncoding.DecodeString(form.Get("state")) // one that is not ours is refused as any other
 	response := []byte(form.Get("response"))
+	recognise, _ := base64.RawURLEncoding.DecodeString(form.Get("recognise")) // as a signature that does not fit
 	next, err := h.Flows.Passkey(r.Context(), at, h.Client(r), signin.PasskeyProof{
-		State: state, Response: response, Handles: deviceHandles(r), Remember: enrolment(form),
+		State: state, Response: response, Handles: deviceHandles(r), Signature: recognise, Remember: enrolment(form),
 	})
 	ref := signin.Ref{Flow: at.Flow, Browser: at.Browser}
 	switch {

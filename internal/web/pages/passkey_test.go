@@ -2,6 +2,7 @@ package pages
 
 import (
 	"context"
+	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"strings"
@@ -33,7 +34,7 @@ func (d *desk) Passkey(_ context.Context, at signin.Asked, _ signin.Client, p si
 }
 
 // The page asks for a passkey bound to the browser's secret, and keeps that secret in the browser; what comes back goes
-// on with the state, the answer and the wish to be recognised.
+// on with the state, the answer, the device's proof and the wish to be recognised.
 func TestThePageAsksForAPasskey(t *testing.T) {
 	d := &desk{}
 	res, body := answer(door(t, d), get("/signin"))
@@ -42,12 +43,12 @@ func TestThePageAsksForAPasskey(t *testing.T) {
 		t.Errorf("%v\n%s", kept, body)
 	}
 	d.next = signin.Next{Refused: true, Unknown: true}
-	key := []string{"state", "c3RhdGU", "response", `{"id":"Y3JlZGVudGlhbA"}`, "remember", "on", "public_key", "AAAA", "signature", "BBBB"}
+	key := []string{"state", "c3RhdGU", "response", `{"id":"Y3JlZGVudGlhbA"}`, "recognise", "CCCC", "remember", "on", "public_key", "AAAA", "signature", "BBBB"}
 	res, body = answer(door(t, d), post("/signin/passkey", key...))
 	if res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, `data-unknown-passkey="Y3JlZGVudGlhbA"`) {
 		t.Errorf("%s\n%s", res.Status, body)
 	}
-	if string(d.passkey.State) != "state" || d.passkey.Remember == nil || !d.asked.Browser.Equal(secret1) {
+	if string(d.passkey.State) != "state" || d.passkey.Remember == nil || base64.RawURLEncoding.EncodeToString(d.passkey.Signature) != "CCCC" || !d.asked.Browser.Equal(secret1) {
 		t.Errorf("%+v, %+v", d.asked, d.passkey)
 	}
 	d.next = signin.Next{Refused: true}

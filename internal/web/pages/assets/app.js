@@ -165,16 +165,20 @@ function show(root, selector, shown) {
   root.querySelectorAll(selector).forEach((e) => (e.hidden = !shown));
 }
 
-// answered sends the answer of a passkey. If its authenticator is a part of this device, the device is the
-// person's own, and is recognised from now on.
+// answered sends the answer of a passkey, and where there is a key of this device its proof. If the passkey's
+// authenticator is a part of this device, the device is the person's own, and is recognised from now on.
 async function answered(form, credential) {
   form.elements.response.value = JSON.stringify(credential.toJSON());
-  if (form.elements.remember && credential.authenticatorAttachment === "platform" && canKeepKeys()) {
+  if (form.dataset.nonce && canKeepKeys()) {
     try {
-      const pair = await atMost(5000, makeKey());
-      form.elements.signature.value = await sign(pair, "remember", form);
-      form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
-      form.elements.remember.value = "on";
+      const mine = credential.authenticatorAttachment === "platform";
+      const pair = await atMost(5000, mine ? makeKey() : readKey());
+      if (pair) form.elements.recognise.value = await sign(pair, "recognise", form);
+      if (mine) {
+        form.elements.signature.value = await sign(pair, "remember", form);
+        form.elements.public_key.value = base64url(await crypto.subtle.exportKey("spki", pair.publicKey));
+        form.elements.remember.value = "on";
+      }
     } catch {
       // not recognised, and signed in all the same
     }
