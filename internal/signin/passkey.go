@@ -138,6 +138,9 @@ func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyPro
 		}
 		n := Next{Step: f.Step}
 		if f.Step == StepSecond {
+			if err := s.noteFailed(ctx, tx, f); err != nil { // in barred flows too, for the work
+				return Next{}, err
+			}
 			var err error
 			if n, err = s.next(ctx, tx, f); err != nil {
 				return Next{}, err

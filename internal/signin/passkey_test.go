@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"countersign/internal/audit"
 	"countersign/internal/device"
@@ -149,6 +150,23 @@ func TestAPasskeyThatDoesNotFitIsRefused(t *testing.T) {
 		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Accounts.Lock(ctx, tx, bob) })
 		if n := b.passkey(b.first(), bobs); !n.Refused || n.Unknown {
 			t.Errorf("locked: %+v", n)
+		}
+	})
+}
+
+// whoever knows the password and has no passkey that fits is told of, as with a wrong code.
+func TestAPasskeyThatFailsBesideTheRightPasswordIsToldOf(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.PasskeyOf(m.Account("ada@example.org"))
+		bobs := m.PasskeyOf(m.Account("bob@example.org"))
+		b := newBrowser(t, m)
+		ref, _ := b.password("ada@example.org", testkit.Password)
+		if n := b.passkey(at(ref), bobs); !n.Refused {
+			t.Fatalf("%+v", n)
+		}
+		clock.Advance(2 * time.Minute)
+		if letters := told(t, m); len(letters) != 1 {
+			t.Errorf("%d letters", len(letters))
 		}
 	})
 }
