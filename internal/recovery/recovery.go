@@ -329,7 +329,8 @@ func (s *Service) enough(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error
 		return false, nil
 	}
 	waited := !f.ReadyAt.IsZero() && !f.ReadyAt.After(tx.Now())
-	if enrolled[factor.Passkey] && !own { // whoever has it still needs no recovery: it signs in
+	// Whoever has their passkey still needs no recovery: it signs in. Where there is no waiting, nothing can stand in for it.
+	if enrolled[factor.Passkey] && !own && s.Wait > 0 {
 		return waited, nil
 	}
 	return len(f.Proved) >= 2 || len(f.Proved) == 1 && waited, nil

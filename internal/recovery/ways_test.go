@@ -454,6 +454,32 @@ func TestEnrolledProofsAreStillAsked(t *testing.T) {
 	})
 }
 
+// P8: a passkey that was added within 72 hours before a recovery, or while it waited, may be somebody else's, and ends with
+// it: it would open the account without the new password. One that was there before stays.
+func TestARecoveryEndsNewPasskeys(t *testing.T) {
+	each(t, func(t *testing.T, m *machine, clock *dbtest.Clock) {
+		m.Throttle.Exempt = []netip.Prefix{netip.MustParsePrefix("192.0.2.0/24")}
+		id := m.Account(ada, adaPhone)
+		m.PasskeyOf(id)
+		clock.Advance(account.Hold + time.Minute)
+		m.PasskeyOf(id)
+		p := m.proved(ada, "")
+		p.want(recovery.StepWaiting)(p.wait())
+		m.PasskeyOf(id)
+		clock.Advance(3 * day)
+		if _, err := p.finish(newWord); err != nil {
+			t.Fatal(err)
+		}
+		m.write(func(tx *sqldb.Tx) error {
+			all, err := m.Passkeys.List(t.Context(), tx, id)
+			if len(all) != 1 {
+				t.Errorf("%d passkeys are left, want the old one", len(all))
+			}
+			return err
+		})
+	})
+}
+
 // P8: whoever has a passkey has no need of a recovery, so for a passkey that is lost there is the waiting time, and the
 // long one, however many codes somebody shows.
 func TestALostPasskeyWaits(t *testing.T) {

@@ -261,11 +261,12 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}, nil
 }
 
-// erasers are of the parts that keep something of accounts. A table that nobody's eraser empties, without a
+// erasers are of the parts that keep something of accounts. What sign-ins wait for comes before their sessions, so that none is
+// begun meanwhile. A table that nobody's eraser empties, without a
 // reason, fails a test.
 func erasers(p signin.Parts) []profile.Eraser {
 	return []profile.Eraser{
-		p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
+		p.Passwords.Erase, p.Passkeys.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
 		func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 			return p.Outbox.Erase(ctx, tx, string(id))
 		},

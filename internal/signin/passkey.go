@@ -2,6 +2,7 @@ package signin
 
 import (
 	"context"
+	"time"
 
 	"github.com/google/uuid"
 
@@ -13,6 +14,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
+	"countersign/internal/throttle"
 )
 
 // Asked is where a passkey is asked for. A Flow that is set asks at its second door, a Session asks whoever is
@@ -133,7 +135,7 @@ func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyPro
 		}
 	}
 	if j.refused != "" {
-		if err := s.record(ctx, tx, f, audit.PasskeyFailed, map[string]string{"why": string(j.refused)}); err != nil {
+		if err := s.refusedPasskey(ctx, tx, f, j.refused); err != nil {
 			return Next{}, err
 		}
 		n := Next{Step: f.Step}
@@ -153,6 +155,19 @@ func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyPro
 		return Next{}, err
 	}
 	return s.afterPasskey(ctx, tx, f, p, j.Verdict)
+}
+
+// failedPasskeys is how often what an account's holder is shown says that a passkey was refused: strangers who come to the second
+// door must not bury the rest of it.
+var failedPasskeys = throttle.Rate{Name: "audit/passkey", Burst: 10, Every: 10 * time.Minute} //nolint:gochecknoglobals // a constant
+
+func (s *Service) refusedPasskey(ctx context.Context, tx *sqldb.Tx, f flow, why passkey.Refusal) error {
+	if len(f.OwnerKey) > 0 {
+		if ok, err := s.Throttle.Take(ctx, tx, failedPasskeys, string(f.OwnerKey)); err != nil || !ok {
+			return err
+		}
+	}
+	return s.record(ctx, tx, f, audit.PasskeyFailed, map[string]string{"why": string(why)})
 }
 
 func (s *Service) wentBack(ctx context.Context, tx *sqldb.Tx, f flow, j judgement) error {

@@ -171,6 +171,26 @@ func TestAPasskeyThatFailsBesideTheRightPasswordIsToldOf(t *testing.T) {
 	})
 }
 
+// P9: whoever comes to the second door cannot bury what the holder is shown under passkeys that were refused.
+func TestRefusedPasskeysAreRecordedAFewTimes(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		m.Account("ada@example.org")
+		bobs := m.PasskeyOf(m.Account("bob@example.org"))
+		b := newBrowser(t, m)
+		ref, _ := b.password("ada@example.org", testkit.Password)
+		for range 30 {
+			b.passkey(at(ref), bobs)
+		}
+		var events int
+		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error {
+			return tx.QueryRow(ctx, "SELECT count(*) FROM audit_event WHERE kind = $1", audit.PasskeyFailed).Scan(&events)
+		})
+		if events != 10 {
+			t.Errorf("%d events, want 10", events)
+		}
+	})
+}
+
 // P6: one answer, many uses at once, one session.
 func TestOneAssertionOpensOneSession(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {

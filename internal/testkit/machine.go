@@ -127,7 +127,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Profile: &profile.Service{
 			DB: db, Audit: p.Audit, Accounts: accounts, Devices: p.Devices, Sessions: p.Sessions, SignIn: machine, Recovery: back,
 			Protect: guard, Entry: entry, EraseAfter: 14 * 24 * time.Hour, Erasers: []profile.Eraser{
-				p.Passwords.Erase, p.Sessions.Erase, p.Devices.Erase, p.Passkeys.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, machine.Approvals.Erase, back.Erase, entry.Erase,
+				p.Passwords.Erase, p.Passkeys.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, machine.Approvals.Erase, back.Erase, entry.Erase,
 				func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 					return p.Outbox.Erase(ctx, tx, string(id))
 				},
