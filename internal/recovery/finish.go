@@ -187,7 +187,10 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow) (saved secre
 		func() error { return s.Sessions.EndAll(ctx, tx, f.Account, "password recovered") },
 		func() error { return s.Devices.ForgetAll(ctx, tx, f.Account) },
 		func() error { // one that somebody else added lately would outlive the new password
-			_, err := s.Passkeys.EndSince(ctx, tx, f.Account, f.CreatedAt.Add(-account.Hold))
+			began, err := beganAt(ctx, tx, f)
+			if err == nil {
+				_, err = s.Passkeys.EndSince(ctx, tx, f.Account, began.Add(-account.Hold))
+			}
 			return err
 		},
 		func() error { return s.Accounts.Freeze(ctx, tx, f.Account, tx.Now().Add(FreezeFor)) },

@@ -30,7 +30,7 @@ type flow struct {
 	Asked    bool   // the contacts were asked
 	ReadyAt  time.Time
 
-	CreatedAt, ExpiresAt time.Time
+	ExpiresAt time.Time
 
 	Step Step          // where it stands; not stored: it follows from the rest
 	From signin.Client // who sent the request at hand; not stored
@@ -93,22 +93,29 @@ func contactSealed() keyring.Column {
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var proved string
 	var asked, ready sql.NullInt64
-	var created, expires int64
+	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, to_key, way, address_id, barred, proved, saved, asked_at, ready_at, created_at, expires_at
+		SELECT id, account_id, name_key, owner_key, to_key, way, address_id, barred, proved, saved, asked_at, ready_at, expires_at
 		FROM recovery_flow
 		WHERE ended_at IS NULL AND expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.ToKey, &f.Way, &f.Address, &f.Barred, &proved, &f.Saved, &asked, &ready, &created, &expires)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.ToKey, &f.Way, &f.Address, &f.Barred, &proved, &f.Saved, &asked, &ready, &expires)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
-	f.Proved, f.Asked, f.CreatedAt, f.ExpiresAt = split(proved), asked.Valid, time.UnixMilli(created), time.UnixMilli(expires)
+	f.Proved, f.Asked, f.ExpiresAt = split(proved), asked.Valid, time.UnixMilli(expires)
 	if ready.Valid {
 		f.ReadyAt = time.UnixMilli(ready.Int64)
 	}
 	return f, err == nil, err
+}
+
+// beganAt is when a flow began.
+func beganAt(ctx context.Context, tx *sqldb.Tx, f flow) (time.Time, error) {
+	var ms int64
+	err := tx.QueryRow(ctx, `SELECT created_at FROM recovery_flow WHERE id = $1`, f.ID).Scan(&ms)
+	return time.UnixMilli(ms), err
 }
 
 func setWay(ctx context.Context, tx *sqldb.Tx, f flow) error {

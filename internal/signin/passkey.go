@@ -188,8 +188,12 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 			return Next{}, err
 		}
 	}
-	if err := s.recognised(ctx, tx, f, p, v, &d); err != nil {
+	j, err := s.recognised(ctx, tx, f, p, v.Challenge)
+	if err != nil {
 		return Next{}, err
+	}
+	if j.Verdict == device.Recognised {
+		d.device, d.kept, d.stranger = j.Device, j.Kept, false
 	}
 	if p.Remember != nil && d.device == "" {
 		d.stranger = true // also where somebody was signed in: it may be another device, with a copied session
@@ -209,26 +213,24 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 
 // recognised sees whether the device proves its key: with a handle alone, which may have been copied, it is a
 // stranger, and the holder is told (P5, P7).
-func (s *Service) recognised(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, v passkey.Verdict, d *done) error {
+func (s *Service) recognised(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, challenge string) (j device.Judged, err error) {
 	if len(p.Signature) == 0 {
-		return nil
+		return j, nil
 	}
 	proof := device.Proof{Handles: p.Handles, Signature: p.Signature, Source: f.From.Source}
-	j, err := s.Devices.Recognise(ctx, tx, f.Account, proof, v.Challenge)
-	if err != nil {
-		return err
+	if j, err = s.Devices.Recognise(ctx, tx, f.Account, proof, challenge); err != nil {
+		return j, err
 	}
 	switch j.Verdict {
 	case device.Recognised:
-		d.device, d.kept, d.stranger = j.Device, j.Kept, false
-		return s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(j.Device), "by": string(j.By)})
+		return j, s.record(ctx, tx, f, audit.DeviceRecognised, map[string]string{"device": string(j.Device), "by": string(j.By)})
 	case device.Replayed:
-		return s.replayed(ctx, tx, f, j.Device)
+		return j, s.replayed(ctx, tx, f, j.Device)
 	case device.Unproved:
-		return s.record(ctx, tx, f, audit.DeviceUnproved, map[string]string{"device": string(j.Device)})
+		return j, s.record(ctx, tx, f, audit.DeviceUnproved, map[string]string{"device": string(j.Device)})
 	case device.Unknown:
 	}
-	return nil
+	return j, nil
 }
 
 // method is what a passkey has proved, as a session keeps it.
