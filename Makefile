@@ -24,7 +24,7 @@ build: ## the binary: bin/countersign, static
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
 	$(WITH) $(GO) test $(TESTFLAGS) $(filter %/test/fault,$(PACKAGES)) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
-	$(WITH) $(GO) test -timeout 15m -skip $(TIMED) ./test/browser ./test/leak
+	$(WITH) $(GO) test -timeout 25m -skip $(TIMED) ./test/browser ./test/leak
 	$(WITH) $(GO) test -timeout 15m -run $(TIMED) ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)

@@ -21,7 +21,7 @@ func TestAnAppAndBackupCodes(t *testing.T) {
 	p.write(code, codeFor(n, ada))
 	p.press("Continue")
 	p.open("/security")
-	p.see("Set up an authenticator app")
+	p.see("Add a passkey: it cannot be phished")
 	p.press("Add an app")
 	p.see("scan this picture")
 	p.click("No camera? Type the key")

@@ -354,7 +354,7 @@ func TestFieldsHelpPasswordManagersAndPasting(t *testing.T) {
 	n := site(t)
 	p := visit(t, n.URL)
 	p.open("/signin")
-	for label, want := range map[string]string{name: "username", password: "current-password"} {
+	for label, want := range map[string]string{name: "username webauthn", password: "current-password"} {
 		if got := p.attribute(label, "autocomplete"); got != want {
 			t.Errorf("%s: autocomplete %q, want %q", label, got, want)
 		}
