@@ -6,15 +6,18 @@ import (
 	"text/tabwriter"
 
 	"countersign/internal/account"
+	"countersign/internal/factor"
 	"countersign/internal/passkey"
 	"countersign/internal/profile"
 	"countersign/internal/server"
+	"countersign/internal/signin"
 )
 
 type factorCmd struct {
 	List   factorListCmd   `cmd:"" help:"List the apps, tokens, passkeys and backup codes of an account."`
 	Remove factorRemoveCmd `cmd:"" help:"Remove one of them."`
 	Reset  factorResetCmd  `cmd:"" help:"Remove all of them, for a holder who has lost everything."`
+	Policy factorPolicyCmd `cmd:"" help:"Show or set how much the sign-ins of an account must prove."`
 }
 
 type factorListCmd struct {
@@ -35,6 +38,7 @@ func (l factorListCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err != nil {
 			return err
 		}
+		stands(w, has.Second)
 		if has.None() {
 			w.say("nothing is set up")
 			return nil
@@ -132,4 +136,54 @@ func (r factorResetCmd) Run(ctx context.Context, w world, c *cli) error {
 			who.ID, len(was.Apps), len(was.Passkeys), was.Backup)
 		return nil
 	})
+}
+
+type factorPolicyCmd struct {
+	Account string `arg:"" help:"Its id, or an identifier."`
+	Policy  string `arg:"" optional:"" enum:",usual,always,phishing_resistant" default:"" help:"usual, always or phishing_resistant; without it the policy is shown."`
+}
+
+// Help is shown after the flags.
+func (factorPolicyCmd) Help() string {
+	return `usual leaves it to factor.policy of the settings and to the account's groups; of those and this, and what the holder has chosen, the
+strictest counts. phishing_resistant takes a passkey and nothing else: as long as there is none, any other way lets its holder enrol
+one and do nothing else. Takes effect at the next sign-in.
+
+  countersign factor policy ada@example.org
+  countersign factor policy ada@example.org phishing_resistant`
+}
+
+// Run shows or sets.
+func (p factorPolicyCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withAccount(ctx, w, c, p.Account, func(core *server.Core, who account.Account) error {
+		if p.Policy == "" {
+			has, err := core.Owner.Equipment(ctx, who.ID)
+			if err == nil {
+				stands(w, has.Second)
+			}
+			return err
+		}
+		policy := factor.Policy(p.Policy)
+		if p.Policy == "usual" {
+			policy = ""
+		}
+		if err := core.Owner.SetPolicy(ctx, who.ID, policy); err != nil {
+			return err
+		}
+		w.say("account %s: %s from its next sign-in on", who.ID, p.Policy)
+		return nil
+	})
+}
+
+// stands says how an account's second door stands.
+func stands(w world, s signin.Second) {
+	w.say("second proof asked for: %s", s.Policy)
+	for _, way := range s.Ways {
+		switch {
+		case way.Stopped:
+			w.say("%s: stopped after %d wrong codes in a row, until it is set up anew", way.Way, factor.MaxFailures)
+		case way.Off:
+			w.say("%s: turned off by its holder", way.Way)
+		}
+	}
 }

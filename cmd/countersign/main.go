@@ -80,7 +80,8 @@ type cli struct {
 // proofs are the commands about what people prove themselves with.
 type proofs struct {
 	Token  tokenCmd  `cmd:"" help:"Bring hardware tokens in, and say whose they are."`
-	Factor factorCmd `cmd:"" help:"List and remove what an account has set up to prove itself with."`
+	Factor factorCmd `cmd:"" help:"List and remove what an account has set up to prove itself with, and say how much it must prove."`
+	Group  groupCmd  `cmd:"" help:"Put accounts into groups, which must prove more, for example."`
 }
 
 // copies are the commands that copy the database.

@@ -298,12 +298,53 @@ func erase(ctx context.Context, tx *sqldb.Tx, id ID) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	for _, table := range []string{"account_identifier", "account_address_change", "account_claim"} {
+	for _, table := range []string{"account_identifier", "account_address_change", "account_claim", "account_group"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
 			return false, err
 		}
 	}
 	return true, nil
+}
+
+func groups(ctx context.Context, tx *sqldb.Tx, id ID) (names []string, err error) {
+	err = tx.Each(ctx, `SELECT name FROM account_group WHERE account_id = $1 ORDER BY name`, func(scan func(...any) error) error {
+		var name string
+		err := scan(&name)
+		names = append(names, name)
+		return err
+	}, id)
+	return names, err
+}
+
+func members(ctx context.Context, tx *sqldb.Tx, group string, after ID, n int) (ids []ID, err error) {
+	err = tx.Each(ctx, `SELECT account_id FROM account_group WHERE name = $1 AND account_id > $2 ORDER BY account_id LIMIT $3`,
+		func(scan func(...any) error) error {
+			var id ID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		}, group, after, n)
+	return ids, err
+}
+
+func groupSizes(ctx context.Context, tx *sqldb.Tx) (all []Group, err error) {
+	err = tx.Each(ctx, `SELECT name, COUNT(*) FROM account_group GROUP BY name ORDER BY name`, func(scan func(...any) error) error {
+		var g Group
+		err := scan(&g.Name, &g.Members)
+		all = append(all, g)
+		return err
+	})
+	return all, err
+}
+
+func join(ctx context.Context, tx *sqldb.Tx, id ID, group string) (bool, error) {
+	n, err := tx.Exec(ctx, `INSERT INTO account_group (account_id, name) VALUES ($1, $2) ON CONFLICT (account_id, name) DO NOTHING`, id, group)
+	return n == 1, err
+}
+
+func leave(ctx context.Context, tx *sqldb.Tx, id ID, group string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM account_group WHERE account_id = $1 AND name = $2`, id, group)
+	return n == 1, err
 }
 
 func pruneChanges(ctx context.Context, tx *sqldb.Tx, before time.Time) (int64, error) {

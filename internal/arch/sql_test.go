@@ -53,6 +53,10 @@ func owners() map[string]string {
 
 		"approval": "approval",
 
+		"account_group":  "account",
+		"factor_choice":  "factor",
+		"factor_stopped": "factor",
+
 		"totp_authenticator": "totp",
 		"backup_code":        "backup",
 

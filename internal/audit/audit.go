@@ -55,7 +55,8 @@ const (
 	AddressChanged   Kind = "user_address_changed" // what it is used for
 	ContactsChanged  Kind = "recovery_contacts_changed"
 	SavedCodeChanged Kind = "recovery_saved_code_changed"
-	FactorChanged    Kind = "authn_factor_changed" // which: added, renamed, removed, reset
+	FactorChanged    Kind = "authn_factor_changed" // which: added, renamed, removed, reset, chosen
+	FactorStopped    Kind = "authn_factor_stopped" // a hundred wrong codes in a row
 	BackupChanged    Kind = "authn_backup_changed" // which: made, removed
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"

@@ -29,28 +29,6 @@ func (w Way) Sent() bool { return w == SMS || w == Email }
 // Typed reports whether by this way comes a code that its owner has already: in an app, on a token, on a list.
 func (w Way) Typed() bool { return w == OTP || w == Backup }
 
-// Offer lists the ways of a second door, the better first: those by which a code can be sent, and those that
-// are enrolled. E-mail opens it only for an account with nothing better; with hidden, where strangers come as
-// far, it is listed all the same, and no letter goes out (see Outdone). What can be sent is then listed first, since
-// most people have nothing enrolled, and nobody is told who has.
-func Offer(sent []Way, enrolled map[Way]bool, hidden bool) (ways []Way) {
-	order := []Way{Passkey, OTP, SMS, Email, Backup}
-	if hidden {
-		order = []Way{SMS, Email, Passkey, OTP, Backup}
-	}
-	for _, w := range order {
-		if enrolled[w] || slices.Contains(sent, w) && (hidden || !Outdone(w, enrolled)) {
-			ways = append(ways, w)
-		}
-	}
-	return ways
-}
-
-// Outdone reports whether an account has enrolled something that makes a way no second door.
-func Outdone(w Way, enrolled map[Way]bool) bool {
-	return w == Email && (enrolled[OTP] || enrolled[Passkey])
-}
-
 // Ways lists the ways an account's verified addresses give, the better first, each once.
 // Every account has at least one (P5): an account is covered whether or not it enrolled anything.
 func Ways(addresses []account.Address) []Way {

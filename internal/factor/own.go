@@ -12,11 +12,12 @@ import (
 	"countersign/internal/totp"
 )
 
-// Own are the kinds of proof that people set up themselves. All fields are required.
+// Own are the kinds of proof that people set up themselves, and what is chosen about them. All fields are required.
 type Own struct {
 	Authenticators *totp.Service
 	BackupCodes    *backup.Service
 	Passkeys       *passkey.Service
+	Choices        *Choices
 }
 
 // Enrolled says which of them an account has.

@@ -49,6 +49,8 @@ const (
 	SavedCodeChanged Kind = "saved_code_changed" // the saved recovery code was made, made anew or removed
 	FactorAdded      Kind = "factor_added"       // an app, a token or a passkey that is asked for from now on
 	FactorRemoved    Kind = "factor_removed"     // that was asked for
+	FactorChosen     Kind = "factor_chosen"      // how a second proof is asked for
+	FactorStopped    Kind = "factor_stopped"     // one that had too many wrong codes in a row
 	FactorsReset     Kind = "factors_reset"      // all of them, by an operator
 	BackupChanged    Kind = "backup_changed"     // the list of backup codes was made, made anew or removed
 	BackupUsed       Kind = "backup_used"        // a code of the list
@@ -77,7 +79,7 @@ func (k Kind) form() (need []string, ok bool) {
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, SigninRefused, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
-		SavedCodeChanged, FactorAdded, FactorRemoved, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
+		SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}
 	return nil, false

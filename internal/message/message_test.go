@@ -27,7 +27,7 @@ func letters() (all []Letter) {
 	}
 	for _, k := range []Kind{
 		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed,
-		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorsReset, BackupChanged, BackupUsed, RecoveryWaiting, RecoveryStopped,
+		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, FactorsReset, BackupChanged, BackupUsed, RecoveryWaiting, RecoveryStopped,
 		RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseAsked, EraseStopped,
 	} {
 		need, _ := k.form()

@@ -246,9 +246,14 @@ func (s *Service) add(ctx context.Context, tx *sqldb.Tx, f flow) error {
 		return err
 	}
 	if i := slices.IndexFunc(own, func(a account.Address) bool { return a.Identifier() == f.address }); i >= 0 {
-		return s.Accounts.Prove(ctx, tx, f.account, own[i].ID)
+		err = s.Accounts.Prove(ctx, tx, f.account, own[i].ID)
+	} else {
+		err = s.Accounts.Add(ctx, tx, f.account, account.NewIdentifier{Identifier: f.address, Verified: true, SignsIn: true, Notices: true, Recovers: true})
 	}
-	return s.Accounts.Add(ctx, tx, f.account, account.NewIdentifier{Identifier: f.address, Verified: true, SignsIn: true, Notices: true, Recovers: true})
+	if err != nil {
+		return err
+	}
+	return s.SignIn.Rebound(ctx, tx, f.account, map[account.Kind]factor.Way{account.Email: factor.Email, account.Phone: factor.SMS}[f.address.Kind()])
 }
 
 // RemoveAddress takes an address from the account. It is told all the same, and may take that back for a

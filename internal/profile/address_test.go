@@ -8,6 +8,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/fault"
@@ -109,6 +110,7 @@ func (h home) everything(me session.Session) map[string]func() error {
 		"confirm":   func() error { _, err := h.Profile.ConfirmApp(ctx, me, h.Client, totp.Confirmation{}); return err },
 		"unapp":     func() error { return h.Profile.RemoveApp(ctx, me, h.Client, "none") },
 		"list":      func() error { _, err := h.Profile.NewBackupCodes(ctx, me, h.Client); return err },
+		"choose":    func() error { return h.Profile.Choose(ctx, me, h.Client, func(*factor.Choice) {}) },
 	}
 }
 

@@ -11,6 +11,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
@@ -87,6 +88,7 @@ type fileAccount struct {
 	CreatedAt  time.Time     `json:"created_at"`
 	FrozenTill *time.Time    `json:"changes_frozen_until,omitempty"`
 	EraseAt    *time.Time    `json:"erase_at,omitempty"`
+	Groups     []string      `json:"groups,omitempty"`
 }
 
 type fileAddress struct {
@@ -129,6 +131,16 @@ type fileProofs struct {
 	Authenticators []fileAuthenticator `json:"authenticators"`
 	BackupCodes    fileBackup          `json:"backup_codes"`
 	Passkeys       []filePasskey       `json:"passkeys"`
+	Second         fileSecond          `json:"second_proof"`
+}
+
+// fileSecond is what was chosen about the second proof.
+type fileSecond struct {
+	Operator factor.Policy `json:"operator_policy,omitempty"`
+	Holder   factor.Policy `json:"own_policy,omitempty"`
+	Order    []factor.Way  `json:"order,omitempty"`
+	Off      []factor.Way  `json:"turned_off,omitempty"`
+	Stopped  []factor.Way  `json:"stopped,omitempty"`
 }
 
 type fileAuthenticator struct {
@@ -210,7 +222,7 @@ func notInHere() []string {
 func (s *Service) gather(ctx context.Context, tx *sqldb.Tx, id account.ID) (f file, err error) {
 	f = file{Service: s.SignIn.Site, MadeAt: tx.Now().UTC(), NotInHere: notInHere()}
 	for _, part := range []func(context.Context, *sqldb.Tx, account.ID, *file) error{
-		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherPasskeys, s.gatherDevices, s.gatherActivity,
+		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherSecond, s.gatherPasskeys, s.gatherDevices, s.gatherActivity,
 	} {
 		if err := part(ctx, tx, id, &f); err != nil {
 			return file{}, err
@@ -230,6 +242,9 @@ func (s *Service) gatherAccount(ctx context.Context, tx *sqldb.Tx, id account.ID
 	}
 	f.Account = fileAccount{
 		ID: who.ID, State: who.State, Language: who.Language, CreatedAt: who.CreatedAt.UTC(), FrozenTill: known(st.FrozenUntil), EraseAt: known(st.EraseAt),
+	}
+	if f.Account.Groups, err = s.Accounts.Groups(ctx, tx, id); err != nil {
+		return err
 	}
 	set, err := s.SignIn.Passwords.SetAt(ctx, tx, id)
 	if err != nil {
@@ -297,6 +312,16 @@ func (s *Service) gatherProofs(ctx context.Context, tx *sqldb.Tx, id account.ID,
 	}
 	left, made, err := s.SignIn.BackupCodes.Left(ctx, tx, id)
 	f.Proofs.BackupCodes = fileBackup{left, known(made)}
+	return err
+}
+
+func (s *Service) gatherSecond(ctx context.Context, tx *sqldb.Tx, id account.ID, f *file) error {
+	chosen, err := s.SignIn.Choices.Of(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	f.Proofs.Second = fileSecond{Operator: chosen.Operator, Holder: chosen.Holder, Order: chosen.Order, Off: chosen.Off}
+	f.Proofs.Second.Stopped, err = s.SignIn.Choices.Stopped(ctx, tx, id)
 	return err
 }
 

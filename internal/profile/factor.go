@@ -3,9 +3,11 @@ package profile
 import (
 	"cmp"
 	"context"
+	"slices"
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
@@ -21,10 +23,17 @@ type Factors struct {
 	Signal   passkey.Signal       // for authenticators, so that they offer no passkey that was removed
 	Apps     []totp.Authenticator // apps and tokens, the oldest first
 	Backup   int                  // backup codes that are left
+	Second   signin.Second
+	Nudge    factor.Nudge // whether the next sign-in will ask for something better
 }
 
 // None reports whether nothing is set up.
 func (f Factors) None() bool { return len(f.Passkeys)+len(f.Apps)+f.Backup == 0 }
+
+// stopped reports whether anything had too many wrong codes.
+func (f Factors) stopped() bool {
+	return slices.ContainsFunc(f.Second.Ways, func(w signin.SecondWay) bool { return w.Stopped })
+}
 
 // Factors returns the owner's.
 func (s *Service) Factors(ctx context.Context, me session.Session) (f Factors, err error) {
@@ -45,7 +54,17 @@ func (s *Service) factors(ctx context.Context, tx *sqldb.Tx, id account.ID) (f F
 	if f.Apps, err = s.SignIn.Authenticators.List(ctx, tx, id); err != nil {
 		return Factors{}, err
 	}
-	f.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, id)
+	if f.Backup, _, err = s.SignIn.BackupCodes.Left(ctx, tx, id); err != nil {
+		return Factors{}, err
+	}
+	if f.Second, err = s.SignIn.Second(ctx, tx, id); err != nil {
+		return Factors{}, err
+	}
+	enrolled, err := s.SignIn.Enrolled(ctx, tx, id)
+	if err != nil {
+		return Factors{}, err
+	}
+	f.Nudge, err = s.SignIn.Choices.Nudge(ctx, tx, id, enrolled)
 	return f, err
 }
 
@@ -69,6 +88,9 @@ func (s *Service) ConfirmApp(ctx context.Context, me session.Session, c signin.C
 			return err
 		}
 		if ok, err = s.SignIn.Authenticators.Confirm(ctx, tx, me.Account, n); err != nil || !ok {
+			return err
+		}
+		if err := s.SignIn.Rebound(ctx, tx, me.Account, factor.OTP); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})
@@ -102,8 +124,10 @@ func (s *Service) RemoveApp(ctx context.Context, me session.Session, c signin.Cl
 // NewBackupCodes makes a list of backup codes, in place of the one there is. They are shown this once.
 func (s *Service) NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) (codes []secret.Token, err error) {
 	err = s.changeRecovery(ctx, by{me, c}, told{audit.BackupChanged, "made", message.BackupChanged}, func(tx *sqldb.Tx) error {
-		codes, err = s.SignIn.BackupCodes.Reissue(ctx, tx, me.Account)
-		return err
+		if codes, err = s.SignIn.BackupCodes.Reissue(ctx, tx, me.Account); err != nil {
+			return err
+		}
+		return s.SignIn.Rebound(ctx, tx, me.Account, factor.Backup)
 	})
 	return codes, err
 }

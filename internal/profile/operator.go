@@ -10,6 +10,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/notice"
 	"countersign/internal/passkey"
@@ -67,10 +68,13 @@ func (s *Service) TakeFactor(ctx context.Context, id account.ID, which string) e
 // found it must not be the one that stays in. was is what there was; if there was nothing, nothing is done.
 func (s *Service) ResetFactors(ctx context.Context, id account.ID) (was Factors, err error) {
 	err = s.operate(ctx, id, func(tx *sqldb.Tx) error {
-		if was, err = s.factors(ctx, tx, id); err != nil || was.None() {
+		if was, err = s.factors(ctx, tx, id); err != nil || was.None() && !was.stopped() {
 			return err
 		}
 		if err := s.SignIn.EndAll(ctx, tx, id, "reset by an operator"); err != nil {
+			return err
+		}
+		if err := s.SignIn.Rebound(ctx, tx, id, factor.OTP, factor.Backup, factor.SMS, factor.Email); err != nil {
 			return err
 		}
 		if err := s.Devices.ForgetAll(ctx, tx, id); err != nil {

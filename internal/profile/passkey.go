@@ -75,6 +75,9 @@ func (s *Service) AddPasskey(ctx context.Context, me session.Session, c signin.C
 		if err != nil || refused != "" {
 			return err
 		}
+		if err := s.SignIn.Rebound(ctx, tx, me.Account); err != nil {
+			return err
+		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})
 	})
 	return refused, err
@@ -93,9 +96,13 @@ func (s *Service) RenamePasskey(ctx context.Context, me session.Session, c signi
 	})
 }
 
-// RemovePasskey ends a passkey: it opens nothing any more. fault.NotFound "not_found".
+// RemovePasskey ends a passkey: it opens nothing any more. fault.NotFound "not_found", and
+// fault.Conflict "last_passkey" where sign-ins take nothing else.
 func (s *Service) RemovePasskey(ctx context.Context, me session.Session, c signin.Client, id passkey.ID) error {
 	return s.changeRecovery(ctx, by{me, c}, told{audit.FactorChanged, "removed", message.FactorRemoved}, func(tx *sqldb.Tx) error {
+		if err := s.keepsPasskey(ctx, tx, me.Account); err != nil {
+			return err
+		}
 		if ok, err := s.SignIn.Passkeys.Remove(ctx, tx, me.Account, id); err != nil || !ok {
 			return cmp.Or(err, none())
 		}

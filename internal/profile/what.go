@@ -49,6 +49,9 @@ const (
 	FactorAdded     What = "factor_added"
 	FactorRenamed   What = "factor_renamed"
 	FactorRemoved   What = "factor_removed"
+	FactorChosen    What = "factor_chosen"
+	FactorStopped   What = "factor_stopped"
+	PolicySet       What = "policy_set"   // by an operator
 	FactorTaken     What = "factor_taken" // by an operator
 	FactorsReset    What = "factors_reset"
 	BackupTaken     What = "backup_taken"
@@ -159,7 +162,9 @@ func whatOf(e audit.Past) What {
 		if e.Actor == "operator" {
 			return either(e.Detail["which"] == "reset", FactorsReset, FactorTaken)
 		}
-		return map[string]What{"added": FactorAdded, "renamed": FactorRenamed, "removed": FactorRemoved}[e.Detail["which"]]
+		return map[string]What{"added": FactorAdded, "renamed": FactorRenamed, "removed": FactorRemoved, "chosen": FactorChosen}[e.Detail["which"]]
+	case audit.FactorStopped:
+		return FactorStopped
 	case audit.BackupChanged:
 		if e.Actor == "operator" {
 			return BackupTaken
@@ -205,6 +210,9 @@ func changed(e audit.Past) What {
 		return Closed
 	case account.Decoy: // nobody's
 	}
+	if _, policy := e.Detail["policy"]; policy {
+		return PolicySet
+	}
 	return either(e.Detail["language"] != "", LanguageChanged, "")
 }
 
@@ -226,7 +234,7 @@ func (w What) repeats() bool {
 // foreign says that somebody else may have done it, unless an operator did.
 func (w What) foreign() bool {
 	return !slices.Contains([]What{
-		TooMany, Opened, Locked, Unlocked, Closed, LookedAt, LookedAtAll, // the server or an operator
+		PolicySet, TooMany, Opened, Locked, Unlocked, Closed, LookedAt, LookedAtAll, // the server or an operator
 		WrongPassword, // anybody can type one
 	}, w)
 }

@@ -165,7 +165,14 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 		}
 	}
 	way := string(wayTo(f.Address))
-	out.Session, err = s.Sessions.Start(ctx, tx, session.New{Account: id, Device: remembered, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)}, Source: f.From.Source})
+	nudge, err := s.Choices.Nudge(ctx, tx, id, nil) // counted from the next sign-in on: a newcomer has done enough
+	if err != nil {
+		return Opened{}, err
+	}
+	out.Session, err = s.Sessions.Start(ctx, tx, session.New{
+		Account: id, Device: remembered, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)},
+		Source: f.From.Source, Enrol: nudge.Must,
+	})
 	if err != nil {
 		return Opened{}, err
 	}

@@ -223,7 +223,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		},
 	}
 	parts.Own = factor.Own{
-		Authenticators: &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}, BackupCodes: &backup.Service{Ring: ring},
+		Choices: choices(c, accounts), Authenticators: &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}, BackupCodes: &backup.Service{Ring: ring},
 		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: append([]string{c.Public().String()}, c.Passkey.Origins...), Found: c.SignIn.HidePasswordResult},
 	}
 	parts.Notices = &notice.Service{
@@ -266,11 +266,23 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 // reason, fails a test.
 func erasers(p signin.Parts) []profile.Eraser {
 	return []profile.Eraser{
-		p.Passwords.Erase, p.Passkeys.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase,
+		p.Passwords.Erase, p.Passkeys.Erase, p.Sessions.Erase, p.Devices.Erase, p.Notices.Erase, p.Authenticators.Erase, p.BackupCodes.Erase, p.Choices.Erase,
 		func(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 			return p.Outbox.Erase(ctx, tx, string(id))
 		},
 	}
+}
+
+// choices are the operator's about the second door.
+func choices(c config.Config, accounts *account.Service) *factor.Choices {
+	out := &factor.Choices{
+		Accounts: accounts, Policy: factor.Policy(c.Factor.Policy), Groups: map[string]factor.Policy{},
+		Enrol: factor.Enrolment{Ask: factor.Ask(c.Factor.Enrol), Skips: c.Factor.EnrolSkips, Deadline: c.Factor.Deadline()},
+	}
+	for group, policy := range c.Factor.OfGroups() {
+		out.Groups[group] = factor.Policy(policy)
+	}
+	return out
 }
 
 func places(c config.Config, d Deps) *place.Finder {

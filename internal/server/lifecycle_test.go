@@ -87,6 +87,7 @@ var told = map[string]string{
 	"account_address_change": "address_changes", "account_claim": "claims", "account_identifier": "addresses", "audit_event": "activity", "device": "devices",
 	"password": "password", "profile_review": "recovery", "recovery_contact": "recovery", "recovery_saved_code": "recovery",
 	"registration_consent": "consents", "session": "sessions", "totp_authenticator": "proofs", "backup_code": "proofs", "passkey": "proofs",
+	"factor_choice": "proofs", "factor_stopped": "proofs", "account_group": "account",
 }
 
 // untold are those that it has not, and the line of "not_in_this_file" that says so begins with this.

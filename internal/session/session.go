@@ -58,6 +58,7 @@ type Session struct {
 	AuthenticatedAt time.Time
 	LastSeenAt      time.Time
 	ExpiresAt       time.Time
+	Enrol           bool       // good for nothing before something better is enrolled: see CheckEnrolling
 	Source          netip.Addr // whence it was opened; List and All alone fill it in, where it is known
 	EndedAt         time.Time  // All alone fills it in; zero for one that did not end, or ended by its time
 }
@@ -72,6 +73,7 @@ type New struct {
 	Name    string
 	Methods []assurance.Method
 	Source  netip.Addr // kept for the owner's memory
+	Enrol   bool       // see Session
 }
 
 // Started is a new session. The token is shown once; only its digest is stored.
@@ -88,7 +90,7 @@ func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, erro
 	err := put(ctx, tx, kept{
 		Session: Session{
 			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: words(n.Methods),
-			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt,
+			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
 	})
@@ -125,8 +127,17 @@ var errEnded = errors.New("no such session, or it has ended")
 func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }
 
 // Check returns the session of a token. Unknown, ended, expired and malformed tokens are all
-// fault.Unauthenticated "session_ended".
+// fault.Unauthenticated "session_ended". One that must enrol something first is fault.Forbidden "enrolment_required".
 func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error) {
+	me, err := s.CheckEnrolling(ctx, token)
+	if err == nil && me.Enrol {
+		return Session{}, fault.New(fault.Forbidden, "enrolment_required", errors.New("the session is good for enrolling a factor, and for nothing else"))
+	}
+	return me, err
+}
+
+// CheckEnrolling is Check for what enrols a factor, and for signing out.
+func (s *Service) CheckEnrolling(ctx context.Context, token secret.Token) (Session, error) {
 	if !token.WellFormed(Prefix) {
 		return Session{}, refused()
 	}
@@ -209,6 +220,21 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 // alive decides both lifetimes; the cookie's own expiry enforces nothing (N-5.1.1-04).
 func (s *Service) alive(e *entry, now time.Time) bool {
 	return !e.ended.Load() && now.Before(e.row.ExpiresAt) && now.UnixMilli() < e.seen.Load()+s.Idle.Milliseconds()
+}
+
+// Free makes the account's sessions good for everything, once something is enrolled; on other nodes within a second.
+func (s *Service) Free(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	ids, err := free(ctx, tx, who)
+	if err != nil {
+		return err
+	}
+	for _, id := range ids {
+		if err := announce(ctx, tx, id); err != nil {
+			return err
+		}
+	}
+	tx.AfterCommit(func() { s.memory.end(ids) })
+	return nil
 }
 
 // List returns the account's live sessions, the one last seen first.

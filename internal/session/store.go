@@ -15,7 +15,7 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at`
+const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol`
 
 // kept is a session as its row has it.
 type kept struct {
@@ -28,7 +28,7 @@ func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 	var dev sql.NullString
 	var methods string
 	var created, authenticated, seen, expires int64
-	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires}, more...)...)
+	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol}, more...)...)
 	s.Device, s.Methods = device.ID(dev.String), strings.Split(methods, ",")
 	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
 	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
@@ -37,10 +37,10 @@ func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 
 func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9)`,
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10)`,
 		s.ID, s.digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
-		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source)
+		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol)
 	return err
 }
 
@@ -53,6 +53,17 @@ func byDigest(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (s Session, d
 		return Session{}, nil, nil
 	}
 	return s, digest, err
+}
+
+func free(ctx context.Context, tx *sqldb.Tx, who account.ID) (ids []ID, err error) {
+	err = tx.Each(ctx, `UPDATE session SET enrol = FALSE WHERE account_id = $1 AND ended_at IS NULL AND enrol RETURNING id`,
+		func(scan func(...any) error) error {
+			var id ID
+			err := scan(&id)
+			ids = append(ids, id)
+			return err
+		}, who)
+	return ids, err
 }
 
 // digested is the column of the digests. A session that has ended needs no key.

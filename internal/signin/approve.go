@@ -11,6 +11,7 @@ import (
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -22,6 +23,10 @@ import (
 func (s *Service) approvable(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
 	if s.HidePasswordResult || f.Replaces != "" || f.Barred {
 		return false, nil
+	}
+	// A number can be read out to somebody who is not on our page.
+	if p, err := s.policy(ctx, tx, f.Account); err != nil || p == factor.PhishingResistant {
+		return false, err
 	}
 	if ok, err := s.Approvals.Offered(ctx, tx, f.Account); err != nil || !ok {
 		return false, err

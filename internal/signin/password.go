@@ -5,9 +5,11 @@ import (
 	"errors"
 	"time"
 
+	"countersign/internal/account"
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/secret"
@@ -300,6 +302,14 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		if err := s.clear(ctx, tx, s.deviceCounts(id)); err != nil { // what a copied handle ran up
 			return Next{}, err
 		}
+		if p, err := s.policy(ctx, tx, f.Account); err != nil {
+			return Next{}, err
+		} else if p != factor.Unrecognised {
+			f.Device = id
+			n, err := s.toSecond(ctx, tx, f)
+			n.Device = j.Kept
+			return n, err
+		}
 		how := assurance.Device
 		if j.By == device.Bound {
 			how = assurance.DBSC
@@ -316,6 +326,15 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 	case device.Unknown:
 	}
 	return s.toSecond(ctx, tx, f)
+}
+
+func (s *Service) policy(ctx context.Context, tx *sqldb.Tx, id account.ID) (factor.Policy, error) {
+	chosen, err := s.Choices.Of(ctx, tx, id)
+	if err != nil {
+		return "", err
+	}
+	p, _, err := s.Choices.PolicyOf(ctx, tx, id, chosen)
+	return p, err
 }
 
 func (s *Service) backToPassword(ctx context.Context, tx *sqldb.Tx, f flow, kept *device.Remembered) (Next, error) {

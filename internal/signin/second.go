@@ -55,15 +55,11 @@ func (s *Service) Send(ctx context.Context, ref Ref, c Client, w factor.Way) (se
 }
 
 func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) (Sent, error) {
-	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	d, err := s.door(ctx, tx, f.Account)
 	if err != nil {
 		return Sent{}, err
 	}
-	enrolled, err := s.Enrolled(ctx, tx, f.Account)
-	if err != nil {
-		return Sent{}, err
-	}
-	if !slices.Contains(s.Ways, w) || !slices.Contains(s.offered(addresses, enrolled), w) {
+	if !slices.Contains(s.Ways, w) || !slices.Contains(d.offered(), w) {
 		return Sent{}, fault.New(fault.Invalid, "way_unknown", errors.New("not among the ways offered"))
 	}
 	code, err := s.Codes.Issue(ctx, tx, onetime.Request{Flow: f.ID, Account: string(f.Account), Way: string(w), FlowEnds: f.ExpiresAt})
@@ -77,7 +73,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err := s.record(ctx, tx, f, audit.CodeSent, map[string]string{"way": string(w)}); err != nil {
 		return Sent{}, err
 	}
-	to, reachable := factor.Destination(addresses, w)
+	to, reachable := factor.Destination(d.addresses, w)
 	who, err := s.Accounts.Get(ctx, tx, f.Account)
 	if err != nil {
 		return Sent{}, err
@@ -87,7 +83,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
 		},
-		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || factor.Outdone(w, enrolled), ExpiresAt: code.ExpiresAt,
+		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || !d.Opens(w), ExpiresAt: code.ExpiresAt,
 	})
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
 }
@@ -170,7 +166,14 @@ func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow) (ok, shut
 }
 
 func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (Next, error) {
-	way, right, err := s.judgeCode(ctx, tx, f, p)
+	way, ok, err := s.countFactor(ctx, tx, f, p)
+	if err != nil {
+		return Next{}, err
+	}
+	if !ok {
+		p.Code = secret.Token{} // the same work, and it fits nothing
+	}
+	right, err := s.judgeCode(ctx, tx, f, p)
 	if err != nil {
 		return Next{}, err
 	}
@@ -185,7 +188,10 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 		n.Refused = true
 		return n, err // a value, not an error: the counted try must be committed
 	}
-	if factor.Way(way) == factor.Backup {
+	if err := s.Throttle.Clear(ctx, tx, s.Limits.Factor, factorKey(f, way)); err != nil {
+		return Next{}, err
+	}
+	if way == factor.Backup {
 		if err := s.tell(ctx, tx, f, message.BackupUsed); err != nil {
 			return Next{}, err
 		}
@@ -205,8 +211,8 @@ func (s *Service) enter(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof, 
 	if err != nil {
 		return Next{}, err
 	}
-	d := done{methods: []assurance.Method{assurance.Password, method}, stranger: true, lane: l}
-	if p.Remember != nil {
+	d := done{methods: []assurance.Method{assurance.Password, method}, device: f.Device, stranger: f.Device == "", lane: l}
+	if p.Remember != nil && d.stranger {
 		if err := s.remember(ctx, tx, f, &d, remembering{*p.Remember, p.Handles}); err != nil {
 			return Next{}, err
 		}
@@ -234,18 +240,58 @@ func (s *Service) remember(ctx context.Context, tx *sqldb.Tx, f flow, d *done, r
 	return s.record(ctx, tx, f, audit.DeviceRemembered, map[string]string{"device": string(d.device)})
 }
 
-// judgeCode uses a code up and says by which way it was right. A barred flow uses up nothing that its owner still
+// judgeCode uses a code up and says whether it was right. A barred flow uses up nothing that its owner still
 // needs, and does the work of an account that has nothing.
-func (s *Service) judgeCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (way string, right bool, err error) {
+func (s *Service) judgeCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (right bool, err error) {
 	if !p.Way.Typed() {
-		return s.Codes.Spend(ctx, tx, f.ID, p.Code)
+		_, right, err = s.Codes.Spend(ctx, tx, f.ID, p.Code)
+		return right, err
 	}
 	who := f.Account
 	if f.Barred {
 		who = account.Last
 	}
-	right, err = s.Spend(ctx, tx, who, p.Way, p.Code)
-	return string(p.Way), right, err
+	return s.Spend(ctx, tx, who, p.Way, p.Code)
+}
+
+// countFactor says which factor a code is of, and counts the try in advance. ok is false if it opens nothing: it is none
+// that the door takes, or has failed too often.
+func (s *Service) countFactor(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof) (way factor.Way, ok bool, err error) {
+	if way = p.Way; !way.Typed() {
+		sent, _, was, err := s.Codes.State(ctx, tx, f.ID)
+		if err != nil || !was {
+			return "", true, err
+		}
+		way = factor.Way(sent)
+	}
+	d, err := s.door(ctx, tx, f.Account)
+	if err != nil {
+		return "", false, err
+	}
+	if ok, err = s.Throttle.Attempt(ctx, tx, s.Limits.Factor, factorKey(f, way)); err != nil || ok || f.Barred {
+		return way, ok && d.Opens(way), err
+	}
+	return way, false, s.stopFactor(ctx, tx, f, way)
+}
+
+// factorKey is what tries of a factor are counted by. Strangers' are counted apart, for the work it takes: they must not stop anything.
+func factorKey(f flow, way factor.Way) string {
+	key := string(f.OwnerKey) + "/" + string(way)
+	if f.Barred {
+		key += "/barred"
+	}
+	return key
+}
+
+// stopFactor stops a factor that has failed too often, and tells its holder.
+func (s *Service) stopFactor(ctx context.Context, tx *sqldb.Tx, f flow, way factor.Way) error {
+	if stopped, err := s.Choices.Stop(ctx, tx, f.Account, way); err != nil || !stopped {
+		return err
+	}
+	if err := s.record(ctx, tx, f, audit.FactorStopped, map[string]string{"way": string(way)}); err != nil {
+		return err
+	}
+	return s.tell(ctx, tx, f, message.FactorStopped)
 }
 
 // done is what a finished sign-in proved.
@@ -289,7 +335,13 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 // open starts the session, records it, and tells the holder if the device is a new one.
 func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
 	name := device.NameOf(f.From.UserAgent)
-	started, err := s.Sessions.Start(ctx, tx, session.New{Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source})
+	nudge, err := s.nudge(ctx, tx, f)
+	if err != nil {
+		return Next{}, err
+	}
+	started, err := s.Sessions.Start(ctx, tx, session.New{
+		Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must,
+	})
 	if err != nil {
 		return Next{}, err
 	}
@@ -305,11 +357,28 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 			return Next{}, err
 		}
 	}
-	next := Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back}
+	next := Next{Step: StepDone, Session: &started, Device: d.kept, ExpiresAt: started.ExpiresAt, Again: f.Replaces != "", Back: f.Back, Nudge: nudge}
 	if d.stranger && d.kept != nil { // remembered after a full sign-in, and never because it was recognised
 		next.Offer = s.Devices.Offer(tx, d.device, string(started.ID))
 	}
 	return next, nil
+}
+
+// nudge says whether to ask for something better than what can be sent. Who only proves again who they are is not asked.
+func (s *Service) nudge(ctx context.Context, tx *sqldb.Tx, f flow) (factor.Nudge, error) {
+	enrolled, err := s.Enrolled(ctx, tx, f.Account)
+	if err != nil {
+		return factor.Nudge{}, err
+	}
+	n, err := s.Choices.Nudge(ctx, tx, f.Account, enrolled)
+	if err != nil || !n.Wanted || n.Must {
+		return n, err
+	}
+	if f.Replaces != "" {
+		return factor.Nudge{}, nil
+	}
+	n.Left--
+	return n, s.Choices.Count(ctx, tx, f.Account)
 }
 
 // listed is what was proved, as the record keeps it.

@@ -116,6 +116,8 @@ type Next struct {
 	Session *session.Started
 	Device  *device.Remembered
 	Offer   string
+	// Nudge asks who is signed in to enrol something better, at StepDone. With Must the session is good for nothing else.
+	Nudge factor.Nudge
 	// Unknown says that the passkey just refused is none that we know.
 	Unknown bool
 	// Again says that somebody who is signed in proves who they are once more; Back is their door's word.
@@ -132,6 +134,8 @@ type Limits struct {
 	// What counts over all names of an account must not show to a stranger: two names that share a
 	// limit would be two names of one person. It only makes a try fail.
 	Password, PasswordAccount, DevicePassword, Code, CodeAccount throttle.Ladder
+
+	Factor throttle.Ladder // wrong codes of one factor, whatever another has proved meanwhile
 
 	Approval throttle.Rate   // requests of an account that let nobody in
 	Number   throttle.Ladder // wrong numbers typed to approve one
@@ -158,6 +162,7 @@ func DefaultLimits() Limits {
 		// Five tries at one in a million, then waits; new codes and new flows do not reset them.
 		Code:        throttle.Ladder{Name: "code", Free: 5, Delays: codeWaits, Stop: 100},
 		CodeAccount: throttle.Ladder{Name: "code/account", Free: 5, Delays: codeWaits, Stop: 100},
+		Factor:      throttle.Ladder{Name: "factor", Free: factor.MaxFailures, Delays: codeWaits, Stop: factor.MaxFailures},
 		// What is approved gives its try back: who is asked and asked again is being worn down.
 		Approval: throttle.Rate{Name: "approval", Burst: approval.Most, Every: 20 * time.Minute},
 		Number:   throttle.Ladder{Name: "approval/number", Free: 5, Delays: codeWaits, Stop: 100},
@@ -251,15 +256,11 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if f.Step != StepSecond {
 		return n, nil
 	}
-	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	d, err := s.door(ctx, tx, f.Account)
 	if err != nil {
 		return Next{}, err
 	}
-	enrolled, err := s.Enrolled(ctx, tx, f.Account)
-	if err != nil {
-		return Next{}, err
-	}
-	n.Ways = s.offered(addresses, enrolled)
+	n.Ways = d.offered()
 	if may, err := s.approvable(ctx, tx, f); err != nil {
 		return Next{}, err
 	} else if may {
@@ -272,13 +273,32 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	return n, err
 }
 
-// offered are the ways of the second door. Where strangers come as far, everybody is offered whatever anybody
-// may have enrolled.
-func (s *Service) offered(addresses []account.Address, enrolled map[factor.Way]bool) []factor.Way {
-	if s.HidePasswordResult {
-		enrolled = map[factor.Way]bool{factor.Passkey: true, factor.OTP: true, factor.Backup: true}
+// door is an account's second door, and the addresses that codes for it are sent to.
+type door struct {
+	factor.Door
+
+	addresses []account.Address
+	hidden    bool // strangers come as far
+}
+
+func (s *Service) door(ctx context.Context, tx *sqldb.Tx, id account.ID) (d door, err error) {
+	if d.addresses, err = s.Accounts.Addresses(ctx, tx, id); err != nil {
+		return door{}, err
 	}
-	return factor.Offer(s.ways(addresses), enrolled, s.HidePasswordResult)
+	if d.Enrolled, err = s.Enrolled(ctx, tx, id); err != nil {
+		return door{}, err
+	}
+	d.Sent, d.hidden = s.ways(d.addresses), s.HidePasswordResult
+	d.Door, err = s.Choices.Fill(ctx, tx, id, d.Door)
+	return d, err
+}
+
+// offered are the ways of the second door.
+func (d door) offered() []factor.Way {
+	if d.hidden {
+		return d.OfferAll()
+	}
+	return d.Offer()
 }
 
 // ways are those by which the second door sends a code. An account that none of our ways reaches is offered the
@@ -354,16 +374,19 @@ func (s *Service) admitStep(ctx context.Context, tx *sqldb.Tx, c Client) (bool, 
 	return s.Throttle.Take(ctx, tx, s.Limits.All, "")
 }
 
-// ClearCounts forgets an account's wrong passwords and codes, those of its remembered devices
-// included, after the operator has looked into them.
+// ClearCounts forgets an account's wrong passwords and codes, those of its remembered devices and of stopped factors
+// included, after the operator has looked into them, or its holder has proved everything anew.
 func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
 	f := flow{OwnerKey: s.ownerKey(account.Account{ID: id}, account.Identifier{})}
-	addresses, err := s.Accounts.Addresses(ctx, tx, id)
+	d, err := s.door(ctx, tx, id)
 	if err != nil {
 		return err
 	}
+	if err := s.startAgain(ctx, tx, id, append(d.All(), d.Stopped...)...); err != nil {
+		return err
+	}
 	names := [][]byte{s.againKey(id)}
-	for _, a := range addresses {
+	for _, a := range d.addresses {
 		names = append(names, s.nameKey(a.Identifier()))
 	}
 	if err := s.Throttle.Clear(ctx, tx, s.Limits.Number, string(id)); err != nil {

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/device"
 	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/sqldb"
@@ -25,6 +26,7 @@ type flow struct {
 	Nonce     string
 	ExpiresAt time.Time
 
+	Device   device.ID  // that was recognised, and is asked for a second proof all the same
 	Replaces session.ID // the session that ends when the flow is done, of a flow of the signed-in
 	Back     string
 	Renewal  []byte // sealed: see password.Renewal
@@ -59,11 +61,11 @@ func failedSealed() keyring.Column {
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
@@ -74,9 +76,9 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f 
 // move writes the flow's new step if it still stands at from.
 func move(ctx context.Context, tx *sqldb.Tx, f flow, from Step) (bool, error) {
 	n, err := tx.Exec(ctx, `
-		UPDATE signin_flow SET step = $1, barred = $2, taken = $3, nonce = $4, expires_at = $5, proved = $6, renewal = $7
-		WHERE id = $8 AND step = $9 AND expires_at > $10`,
-		f.Step, f.Barred, f.Taken, f.Nonce, f.ExpiresAt.UnixMilli(), f.Proved, f.Renewal, f.ID, from, tx.Now().UnixMilli())
+		UPDATE signin_flow SET step = $1, barred = $2, taken = $3, nonce = $4, expires_at = $5, proved = $6, renewal = $7, device = $8
+		WHERE id = $9 AND step = $10 AND expires_at > $11`,
+		f.Step, f.Barred, f.Taken, f.Nonce, f.ExpiresAt.UnixMilli(), f.Proved, f.Renewal, f.Device, f.ID, from, tx.Now().UnixMilli())
 	return n == 1, err
 }
 

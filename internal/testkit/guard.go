@@ -39,7 +39,7 @@ type needle struct {
 // ownRoutes are the routes whose answers may hold contact data of the account that is signed in, and of
 // no other. Such an answer is never stored.
 var ownRoutes = []string{
-	"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
+	"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 	"POST /api/v1/account/passkeys/options",
 	"POST /account/data", "POST /api/v1/account/data",
 }

@@ -66,7 +66,7 @@ func (f *failures) Errorf(string, ...any) { f.n++ }
 // whoever holds a session, and to nobody else.
 func TestWhereOwnersSeeTheirContactData(t *testing.T) {
 	want := []string{
-		"GET /security", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
+		"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 		"POST /api/v1/account/passkeys/options",
 		"POST /account/data", "POST /api/v1/account/data",
 	}

@@ -101,6 +101,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		},
 	}
 	p.Own = factor.Own{
+		Choices:        &factor.Choices{Accounts: accounts},
 		Authenticators: &totp.Service{DB: db, Ring: ring, Audit: p.Audit}, BackupCodes: &backup.Service{Ring: ring},
 		Passkeys: &passkey.Service{Ring: ring, Site: "Example", RPID: "id.example.com", Origins: []string{Origin}},
 	}

@@ -29,6 +29,7 @@ type Config struct {
 	Registration registration `toml:"registration" doc:"How people open accounts. Without it only operators make them: countersign account create."`
 
 	Account  accounts `toml:"account" doc:"What holders may do with their accounts as a whole."`
+	Factor   factor   `toml:"factor" doc:"The second proof: when it is asked for, and what will do."`
 	Passkey  Passkey  `toml:"passkey" doc:"Passkeys (WebAuthn). They are for the host of site.public_url."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
@@ -100,6 +101,31 @@ type recovery struct {
 // accounts is about accounts as a whole.
 type accounts struct {
 	EraseAfter Duration `toml:"erase_after" doc:"How long an account is kept that its holder wants erased, for anybody to find out who did not want that. 72h to 720h: what happened can be taken back for so long."`
+}
+
+// factor is about the second proof.
+type factor struct {
+	Policy        string   `toml:"policy" doc:"unrecognised_device asks on devices that are not recognised, always at every sign-in, phishing_resistant at every sign-in and for a passkey: until an account has one, any other way opens a session in which one can be enrolled, and nothing else."`
+	Groups        []string `toml:"groups" doc:"Stricter policies of groups, such as admins=phishing_resistant. Who is in a group: countersign group. An account's own: countersign factor policy. The strictest counts."`
+	Enrol         string   `toml:"enrol" doc:"Whether people are asked, when they have signed in, to enrol a passkey or an app: never; suggest, at enrol_skips sign-ins; require, and from then on the session is good for nothing else before they have."`
+	EnrolSkips    int      `toml:"enrol_skips" doc:"At how many sign-ins people may go on without, 0 to 100."`
+	EnrolDeadline string   `toml:"enrol_deadline" doc:"With require: the day, such as 2027-01-31 (UTC), from which on nobody may go on without, however often they were asked. Empty: there is none."`
+}
+
+// OfGroups are the policies of groups, by group.
+func (f factor) OfGroups() map[string]string {
+	out := map[string]string{}
+	for _, one := range f.Groups {
+		group, policy, _ := strings.Cut(one, "=") // Validate has refused what is none
+		out[group] = policy
+	}
+	return out
+}
+
+// Deadline is when enrolling may not be put off any more; zero if there is none.
+func (f factor) Deadline() time.Time {
+	day, _ := time.Parse(time.DateOnly, f.EnrolDeadline) // Validate has refused what is none
+	return day
 }
 
 // Passkey is about passkeys.
@@ -195,6 +221,8 @@ func Default() Config {
 		Password: Password{MinLength: 15, MemoryKiB: 19456, Time: 2, Threads: 1, MaxWait: Duration(2 * time.Second)},
 		SignIn:   SignIn{FlowTTL: Duration(15 * time.Minute), CodeDigits: 6, CodeTTL: Duration(10 * time.Minute)},
 		Recovery: recovery{Wait: Duration(day)},
+
+		Factor: factor{Policy: "unrecognised_device", Enrol: "never", EnrolSkips: 3},
 
 		Registration: registration{Mode: "closed"},
 

@@ -46,6 +46,7 @@ func (c Config) Validate() error {
 	c.checkStore(k)
 	c.checkPassword(k)
 	c.checkTimes(k)
+	c.checkFactor(k)
 	c.checkPasskeys(k)
 	c.checkRegistration(k)
 	c.checkEmail(k)
@@ -75,6 +76,24 @@ func (c Config) checkSite(k *checker) {
 		"want https (http is for localhost and 127.0.0.1 only: elsewhere browsers refuse our cookies)")
 	k.want(strings.TrimSuffix(u.Path, "/") == "" && u.RawQuery == "" && u.Fragment == "" && u.User == nil, "site.public_url",
 		"want scheme and host alone, without a path, query or user: give Countersign a host name of its own")
+}
+
+func (c Config) checkFactor(k *checker) {
+	policies := []string{"unrecognised_device", "always", "phishing_resistant"}
+	k.oneOf("factor.policy", c.Factor.Policy, policies...)
+	for _, one := range c.Factor.Groups {
+		group, policy, _ := strings.Cut(one, "=")
+		k.want(group != "" && !strings.ContainsAny(group, " ,") && slices.Contains(policies, policy), "factor.groups",
+			"%q: want a group and its policy, such as admins=phishing_resistant; policies are %s", one, strings.Join(policies, ", "))
+	}
+	k.want(len(c.Factor.OfGroups()) == len(c.Factor.Groups), "factor.groups", "a group stands there twice")
+	k.oneOf("factor.enrol", c.Factor.Enrol, "never", "suggest", "require")
+	k.between("factor.enrol_skips", c.Factor.EnrolSkips, 0, 100)
+	if day := c.Factor.EnrolDeadline; day != "" {
+		_, err := time.Parse(time.DateOnly, day)
+		k.want(err == nil, "factor.enrol_deadline", "want a day such as 2027-01-31, not %q", day)
+		k.want(c.Factor.Enrol == "require", "factor.enrol_deadline", "a deadline needs enrol = \"require\"")
+	}
 }
 
 // appOrigin begins the origin of an Android app: the digest of its signing certificate follows.

@@ -113,6 +113,7 @@ type operation struct {
 	summary, about        string
 	status                int
 	signedIn              bool
+	enrols                bool // and so is open to sessions that must enrol something first
 	bare                  bool // looks at neither body nor query
 	codes                 []string
 }

@@ -81,7 +81,11 @@ func (m mux) Handle(op *huma.Operation, next func(huma.Context)) {
 	m.ServeMux.Handle(op.Method+" "+op.Path, web.Handle(m.api.Log, func(w http.ResponseWriter, r *http.Request) error {
 		c := &call{humaContext: humago.NewContext(op, r, w), client: m.api.Client(r)}
 		if len(op.Security) > 0 {
-			s, err := m.api.Sessions.Check(r.Context(), token(r))
+			check := m.api.Sessions.Check
+			if op.Metadata[enrols] == true {
+				check = m.api.Sessions.CheckEnrolling
+			}
+			s, err := check(r.Context(), token(r))
 			if err != nil {
 				return err
 			}

@@ -48,6 +48,9 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 }
 
 // describe makes huma's form of an operation.
+// enrols is the word by which the mux knows operation.enrols.
+const enrols = "enrols"
+
 func (op operation) describe() *huma.Operation {
 	codes := op.codes
 	o := &huma.Operation{
@@ -57,13 +60,17 @@ func (op operation) describe() *huma.Operation {
 	if op.signedIn {
 		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
 		codes = append([]string{"session_ended"}, codes...)
+		if !op.enrols {
+			codes = append(slices.Clone(codes), "enrolment_required")
+		}
+		o.Metadata = map[string]any{enrols: op.enrols}
 	}
 	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
 	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
 	if !op.bare {
 		codes = append(codes, "input_invalid", "body_malformed")
 	}
-	if op.method == http.MethodPost || op.method == http.MethodPatch {
+	if op.method == http.MethodPost || op.method == http.MethodPatch || op.method == http.MethodPut {
 		codes = append(codes, "body_too_large", "body_timeout", "content_type_unsupported")
 	}
 	if op.method != http.MethodGet {

@@ -177,6 +177,7 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"DELETE /api/v1/account/passkeys/{id}",
 		"PATCH /api/v1/account/passkeys/{id}",
 		"POST /api/v1/account/passkeys",
+		"PUT /api/v1/account/second-proof",
 		"POST /api/v1/account/passkeys/options",
 		"POST /api/v1/signin/again/passkey",
 		"POST /api/v1/signin/again/passkey/options",

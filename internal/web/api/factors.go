@@ -8,6 +8,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"countersign/internal/factor"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -20,6 +21,31 @@ type factorsOutput struct {
 		Signal          passkey.Signal `json:"signal" doc:"For signalAllAcceptedCredentials, so that authenticators offer no passkey that was removed."`
 		Apps            []appRow       `json:"apps" doc:"Authenticator apps and hardware tokens, the oldest first."`
 		BackupCodesLeft int            `json:"backup_codes_left" doc:"How many of the list were not used."`
+		Second          secondBody     `json:"second" doc:"How a second proof is asked for."`
+	}
+}
+
+type secondBody struct {
+	Policy factor.Policy `json:"policy" enum:"unrecognised_device,always,phishing_resistant" doc:"When it is asked for, and by what: the strictest of what the operator and the owner want."`
+	Least  factor.Policy `json:"least" enum:"unrecognised_device,always,phishing_resistant" doc:"What the operator wants at least."`
+	Ways   []secondRow   `json:"ways" doc:"In the order in which they are offered, and behind them those that open nothing."`
+}
+
+type secondRow struct {
+	Way     factor.Way `json:"way" enum:"passkey,otp,sms,email,backup" doc:"Where a proof comes from."`
+	Opens   bool       `json:"opens" doc:"Whether it is offered and taken."`
+	Off     bool       `json:"off" doc:"Whether its owner has turned it off. It is taken all the same when nothing else is left."`
+	Stopped bool       `json:"stopped" doc:"Whether it had a hundred wrong codes in a row, and must be set up anew."`
+	Limited bool       `json:"restricted" doc:"Whether NIST SP 800-63B-4 calls it a restricted authenticator (section 3.1.3.3): offer a better one beside it."`
+}
+
+type chooseInput struct {
+	Caller
+
+	Body struct {
+		Always bool         `json:"always,omitempty" doc:"Ask at every sign-in, more often than the operator wants."`
+		Order  []factor.Way `json:"order,omitempty" maxItems:"5" enum:"passkey,otp,sms,email,backup" doc:"The ways that come first, in order; the others follow, the better first."`
+		Off    []factor.Way `json:"off,omitempty" maxItems:"2" enum:"sms,email" doc:"No code is sent that way unless nothing else is left."`
 	}
 }
 
@@ -75,16 +101,22 @@ type backupCodesOutput struct {
 func (h *API) factors(a huma.API) {
 	const tag = "Account"
 	register(a, operation{
-		id: "list-factors", method: http.MethodGet, path: "/account/factors", tag: tag, signedIn: true,
+		id: "list-factors", method: http.MethodGet, path: "/account/factors", tag: tag, signedIn: true, enrols: true,
 		summary: "List what somebody has set up to sign in with", about: "Passkeys, apps, hardware tokens and backup codes. Nothing secret.",
 	}, h.listFactors)
 	register(a, operation{
-		id: "add-app", method: http.MethodPost, path: "/account/apps", tag: tag, signedIn: true, status: http.StatusCreated,
+		id: "choose-second-proof", method: http.MethodPut, path: "/account/second-proof", tag: tag, signedIn: true, status: http.StatusNoContent,
+		summary: "Choose how a second proof is asked for",
+		about:   "In the place of what was chosen before: what is left out is as the server would have it. Every address is told." + aboutFresh,
+		codes:   guarded("factor_choice_invalid", "too_many_attempts"),
+	}, h.chooseSecond)
+	register(a, operation{
+		id: "add-app", method: http.MethodPost, path: "/account/apps", tag: tag, signedIn: true, enrols: true, status: http.StatusCreated,
 		summary: "Make the key of a new authenticator app", about: "It counts for nothing until its first code has confirmed it." + aboutFresh,
 		codes: guarded("too_many_authenticators", "too_many_attempts"),
 	}, h.addApp)
 	register(a, operation{
-		id: "confirm-app", method: http.MethodPost, path: "/account/apps/{id}/confirm", tag: tag, signedIn: true, status: http.StatusNoContent,
+		id: "confirm-app", method: http.MethodPost, path: "/account/apps/{id}/confirm", tag: tag, signedIn: true, enrols: true, status: http.StatusNoContent,
 		summary: "Confirm a new app by its first code",
 		about:   "From then on a sign-in asks for it, and not for a code by e-mail. Every address is told. A code that does not fit is code_refused." + aboutFresh,
 		codes:   guarded("code_refused", "too_many_authenticators", "too_many_attempts"),
@@ -114,12 +146,25 @@ func (h *API) listFactors(ctx context.Context, in *callerInput) (*factorsOutput,
 	out := &factorsOutput{}
 	out.Body.BackupCodesLeft, out.Body.Apps = f.Backup, make([]appRow, 0, len(f.Apps))
 	out.Body.Passkeys, out.Body.Signal = passkeyRows(f.Passkeys), f.Signal
+	out.Body.Second = secondBody{Policy: f.Second.Policy, Least: f.Second.Least, Ways: make([]secondRow, 0, len(f.Second.Ways))}
+	for _, w := range f.Second.Ways {
+		out.Body.Second.Ways = append(out.Body.Second.Ways, secondRow{w.Way, w.Opens, w.Off, w.Stopped, w.Way == factor.SMS})
+	}
 	for _, app := range f.Apps {
 		out.Body.Apps = append(out.Body.Apps, appRow{
 			ID: app.ID, Name: app.Name, Serial: app.Serial, AddedAt: instant(app.AddedAt), LastUsedAt: someInstant(app.LastUsedAt),
 		})
 	}
 	return out, nil
+}
+
+func (h *API) chooseSecond(ctx context.Context, in *chooseInput) (*none, error) {
+	return &none{}, h.Owner.Choose(ctx, in.session, in.client, func(c *factor.Choice) {
+		c.Holder, c.Order, c.Off = "", in.Body.Order, in.Body.Off
+		if in.Body.Always {
+			c.Holder = factor.Always
+		}
+	})
 }
 
 func (h *API) addApp(ctx context.Context, in *callerInput) (*newAppOutput, error) {

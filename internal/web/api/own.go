@@ -111,7 +111,7 @@ func (h *API) own(a huma.API) {
 
 		handle func(context.Context, *callerInput) (*none, error)
 	}{
-		{operation{id: "sign-out", method: http.MethodDelete, path: "/session", tag: sessions, summary: "Sign out", about: "Ends the session that asks."}, h.signOut},
+		{operation{id: "sign-out", method: http.MethodDelete, path: "/session", tag: sessions, enrols: true, summary: "Sign out", about: "Ends the session that asks."}, h.signOut},
 		{operation{id: "forget-devices", method: http.MethodDelete, path: "/devices", tag: devices, summary: "Forget every device", about: "From now on each asks for a code. Every session but the one that asks ends."}, h.forgetAll},
 	} {
 		c.status, c.signedIn = http.StatusNoContent, true

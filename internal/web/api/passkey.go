@@ -137,12 +137,12 @@ func (h *API) passkeys(a huma.API) {
 		codes:   []string{"passkey_refused", "passkey_unknown", "flow_ended", "too_many_attempts"},
 	}, h.provePasskeyAgain)
 	register(a, operation{
-		id: "begin-passkey", method: http.MethodPost, path: "/account/passkeys/options", tag: account, signedIn: true,
+		id: "begin-passkey", method: http.MethodPost, path: "/account/passkeys/options", tag: account, signedIn: true, enrols: true,
 		summary: "Begin to add a passkey", about: "The options have an address of the account, by which the authenticator will know it." + aboutFresh,
 		codes: guarded("too_many_passkeys"),
 	}, h.beginPasskey)
 	register(a, operation{
-		id: "add-passkey", method: http.MethodPost, path: "/account/passkeys", tag: account, signedIn: true, status: http.StatusNoContent,
+		id: "add-passkey", method: http.MethodPost, path: "/account/passkeys", tag: account, signedIn: true, enrols: true, status: http.StatusNoContent,
 		summary: "Add the passkey that an authenticator has made",
 		about:   "Every address is told. From then on it signs in, and a code by e-mail does no more from a new device." + aboutFresh,
 		codes:   guarded("passkey_refused", "passkey_taken", "too_many_passkeys", "too_many_attempts"),

@@ -70,7 +70,15 @@ type nextBody struct {
 	Nonce     string         `json:"nonce,omitempty" doc:"What a device signs next."`
 	ExpiresAt *time.Time     `json:"expires_at,omitempty" doc:"When the sign-in must be finished."`
 	Session   *newSession    `json:"session,omitempty" doc:"With step done."`
+	Enrol     *nudgeBody     `json:"enrol,omitempty" doc:"With step done: that the person is asked to enrol something better than codes that are sent. Offer it."`
 	Device    *newRemembered `json:"device,omitempty" doc:"What the device must keep from now on, in place of an older handle."`
+}
+
+type nudgeBody struct {
+	Required    bool       `json:"required" doc:"Whether the session is good for nothing else before (enrolment_required)."`
+	PasskeyOnly bool       `json:"passkey_only" doc:"Whether it must be a passkey; otherwise an app will do."`
+	PutOff      *int       `json:"put_off,omitempty" doc:"At how many further sign-ins it can still be put off, where it will be required some day."`
+	Deadline    *time.Time `json:"deadline,omitempty" doc:"From when on it cannot be put off any more."`
 }
 
 type newSession struct {
@@ -262,6 +270,12 @@ func body(n signin.Next) nextBody {
 	}
 	if n.Session != nil {
 		b.Session = &newSession{Token: n.Session.Token.Reveal(), ExpiresAt: instant(n.Session.ExpiresAt)}
+	}
+	if n.Nudge.Wanted {
+		b.Enrol = &nudgeBody{Required: n.Nudge.Must, PasskeyOnly: n.Nudge.Passkey, Deadline: someInstant(n.Nudge.Deadline)}
+		if n.Nudge.Required && !n.Nudge.Must {
+			b.Enrol.PutOff = &n.Nudge.Left
+		}
 	}
 	if n.Device != nil {
 		b.Device = &newRemembered{ID: n.Device.ID, Handle: n.Device.Handle.Reveal(), ExpiresAt: instant(n.Device.ExpiresAt)}

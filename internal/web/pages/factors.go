@@ -7,7 +7,6 @@ import (
 
 	"countersign/internal/platform/qrcode"
 	"countersign/internal/platform/secret"
-	"countersign/internal/profile"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/totp"
@@ -17,8 +16,8 @@ import (
 // ownFactors are what the signed-in have set up to be asked for beside the password.
 type ownFactors interface {
 	ownPasskeys
+	ownSecond
 
-	Factors(ctx context.Context, me session.Session) (profile.Factors, error)
 	BeginApp(ctx context.Context, me session.Session) (totp.Enrolment, error)
 	ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (bool, error)
 	RenameApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID, name string) error
@@ -111,6 +110,13 @@ func (h *Security) postBackup(w http.ResponseWriter, r *http.Request, me session
 		v.Codes = append(v.Codes, c.Reveal())
 	}
 	return h.Pages.show(w, http.StatusOK, v)
+}
+
+// appsView are the apps and the list of codes on the page Security.
+type appsView struct {
+	Apps     []appRow
+	MoreApps bool // there is room for another
+	Backup   int  // codes left
 }
 
 type appRow struct {

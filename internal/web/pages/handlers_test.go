@@ -54,9 +54,11 @@ type desk struct {
 	self     profile.Self
 	refuses  error // what takes a fresh proof
 
-	next signin.Next
-	sent signin.Sent
-	err  error
+	next   signin.Next
+	sent   signin.Sent
+	err    error
+	enrols bool // the session is good for enrolling something and nothing else
+
 	gone bool // the owner's session is over, or the thing is not theirs
 }
 
@@ -98,6 +100,9 @@ func (d *desk) At(_ context.Context, ref signin.Ref) (signin.Next, error) {
 func (d *desk) Check(context.Context, secret.Token) (session.Session, error) {
 	if d.gone {
 		return session.Session{}, fault.New(fault.Unauthenticated, "session_ended", nil)
+	}
+	if d.enrols {
+		return session.Session{}, fault.New(fault.Forbidden, "enrolment_required", nil)
 	}
 	return session.Session{ID: "mine", Account: "a"}, d.err
 }
@@ -198,15 +203,6 @@ func answer(h http.Handler, r *http.Request) (*http.Response, string) {
 	w := httptest.NewRecorder()
 	h.ServeHTTP(w, r)
 	return w.Result(), w.Body.String()
-}
-
-func cookie(res *http.Response, name string) *http.Cookie {
-	for _, c := range res.Cookies() {
-		if c.Name == name {
-			return c
-		}
-	}
-	return &http.Cookie{}
 }
 
 // P2, A-6.3.8: a refusal is the same page whatever was typed, and none of it comes back.

@@ -19,6 +19,7 @@ import (
 // Sessions knows who is signed in.
 type Sessions interface {
 	Check(context.Context, secret.Token) (session.Session, error)
+	CheckEnrolling(context.Context, secret.Token) (session.Session, error)
 }
 
 // Owner is what the signed-in may do about their own sessions and devices, and nobody else's.
@@ -60,19 +61,28 @@ func (h *Home) Mount(mux *http.ServeMux) {
 		"POST /sessions/{id}/end":   h.postEnd,
 		"POST /sessions/end-others": h.postEndOthers,
 		"POST /sessions/end-all":    h.postEndAll,
-		"POST /signout":             h.postSignOut,
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
 	}
+	mux.Handle("POST /signout", web.Handle(h.Log, h.Pages.keepLanguage(enrolling(h.Sessions, h.postSignOut))))
 }
 
 // signedIn lets in only whoever has a session, and leads everybody else to the sign-in.
 func signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
+	return who(sessions.Check, next)
+}
+
+func who(
+	check func(context.Context, secret.Token) (session.Session, error), next func(http.ResponseWriter, *http.Request, session.Session) error,
+) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		s, err := sessions.Check(r.Context(), web.Cookie(r, web.SessionCookie))
+		s, err := check(r.Context(), web.Cookie(r, web.SessionCookie))
 		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
 			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
 			return seeOther(w, r, "/signin")
+		}
+		if fault.Of(err).Code == "enrolment_required" {
+			return seeOther(w, r, enrolPath)
 		}
 		if err != nil {
 			return err

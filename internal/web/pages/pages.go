@@ -80,6 +80,7 @@ func New(o Options) (*Pages, error) {
 		deviceView{},
 		codeView{},
 		passkeyView{},
+		enrolView{},
 		askedView{},
 		approveView{},
 		refusedView{},

@@ -236,7 +236,7 @@ func TestFieldsHelpPasswordManagersAndPhones(t *testing.T) {
 // A-7.4.4, N-5.1-13: the way out is on every page of the signed-in.
 func TestSignOutIsOnEverySignedInPage(t *testing.T) {
 	for name, page := range shots(t, testPages(t)) {
-		if slices.ContainsFunc([]string{"home", "again", "activity", "security", "password", "address", "contact", "saved", "app", "backup", "account", "disavow", "welcome", "approve", "refused"}, func(page string) bool { return strings.HasPrefix(name, page) }) != strings.Contains(page, `action="/signout"`) {
+		if slices.ContainsFunc([]string{"home", "again", "activity", "security", "password", "address", "contact", "saved", "app", "backup", "account", "disavow", "welcome", "approve", "refused", "enrol"}, func(page string) bool { return strings.HasPrefix(name, page) }) != strings.Contains(page, `action="/signout"`) {
 			t.Errorf("%s: sign out is missing or too much", name)
 		}
 	}

@@ -62,11 +62,9 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"POST /security/contacts/{id}/remove":  h.postRemoveContact,
 		"POST /security/saved-code":            h.postSavedCode,
 		"POST /security/saved-code/remove":     h.postDropSavedCode,
-		"POST /security/passkeys":              h.postAddPasskey,
 		"POST /security/passkeys/{id}/rename":  h.postRenamePasskey,
 		"POST /security/passkeys/{id}/remove":  h.postRemovePasskey,
-		"POST /security/apps":                  h.postApp,
-		"POST /security/apps/confirm":          h.postConfirmApp,
+		"POST /security/second/{what}":         h.postSecond,
 		"POST /security/apps/{id}/rename":      h.postRenameApp,
 		"POST /security/apps/{id}/remove":      h.postRemoveApp,
 		"POST /security/backup-codes":          h.postBackup,
@@ -76,6 +74,7 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"GET /security/addresses/{flow}/code": toAddressFlow,
 		"GET /security/contacts":              toSecurity,
 		"GET /security/saved-code":            toSecurity,
+		"GET /security/second/{what}":         toSecurity,
 		"GET /security/passkeys":              toSecurity,
 		"GET /security/apps":                  toSecurity,
 		"GET /security/apps/confirm":          toSecurity,
@@ -86,6 +85,14 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		},
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+	}
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
+		"GET " + enrolPath:            h.getEnrol,
+		"POST /security/passkeys":     h.postAddPasskey,
+		"POST /security/apps":         h.postApp,
+		"POST /security/apps/confirm": h.postConfirmApp,
+	} {
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(enrolling(h.Sessions, handler))))
 	}
 }
 
@@ -129,6 +136,9 @@ var securityProblems = map[string]string{ //nolint:gochecknoglobals // a table t
 	"passkey_refused":    "security_passkey_refused",
 	"passkey_taken":      "security_passkey_taken",
 	"passkey_name_empty": "security_app_nameless",
+	"last_passkey":       "security_last_passkey",
+
+	"factor_choice_invalid": "security_choice_refused",
 
 	"too_many_authenticators":  "security_too_many_apps",
 	"authenticator_name_empty": "security_app_nameless",

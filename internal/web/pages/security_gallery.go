@@ -10,6 +10,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/recovery"
+	"countersign/internal/signin"
 	"countersign/internal/totp"
 )
 
@@ -44,7 +45,19 @@ func (p *Pages) securityShots() []Shot {
 	}, Apps: []totp.Authenticator{
 		{ID: "1", Name: "My phone", AddedAt: long, LastUsedAt: now.Add(-time.Hour)}, {ID: "2", Serial: "0847-113", AddedAt: long},
 	}}
-	none := profile.Factors{}
+	own.Second = signin.Second{Policy: factor.Unrecognised, Least: factor.Unrecognised, Ways: []signin.SecondWay{
+		{Way: factor.Passkey, Opens: true}, {Way: factor.OTP, Opens: true}, {Way: factor.SMS, Opens: true}, {Way: factor.Backup, Stopped: true}, {Way: factor.Email},
+	}}
+	none := profile.Factors{Second: signin.Second{Policy: factor.Always, Least: factor.Always, Ways: []signin.SecondWay{
+		{Way: factor.SMS, Opens: true}, {Way: factor.Email, Off: true},
+	}}}
+	enrol := func(n factor.Nudge, must, stale bool) func(frame) view {
+		return func(f frame) view {
+			v := enrolPage(f, profile.Factors{Nudge: n}, must, now)
+			v.Passkey, v.Stale = madeUpPasskey(p), stale
+			return v
+		}
+	}
 	page := func(o profile.Overview, own profile.Factors, change func(frame) frame) func(frame) view {
 		return func(f frame) view {
 			v := securityPage(change(f), o, own, now)
@@ -62,6 +75,10 @@ func (p *Pages) securityShots() []Shot {
 		p.shot("security-frozen", "security_title", page(frozen, own, same)),
 		p.shot("security-changed", "security_title", page(good, own, func(f frame) frame { return f.flash("password-changed") })),
 		p.shot("security-refused", "security_title", page(poor, none, func(f frame) frame { return f.fails(f.say("security_last_notice")) })),
+		p.shot("enrol", "enrol_title", enrol(factor.Nudge{Required: true, Left: 2, Deadline: now.Add(40 * 24 * time.Hour)}, false, false)),
+		p.shot("enrol-must", "enrol_title", enrol(factor.Nudge{}, true, false)),
+		p.shot("enrol-passkey", "enrol_title", enrol(factor.Nudge{Passkey: true}, true, false)),
+		p.shot("enrol-stale", "enrol_title", enrol(factor.Nudge{}, true, true)),
 		p.shot("app", "app_title", func(f frame) view {
 			v, err := appPage(f, totp.Enrolment{ID: "1", Key: secret.Of("JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"), URL: secret.Of("otpauth://totp/Example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example")})
 			if err != nil {

@@ -39,6 +39,7 @@ type vault struct {
 	done     []string
 
 	factors profile.Factors
+	choice  factor.Choice
 	app     totp.Confirmation
 	refusal passkey.Refusal
 
@@ -97,6 +98,11 @@ func (v *vault) RenameApp(_ context.Context, _ session.Session, _ signin.Client,
 
 func (v *vault) RemoveApp(_ context.Context, _ session.Session, _ signin.Client, id totp.ID) error {
 	return v.note("remove app " + string(id))
+}
+
+func (v *vault) Choose(_ context.Context, _ session.Session, _ signin.Client, change func(*factor.Choice)) error {
+	change(&v.choice)
+	return v.note("choose")
 }
 
 func (v *vault) NewBackupCodes(context.Context, session.Session, signin.Client) ([]secret.Token, error) {
@@ -162,8 +168,13 @@ func guarded(p *Pages, s Sessions, v *vault) *Security {
 // safe is the pages of security over a vault.
 func safe(t *testing.T, v *vault) http.Handler {
 	t.Helper()
+	return safeOf(t, &desk{}, v)
+}
+
+func safeOf(t *testing.T, d *desk, v *vault) http.Handler {
+	t.Helper()
 	p, mux := testPages(t), http.NewServeMux()
-	guarded(p, &desk{}, v).Mount(mux)
+	guarded(p, d, v).Mount(mux)
 	public, err := url.Parse("https://id.example")
 	if err != nil {
 		t.Fatal(err)

@@ -14,6 +14,8 @@ import (
 type securityView struct {
 	frame
 	passkeysView
+	secondView
+	appsView
 
 	Advice      []adviceView // what would protect the account better; empty: it is well protected
 	Open        bool         // it may be changed now
@@ -24,9 +26,6 @@ type securityView struct {
 	Contacts    []contactRow
 	MoreHelp    bool // there is room for another contact
 	SavedCode   bool
-	Apps        []appRow
-	MoreApps    bool // there is room for another
-	Backup      int  // codes left
 	Reviewed    *instant
 }
 
@@ -53,7 +52,7 @@ type contactRow struct {
 func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Time) securityView {
 	v := securityView{
 		frame: f.at(securityPath), Open: o.Fresh && !o.Frozen, Stale: !o.Fresh && !o.Frozen, SavedCode: o.SavedCode,
-		passkeysView: passkeysView{Passkeys: f.passkeyRows(own.Passkeys), Signal: signal(own.Signal)}, Apps: f.appRows(own.Apps), MoreApps: len(own.Apps) < totp.MaxPerAccount, Backup: own.Backup,
+		passkeysView: passkeysView{Passkeys: f.passkeyRows(own.Passkeys), Signal: signal(own.Signal)}, appsView: appsView{f.appRows(own.Apps), len(own.Apps) < totp.MaxPerAccount, own.Backup}, secondView: f.secondView(own.Second),
 		MoreHelp: len(o.Contacts) < recovery.MaxContacts, Reviewed: f.later(o.ReviewedAt, time.Time{}),
 	}
 	if o.Frozen {

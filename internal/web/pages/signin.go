@@ -74,7 +74,7 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 
 func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
 	if token := web.Cookie(r, web.SessionCookie); !token.Empty() {
-		if _, err := h.Sessions.Check(r.Context(), token); err == nil {
+		if _, err := h.Sessions.CheckEnrolling(r.Context(), token); err == nil {
 			return seeOther(w, r, "/")
 		}
 	}
@@ -156,13 +156,16 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Next) error {
 	if next.Session != nil {
 		token := web.Cookie(r, web.SessionCookie)
-		if before, err := h.Sessions.Check(r.Context(), token); !token.Empty() && err == nil {
+		if before, err := h.Sessions.CheckEnrolling(r.Context(), token); !token.Empty() && err == nil {
 			if _, err := h.Owner.EndSession(r.Context(), before, h.Client(r), before.ID); err != nil {
 				h.Log.LogAttrs(r.Context(), slog.LevelWarn, "a session replaced by a sign-in was not ended", slog.Any("error", err))
 			}
 		}
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 		offerBinding(w, next.Offer)
+	}
+	if next.Nudge.Wanted {
+		return seeOther(w, r, enrolPath)
 	}
 	return seeOther(w, r, returns[returnName(next.Back)])
 }

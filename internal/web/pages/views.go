@@ -73,6 +73,7 @@ var flashes = map[string]string{
 	"passkey-added":     "flash_passkey_added",
 	"passkey-renamed":   "flash_passkey_renamed",
 	"passkey-removed":   "flash_passkey_removed",
+	"second-changed":    "flash_second_changed",
 	"app-added":         "flash_app_added",
 	"approved":          "flash_approved",
 	"app-renamed":       "flash_app_renamed",

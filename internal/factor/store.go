@@ -1,0 +1,91 @@
+package factor
+
+import (
+	"context"
+	"database/sql"
+	"errors"
+	"strings"
+
+	"countersign/internal/account"
+	"countersign/internal/platform/sqldb"
+)
+
+func choice(ctx context.Context, tx *sqldb.Tx, id account.ID) (c Choice, err error) {
+	var order, off string
+	err = tx.QueryRow(ctx, `SELECT operator, holder, ways, off, asked FROM factor_choice WHERE account_id = $1`, id).
+		Scan(&c.Operator, &c.Holder, &order, &off, &c.asked)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Choice{}, nil
+	}
+	c.Order, c.Off = split(order), split(off)
+	return c, err
+}
+
+func split(list string) (ways []Way) {
+	for w := range strings.SplitSeq(list, ",") {
+		if w != "" {
+			ways = append(ways, Way(w))
+		}
+	}
+	return ways
+}
+
+func join(ways []Way) string {
+	words := make([]string, len(ways))
+	for i, w := range ways {
+		words[i] = string(w)
+	}
+	return strings.Join(words, ",")
+}
+
+func putChoice(ctx context.Context, tx *sqldb.Tx, id account.ID, c Choice) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, '', $2, $3, $4, 0)
+		ON CONFLICT (account_id) DO UPDATE SET holder = excluded.holder, ways = excluded.ways, off = excluded.off`,
+		id, c.Holder, join(c.Order), join(c.Off))
+	return err
+}
+
+func putPolicy(ctx context.Context, tx *sqldb.Tx, id account.ID, p Policy) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, $2, '', '', '', 0)
+		ON CONFLICT (account_id) DO UPDATE SET operator = excluded.operator`, id, p)
+	return err
+}
+
+func countAsked(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, '', '', '', '', 1)
+		ON CONFLICT (account_id) DO UPDATE SET asked = factor_choice.asked + 1`, id)
+	return err
+}
+
+func stop(ctx context.Context, tx *sqldb.Tx, id account.ID, w Way) (bool, error) {
+	n, err := tx.Exec(ctx, `INSERT INTO factor_stopped (account_id, way, at) VALUES ($1, $2, $3) ON CONFLICT (account_id, way) DO NOTHING`,
+		id, w, tx.Now().UnixMilli())
+	return n == 1, err
+}
+
+func start(ctx context.Context, tx *sqldb.Tx, id account.ID, w Way) error {
+	_, err := tx.Exec(ctx, `DELETE FROM factor_stopped WHERE account_id = $1 AND way = $2`, id, w)
+	return err
+}
+
+func stopped(ctx context.Context, tx *sqldb.Tx, id account.ID) (ways []Way, err error) {
+	err = tx.Each(ctx, `SELECT way FROM factor_stopped WHERE account_id = $1 ORDER BY way`, func(scan func(...any) error) error {
+		var w Way
+		err := scan(&w)
+		ways = append(ways, w)
+		return err
+	}, id)
+	return ways, err
+}
+
+func erase(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	for _, table := range []string{"factor_choice", "factor_stopped"} {
+		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
+			return err
+		}
+	}
+	return nil
+}

@@ -1,0 +1,79 @@
+package signin
+
+import (
+	"context"
+	"slices"
+
+	"countersign/internal/account"
+	"countersign/internal/factor"
+	"countersign/internal/platform/sqldb"
+)
+
+// Second is an account's second door as its holder is shown it.
+type Second struct {
+	Policy factor.Policy // that counts
+	Least  factor.Policy // that the operator wants at least
+	Ways   []SecondWay   // in the order in which they are offered, and behind them those that open nothing
+}
+
+// SecondWay is a way that an account has.
+type SecondWay struct {
+	Way     factor.Way
+	Opens   bool // it is offered
+	Off     bool // the holder does not want it
+	Stopped bool // it failed too often, and must be set up anew
+}
+
+// Second returns an account's second door.
+func (s *Service) Second(ctx context.Context, tx *sqldb.Tx, id account.ID) (Second, error) {
+	d, err := s.door(ctx, tx, id)
+	if err != nil {
+		return Second{}, err
+	}
+	chosen, err := s.Choices.Of(ctx, tx, id)
+	if err != nil {
+		return Second{}, err
+	}
+	out := Second{}
+	if out.Policy, out.Least, err = s.Choices.PolicyOf(ctx, tx, id, chosen); err != nil {
+		return Second{}, err
+	}
+	opens := d.Offer()
+	all := append(slices.Clone(opens), slices.DeleteFunc(d.All(), func(w factor.Way) bool { return slices.Contains(opens, w) })...)
+	for i, w := range all {
+		out.Ways = append(out.Ways, SecondWay{
+			Way: w, Opens: i < len(opens), Off: slices.Contains(d.Off, w), Stopped: slices.Contains(d.Stopped, w),
+		})
+	}
+	return out, nil
+}
+
+// startAgain forgets the failures of factors.
+func (s *Service) startAgain(ctx context.Context, tx *sqldb.Tx, id account.ID, ways ...factor.Way) error {
+	f := flow{OwnerKey: s.ownerKey(account.Account{ID: id}, account.Identifier{})}
+	for _, w := range ways {
+		if err := s.Throttle.Clear(ctx, tx, s.Limits.Factor, factorKey(f, w)); err != nil {
+			return err
+		}
+		if err := s.Choices.Start(ctx, tx, id, w); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Rebound notes that a factor was set up anew: its failures are forgotten, and sessions that were good for nothing else are good for everything,
+// if it is what was wanted.
+func (s *Service) Rebound(ctx context.Context, tx *sqldb.Tx, id account.ID, ways ...factor.Way) error {
+	if err := s.startAgain(ctx, tx, id, ways...); err != nil {
+		return err
+	}
+	enrolled, err := s.Enrolled(ctx, tx, id)
+	if err != nil {
+		return err
+	}
+	if n, err := s.Choices.Nudge(ctx, tx, id, enrolled); err != nil || n.Must {
+		return err
+	}
+	return s.Sessions.Free(ctx, tx, id)
+}

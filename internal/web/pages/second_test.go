@@ -1,0 +1,104 @@
+package pages
+
+import (
+	"context"
+	"net/http"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign/internal/factor"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/profile"
+	"countersign/internal/session"
+	"countersign/internal/signin"
+)
+
+func (d *desk) CheckEnrolling(ctx context.Context, t secret.Token) (session.Session, error) {
+	if d.enrols {
+		return session.Session{ID: "mine", Account: "a", Enrol: true}, nil
+	}
+	return d.Check(ctx, t)
+}
+
+func TestTheSecondDoorIsChosen(t *testing.T) {
+	v := &vault{overview: profile.Overview{Fresh: true}, choice: factor.Choice{Order: []factor.Way{factor.OTP, factor.SMS}, Off: []factor.Way{factor.Email}}}
+	v.factors.Second = signin.Second{Policy: factor.Unrecognised, Least: factor.Unrecognised, Ways: []signin.SecondWay{
+		{Way: factor.OTP, Opens: true}, {Way: factor.SMS, Opens: true}, {Way: factor.Backup, Stopped: true}, {Way: factor.Email, Off: true},
+	}}
+	_, body := answer(safe(t, v), get("/security"))
+	for _, want := range []string{
+		"on devices that are not recognised", "Offered first", "Restricted:", "Stopped after too many wrong codes", "Turned off", "Ask at every sign-in",
+		`value="sms"`, "Offer first: Text message", "Turn on: E-mail", "Turn off: Text message",
+	} {
+		has(t, body, want)
+	}
+	for _, c := range []struct {
+		path, field, value string
+		want               factor.Choice
+	}{
+		{"first", "way", "sms", factor.Choice{Order: []factor.Way{factor.SMS, factor.OTP}, Off: []factor.Way{factor.Email}}},
+		{"off", "way", "sms", factor.Choice{Order: []factor.Way{factor.SMS, factor.OTP}, Off: []factor.Way{factor.Email, factor.SMS}}},
+		{"on", "way", "email", factor.Choice{Order: []factor.Way{factor.SMS, factor.OTP}, Off: []factor.Way{factor.SMS}}},
+		{"ask", "when", "always", factor.Choice{Order: []factor.Way{factor.SMS, factor.OTP}, Off: []factor.Way{factor.SMS}, Holder: factor.Always}},
+	} {
+		leads(t, v, post("/security/second/"+c.path, c.field, c.value), "/security?done=second-changed")
+		if !slices.Equal(v.choice.Order, c.want.Order) || !slices.Equal(v.choice.Off, c.want.Off) || v.choice.Holder != c.want.Holder {
+			t.Errorf("%s: %+v", c.path, v.choice)
+		}
+	}
+	v.err = fault.New(fault.Invalid, "factor_choice_invalid", nil)
+	leads(t, v, post("/security/second/first", "way", "pigeon"), "/security?problem=factor_choice_invalid")
+	if res, _ := answer(safe(t, &vault{}), post("/security/second/whatever")); res.StatusCode != http.StatusNotFound {
+		t.Errorf("what cannot be chosen: %s", res.Status)
+	}
+	stale := &vault{}
+	stale.factors.Second = v.factors.Second
+	if _, body := answer(safe(t, stale), get("/security")); len(body) == 0 || strings.Contains(body, "/security/second/") {
+		t.Error("without a fresh session it can be changed")
+	}
+}
+
+// A session that must enrol something first is shown that page and no other.
+func TestWhoMustEnrolIsLedThere(t *testing.T) {
+	d := &desk{enrols: true}
+	for _, path := range []string{"/", "/security", "/activity", "/account"} {
+		if res, _ := answer(door(t, d), get(path)); res.Header.Get("Location") != enrolPath {
+			t.Errorf("%s: %s to %q", path, res.Status, res.Header.Get("Location"))
+		}
+	}
+	v := &vault{}
+	v.factors.Nudge = factor.Nudge{Wanted: true, Must: true, Passkey: true}
+	p := safeOf(t, d, v)
+	_, body := answer(p, get(enrolPath))
+	has(t, body, "Here you sign in with a passkey")
+	if strings.Contains(body, "Not now") || strings.Contains(body, `action="/security/apps"`) {
+		t.Error("it can be put off, or an app will do")
+	}
+	leads(t, v, post("/security/passkeys", "state", "c3RhdGU", "response", "{}"), "/security?done=passkey-added")
+	v.factors.Nudge = factor.Nudge{Wanted: true, Required: true, Left: 2}
+	_, body = answer(safeOf(t, &desk{}, v), get(enrolPath))
+	for _, want := range []string{"Not now", "still put it off: 2", `action="/security/apps"`} {
+		has(t, body, want)
+	}
+	v.err = fault.New(fault.Forbidden, "reauthentication_required", nil)
+	_, body = answer(p, get(enrolPath))
+	has(t, body, "Sign in again")
+}
+
+func has(t *testing.T, body, want string) {
+	t.Helper()
+	if !strings.Contains(body, want) {
+		t.Errorf("lacks %q", want)
+	}
+}
+
+func cookie(res *http.Response, name string) *http.Cookie {
+	for _, c := range res.Cookies() {
+		if c.Name == name {
+			return c
+		}
+	}
+	return &http.Cookie{}
+}
