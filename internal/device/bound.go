@@ -26,6 +26,9 @@ const (
 	bindFor = 5 * time.Minute
 	// challengeFor is how old a challenge may be that is answered. Browsers answer at once.
 	challengeFor = 2 * time.Minute
+	// ProofFor is for how long a proof stands for a session that is bound to the key, and so for how long a copy of its
+	// cookies is of use. Browsers sign six times in nine minutes for a site: two for the session leave four for sign-ins.
+	ProofFor = 5 * time.Minute
 )
 
 // Ask is what a returning device is asked to sign.
@@ -46,7 +49,7 @@ type Minted struct {
 // Offer returns the challenge by which a device that was just remembered may bind a key, in the session that began with it.
 // The caller has seen a full sign-in, second step included: a stolen session must not bind a thief's key.
 func (s *Service) Offer(tx *sqldb.Tx, id ID, session string) string {
-	return s.stamp(tx, stampOf{id, "offer"}, session)
+	return s.stamp(tx.Now(), stampOf{id, "offer"}, session)
 }
 
 // Bind gives a device of the account the key that the proof brings, once. ok is false if the proof does not answer the
@@ -56,7 +59,7 @@ func (s *Service) Bind(ctx context.Context, tx *sqldb.Tx, who account.ID, a Bind
 	if err != nil {
 		return Minted{}, false, nil //nolint:nilerr // anybody may send what is no proof
 	}
-	if session, fresh := s.read(tx, stampOf{a.Device, "offer"}, challenge, bindFor); !fresh || session != a.Session {
+	if session, fresh := s.read(tx.Now(), stampOf{a.Device, "offer"}, challenge, bindFor); !fresh || session != a.Session {
 		return Minted{}, false, nil
 	}
 	expires, ok, err := bind(ctx, tx, who, a.Device, key)
@@ -86,9 +89,41 @@ func (s *Service) Ask(ctx context.Context, tx *sqldb.Tx, who account.ID, p Proof
 		if len(f.boundKey) == 0 || !p.holdsBound(f.id) || s.signedFor(tx, f, p, nonce) || f.spent && tx.Now().Sub(f.spentAt) >= grace {
 			return nil, nil
 		}
-		return &Ask{f.id, s.stamp(tx, stampOf{f.id, "challenge"}, nonce)}, nil
+		return &Ask{f.id, s.stamp(tx.Now(), stampOf{f.id, "challenge"}, nonce)}, nil
 	}
 	return nil, nil
+}
+
+// Shown is what the cookies of bound keys say of one device.
+type Shown uint8
+
+// What they say.
+const (
+	None  Shown = iota // nothing
+	Old                // that its browser has proved the key once; it may be asked to do so anew
+	Fresh              // that it has done so within ProofFor
+)
+
+// Shows says what the cookies that came with a request say of a device. It reads no database: every request of a
+// session that is bound is judged by it. What the proof was asked for does not matter here.
+func (s *Service) Shows(id ID, cookies []secret.Token) Shown {
+	best := None
+	for _, c := range cookies {
+		stamp, ok := strings.CutPrefix(c.Reveal(), string(id)+".")
+		if !ok {
+			continue
+		}
+		if _, fresh := s.read(s.DB.Now(), stampOf{id, "cookie"}, stamp, ProofFor); fresh {
+			return Fresh
+		}
+		best = Old
+	}
+	return best
+}
+
+// AskAnew returns what a device's browser is to sign for a session that is bound to its key.
+func (s *Service) AskAnew(id ID) *Ask {
+	return &Ask{id, s.stamp(s.DB.Now(), stampOf{id, "challenge"}, "")}
 }
 
 // Refresh judges what a browser signed with a device's bound key. Each challenge is answered once.
@@ -102,12 +137,12 @@ func (s *Service) Refresh(ctx context.Context, id ID, proof string) (m Minted, e
 			m = Minted{Device: id, Ended: true}
 			return err
 		}
-		m = Minted{Device: id, Challenge: s.stamp(tx, stampOf{id, "challenge"}, "")}
+		m = Minted{Device: id, Challenge: s.stamp(tx.Now(), stampOf{id, "challenge"}, "")}
 		challenge, err := dbsc.Challenge(proof, key)
 		if err != nil {
 			return nil //nolint:nilerr // as in Bind
 		}
-		about, fresh := s.read(tx, stampOf{id, "challenge"}, challenge, challengeFor)
+		about, fresh := s.read(tx.Now(), stampOf{id, "challenge"}, challenge, challengeFor)
 		if !fresh {
 			return nil
 		}
@@ -123,7 +158,7 @@ func (s *Service) Refresh(ctx context.Context, id ID, proof string) (m Minted, e
 
 // mint makes the cookie for a proof. It begins with the device's id, which is seen without a key.
 func (s *Service) mint(tx *sqldb.Tx, id ID, expires time.Time, about string) Minted {
-	value := string(id) + "." + s.stamp(tx, stampOf{id, "cookie"}, about)
+	value := string(id) + "." + s.stamp(tx.Now(), stampOf{id, "cookie"}, about)
 	return Minted{Device: id, Cookie: secret.Of(value), ExpiresAt: expires}
 }
 
@@ -148,7 +183,7 @@ func (s *Service) signedFor(tx *sqldb.Tx, f found, p Proof, nonce string) bool {
 		if !ok {
 			continue
 		}
-		if about, fresh := s.read(tx, stampOf{f.id, "cookie"}, stamp, challengeFor); fresh && about == nonce {
+		if about, fresh := s.read(tx.Now(), stampOf{f.id, "cookie"}, stamp, challengeFor); fresh && about == nonce {
 			return true
 		}
 	}
@@ -166,13 +201,13 @@ func (o stampOf) place() keyring.Place {
 }
 
 // stamp seals the time, and what else is to be known when it comes back. Nothing is written: strangers may ask for many.
-func (s *Service) stamp(tx *sqldb.Tx, of stampOf, about string) string {
-	plain := strconv.FormatInt(tx.Now().UnixMilli(), 10) + " " + about
+func (s *Service) stamp(now time.Time, of stampOf, about string) string {
+	plain := strconv.FormatInt(now.UnixMilli(), 10) + " " + about
 	return base64.RawURLEncoding.EncodeToString(s.Ring.Seal([]byte(plain), of.place()))
 }
 
 // read opens a stamp that is no older than most. One from the future was made before the clock was put back.
-func (s *Service) read(tx *sqldb.Tx, of stampOf, stamp string, most time.Duration) (about string, fresh bool) {
+func (s *Service) read(now time.Time, of stampOf, stamp string, most time.Duration) (about string, fresh bool) {
 	sealed, err := base64.RawURLEncoding.DecodeString(stamp)
 	if err != nil {
 		return "", false
@@ -183,6 +218,6 @@ func (s *Service) read(tx *sqldb.Tx, of stampOf, stamp string, most time.Duratio
 	}
 	at, about, _ := strings.Cut(string(plain), " ")
 	ms, err := strconv.ParseInt(at, 10, 64)
-	age := tx.Now().Sub(time.UnixMilli(ms))
+	age := now.Sub(time.UnixMilli(ms))
 	return about, err == nil && age >= -sqldb.Skew && age <= most
 }

@@ -210,15 +210,16 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		return nil, err
 	}
 	accounts := &account.Service{DB: db, Ring: ring, Decoys: d.Decoys}
+	devices := &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()}
 	parts := signin.Parts{
 		DB: db, Ring: ring, Accounts: accounts, Passwords: passwords,
 		Audit:    &audit.Log{Ring: ring},
 		Outbox:   &outbox.Box{DB: db, Ring: ring},
 		Throttle: &throttle.Service{Ring: ring, Exempt: c.Throttle.Exempt()},
 		Codes:    &onetime.Service{Ring: ring, Digits: c.SignIn.CodeDigits, TTL: c.SignIn.CodeTTL.D()},
-		Devices:  &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()},
+		Devices:  devices,
 		Sessions: &session.Service{
-			DB: db, Ring: ring, Accounts: accounts,
+			DB: db, Ring: ring, Accounts: accounts, Devices: devices,
 			Idle: c.Session.Idle.D(), Absolute: c.Session.Absolute.D(), MaxStale: c.Database.MaxStaleness.D(),
 		},
 	}

@@ -43,6 +43,7 @@ type Service struct {
 	Idle     time.Duration // ends a session that nobody used for so long
 	Absolute time.Duration // ends every session, used or not
 	MaxStale time.Duration // how long memory is trusted while the database is away
+	Devices  *device.Service
 
 	memory memory
 }
@@ -59,6 +60,7 @@ type Session struct {
 	LastSeenAt      time.Time
 	ExpiresAt       time.Time
 	Enrol           bool       // good for nothing before something better is enrolled: see CheckEnrolling
+	BoundAt         time.Time  // when the key was proved that the device's browser keeps (DBSC); zero: the session is not bound
 	Source          netip.Addr // whence it was opened; List and All alone fill it in, where it is known
 	EndedAt         time.Time  // All alone fills it in; zero for one that did not end, or ended by its time
 }
@@ -72,6 +74,7 @@ type New struct {
 	Device  device.ID
 	Name    string
 	Methods []assurance.Method
+	Bound   bool       // the key of the device's browser has just been proved
 	Source  netip.Addr // kept for the owner's memory
 	Enrol   bool       // see Session
 }
@@ -87,13 +90,17 @@ type Started struct {
 func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, error) {
 	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), ExpiresAt: tx.Now().Add(s.Absolute)}
 	now := tx.Now()
-	err := put(ctx, tx, kept{
+	row := kept{
 		Session: Session{
 			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: words(n.Methods),
 			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
-	})
+	}
+	if n.Bound {
+		row.BoundAt = now
+	}
+	err := put(ctx, tx, row)
 	if err != nil {
 		return Started{}, err
 	}
@@ -116,6 +123,20 @@ func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID
 	return Started{ID: id, Token: token, ExpiresAt: expires}, nil
 }
 
+// Bind binds a live session to the key of its device's browser, which has just been proved. From then on its token is
+// served only beside a proof that is fresh: see Standing.
+func (s *Service) Bind(ctx context.Context, tx *sqldb.Tx, one Session) error {
+	first, err := bind(ctx, tx, one)
+	if err != nil || !first {
+		return err
+	}
+	if err := announce(ctx, tx, one.ID); err != nil { // so that no node goes on by what it remembers
+		return err
+	}
+	tx.AfterCommit(func() { s.memory.end([]ID{one.ID}) })
+	return nil
+}
+
 // Holds reports whether a session of the account is live in the database, for what must not be done by one
 // that ended on another node a moment ago.
 func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (bool, error) {
@@ -126,26 +147,101 @@ var errEnded = errors.New("no such session, or it has ended")
 
 func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }
 
-// Check returns the session of a token. Unknown, ended, expired and malformed tokens are all
-// fault.Unauthenticated "session_ended". One that must enrol something first is fault.Forbidden "enrolment_required".
-func (s *Service) Check(ctx context.Context, token secret.Token) (Session, error) {
-	me, err := s.CheckEnrolling(ctx, token)
-	if err == nil && me.Enrol {
-		return Session{}, fault.New(fault.Forbidden, "enrolment_required", errors.New("the session is good for enrolling a factor, and for nothing else"))
+// Standing is how a request with a session's token stands, by the cookies of bound keys that came with it.
+type Standing struct {
+	// Unproved: it is not to be served. The session is bound to a key that has not been proved for device.ProofFor, so
+	// the token may be a copy.
+	Unproved bool
+	// Ask is what the browser is to sign before it comes again; nil if it has done so, or shows no sign that it could.
+	Ask *device.Ask
+}
+
+var errUnproved = errors.New("the session is bound to a key that was not proved")
+
+// Refused is what a request is told that stands unproved and cannot be asked for anything.
+func (s Standing) Refused() error {
+	if !s.Unproved {
+		return nil
 	}
-	return me, err
+	return fault.New(fault.Unauthenticated, "session_unproved", errUnproved)
+}
+
+// Stands returns the session of a token as Check does, and leaves it to the caller what becomes of a request that does
+// not prove the key to which the session is bound.
+//
+// A session that is not bound yet has its browser asked as well, if that holds an old proof of the session's device: the
+// answer binds it. A proof at BoundAt counts without a cookie, which may still be under way to the browser.
+func (s *Service) Stands(ctx context.Context, token secret.Token, bound []secret.Token) (Session, Standing, error) {
+	e, err := s.known(ctx, token)
+	if err != nil {
+		return Session{}, Standing{}, err
+	}
+	stands := s.standing(e.row, bound)
+	if !stands.Unproved { // a copy's use is none, and keeps nothing alive
+		e.seen.Store(s.DB.Now().UnixMilli())
+	}
+	return e.session(), stands, nil
+}
+
+func (s *Service) standing(one Session, bound []secret.Token) Standing {
+	shown := device.None
+	if one.Device != "" && len(bound) > 0 {
+		shown = s.Devices.Shows(one.Device, bound)
+	}
+	age := s.DB.Now().Sub(one.BoundAt)
+	if shown == device.Fresh || !one.BoundAt.IsZero() && age >= -sqldb.Skew && age <= device.ProofFor {
+		return Standing{}
+	}
+	stands := Standing{Unproved: !one.BoundAt.IsZero()}
+	if shown == device.Old {
+		stands.Ask = s.Devices.AskAnew(one.Device)
+	}
+	return stands
+}
+
+// Check returns the session of a token. Unknown, ended, expired and malformed tokens are all
+// fault.Unauthenticated "session_ended". One that must enrol something first is fault.Forbidden "enrolment_required". One that
+// is bound to its browser's key takes a fresh proof among the cookies of bound keys, or else is "session_unproved".
+func (s *Service) Check(ctx context.Context, token secret.Token, bound ...secret.Token) (Session, error) {
+	me, err := s.CheckEnrolling(ctx, token, bound...)
+	if err == nil {
+		err = me.Full()
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	return me, nil
+}
+
+// Full refuses a session that must enrol something first.
+func (s Session) Full() error {
+	if !s.Enrol {
+		return nil
+	}
+	return fault.New(fault.Forbidden, "enrolment_required", errors.New("the session is good for enrolling a factor, and for nothing else"))
 }
 
 // CheckEnrolling is Check for what enrols a factor, and for signing out.
-func (s *Service) CheckEnrolling(ctx context.Context, token secret.Token) (Session, error) {
+func (s *Service) CheckEnrolling(ctx context.Context, token secret.Token, bound ...secret.Token) (Session, error) {
+	one, stands, err := s.Stands(ctx, token, bound)
+	if err == nil {
+		err = stands.Refused()
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	return one, nil
+}
+
+// known returns a token's session, used or not: that is for whoever looks at what came with the token.
+func (s *Service) known(ctx context.Context, token secret.Token) (*entry, error) {
 	if !token.WellFormed(Prefix) {
-		return Session{}, refused()
+		return nil, refused()
 	}
 	now := s.DB.Now()
 	e := s.remembered(token)
 	if e != nil && s.memory.fresh(e, now) && s.alive(e, now) {
-		e.seen.Store(now.UnixMilli())
-		return e.session(), nil
+		return e, nil
 	}
 	if e != nil { // there is something to fall back on: a database that hangs must not hold the answer up
 		bounded, done := context.WithTimeout(ctx, pollLate)
@@ -153,13 +249,10 @@ func (s *Service) CheckEnrolling(ctx context.Context, token secret.Token) (Sessi
 		ctx = bounded
 	}
 	loaded, err := s.load(ctx, token)
-	if err != nil {
-		if e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {
-			return e.session(), nil
-		}
-		return Session{}, err
+	if err != nil && e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {
+		return e, nil
 	}
-	return loaded.session(), nil
+	return loaded, err
 }
 
 // remembered finds a token's session in memory. A second digest is made only while there is a second
@@ -213,7 +306,6 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 	if !s.alive(e, now) {
 		return nil, refused()
 	}
-	e.seen.Store(now.UnixMilli())
 	return e, nil
 }
 

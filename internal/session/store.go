@@ -15,7 +15,7 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol`
+const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol, bound_at`
 
 // kept is a session as its row has it.
 type kept struct {
@@ -26,21 +26,25 @@ type kept struct {
 
 func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 	var dev sql.NullString
+	var bound sql.NullInt64
 	var methods string
 	var created, authenticated, seen, expires int64
-	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol}, more...)...)
+	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol, &bound}, more...)...)
 	s.Device, s.Methods = device.ID(dev.String), strings.Split(methods, ",")
 	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
 	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
+	if bound.Valid {
+		s.BoundAt = time.UnixMilli(bound.Int64)
+	}
 	return s, err
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10)`,
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol, bound_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11)`,
 		s.ID, s.digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
-		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol)
+		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol, sql.NullInt64{Int64: s.BoundAt.UnixMilli(), Valid: !s.BoundAt.IsZero()})
 	return err
 }
 
@@ -148,6 +152,13 @@ func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
 			return err
 		}, args...)
 	return ids, err
+}
+
+// bind marks a live session as bound, once.
+func bind(ctx context.Context, tx *sqldb.Tx, one Session) (first bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE session SET bound_at = $1 WHERE id = $2 AND account_id = $3 AND device_id = $4 AND bound_at IS NULL AND ended_at IS NULL`,
+		tx.Now().UnixMilli(), one.ID, one.Account, one.Device)
+	return n == 1, err
 }
 
 func holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (live bool, err error) {

@@ -19,10 +19,11 @@ import (
 type bound struct {
 	*browser
 
-	chip   testkit.BoundKey
-	offer  string
-	id     device.ID
-	cookie secret.Token
+	chip     testkit.BoundKey
+	signedIn signin.Next
+	offer    string
+	id       device.ID
+	cookie   secret.Token
 }
 
 // bindingBrowser signs in, has the device remembered, and binds a key to it.
@@ -34,7 +35,7 @@ func bindingBrowser(t *testing.T, m *testkit.Machine, name string) *bound {
 	if !ok || minted.Cookie.Empty() {
 		t.Fatalf("not bound by the offer %q", n.Offer)
 	}
-	b.offer, b.id, b.cookie = n.Offer, minted.Device, minted.Cookie
+	b.signedIn, b.offer, b.id, b.cookie = n, n.Offer, minted.Device, minted.Cookie
 	return b
 }
 

@@ -341,6 +341,7 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 	}
 	started, err := s.Sessions.Start(ctx, tx, session.New{
 		Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must,
+		Bound: slices.Contains(d.methods, assurance.DBSC),
 	})
 	if err != nil {
 		return Next{}, err

@@ -90,13 +90,14 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	if err := passwords.EnsureDummies(t.Context(), decoys); err != nil {
 		t.Fatal(err)
 	}
+	devices := &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour}
 	p := signin.Parts{
 		DB: db, Ring: ring, Audit: &audit.Log{Ring: ring}, Outbox: &outbox.Box{DB: db, Ring: ring},
 		Throttle: &throttle.Service{Ring: ring}, Accounts: accounts, Passwords: passwords,
 		Codes:   &onetime.Service{Ring: ring, Digits: 6, TTL: 10 * time.Minute},
-		Devices: &device.Service{DB: db, Ring: ring, Origin: Origin, RememberFor: 30 * 24 * time.Hour},
+		Devices: devices,
 		Sessions: &session.Service{
-			DB: db, Ring: ring, Accounts: accounts,
+			DB: db, Ring: ring, Accounts: accounts, Devices: devices,
 			Idle: 12 * time.Hour, Absolute: 7 * 24 * time.Hour, MaxStale: time.Minute,
 		},
 	}

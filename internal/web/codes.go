@@ -28,6 +28,7 @@ func Codes() []Code {
 		{"input_invalid", 422, "A field is missing, unknown, or has the wrong type or length", "Compare with /api/v1/openapi.json. The answer names an unknown field and repeats nothing else of what was sent."},
 		{"form_malformed", 422, "The form has a repeated field, a NUL, or is not UTF-8", "Send the form as the page made it."},
 		{"session_ended", 401, "There is no session, or it has ended", "Sign in."},
+		{"session_unproved", 401, "The session is bound to its browser, which has not proved its key for five minutes", "Send all cookies that the browser sent. Let a browser call again: it proves its key first. If that fails, sign in."},
 		{"password_refused", 401, "The password was not accepted", "Ask again. Unknown names and locked accounts get the same answer."},
 		{"code_refused", 401, "The code was not accepted", "Ask again, or have another sent."},
 		{"flow_ended", 410, "The sign-in, registration, recovery or change of an address is over, or was begun elsewhere", "Begin again."},

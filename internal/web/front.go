@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"countersign/internal/client"
+	"countersign/internal/platform/fault"
+	"countersign/internal/web/bound"
 )
 
 // MaxBody is the most bytes a request body may have.
@@ -130,6 +132,9 @@ func (f *Front) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	defer f.finish(res, r, began)
 	f.setHeaders(res, r)
 	if err := f.admit(res, r, began); err != nil {
+		if r.URL.Path == bound.RefreshPath {
+			err = fault.Later(fault.Unavailable, "busy", 30*time.Second, errors.New(err.Error())) // not a Refusal any more
+		}
 		fail(f.Log, res, r, err)
 		return
 	}

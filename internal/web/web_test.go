@@ -21,6 +21,7 @@ import (
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 // door is a Front over a few handlers, and what it logged.
@@ -146,35 +147,36 @@ func TestRefusedBeforeAnyHandler(t *testing.T) {
 		status               int
 		code                 string
 	}{
-		"nothing there":                {"GET", "/nothing", "", nil, 404, "not_found"},
-		"wrong method":                 {"DELETE", "/fine", "", nil, 405, "method_not_allowed"},
-		"unheard-of method":            {"BREW", "/fine", "", nil, 405, "method_not_allowed"},
-		"options":                      {"OPTIONS", "/fine", "", nil, 405, "method_not_allowed"},
-		"trace":                        {"TRACE", "/fine", "", nil, 405, "method_not_allowed"},
-		"connect":                      {"CONNECT", "/fine", "", nil, 405, "method_not_allowed"},
-		"method override":              {"GET", "/form", "", []string{"X-HTTP-Method-Override", "POST"}, 405, "method_not_allowed"},
-		"foreign host":                 {"GET", "/fine", "", []string{"Host", "evil.example"}, 421, "host_unknown"},
-		"no host":                      {"GET", "/fine", "", []string{"Host", ""}, 421, "host_unknown"},
-		"host with another port":       {"GET", "/fine", "", []string{"Host", "id.example.org:8443"}, 421, "host_unknown"},
-		"host as a subdomain":          {"GET", "/fine", "", []string{"Host", "id.example.org.evil.example"}, 421, "host_unknown"},
-		"host with a trailing dot":     {"GET", "/fine", "", []string{"Host", "id.example.org."}, 421, "host_unknown"},
-		"loopback is not the host":     {"GET", "/fine", "", []string{"Host", "127.0.0.1"}, 421, "host_unknown"},
-		"internal host for a page":     {"GET", "/fine", "", []string{"Host", "countersign:8080"}, 421, "host_unknown"},
-		"absolute form, foreign":       {"GET", "https://evil.example/fine", "", []string{"Host", "evil.example"}, 421, "host_unknown"},
-		"forwarded host is no host":    {"GET", "/fine", "", []string{"Host", "evil.example", "X-Forwarded-Host", "id.example.org", "Forwarded", "host=id.example.org"}, 421, "host_unknown"},
-		"cross-site by fetch metadata": {"POST", "/form", "name=x", []string{"Sec-Fetch-Site", "cross-site"}, 403, "cross_site"},
-		"same-site is not same-origin": {"POST", "/form", "name=x", []string{"Sec-Fetch-Site", "same-site"}, 403, "cross_site"},
-		"foreign origin":               {"POST", "/form", "name=x", []string{"Origin", "https://evil.example"}, 403, "cross_site"},
-		"null origin":                  {"POST", "/form", "name=x", []string{"Origin", "null"}, 403, "cross_site"},
-		"body too large, announced":    {"POST", "/read", big, nil, 413, "body_too_large"},
-		"form as JSON":                 {"POST", "/form", `{"name":"x"}`, []string{"Content-Type", "application/json"}, 415, "content_type_unsupported"},
-		"form as multipart":            {"POST", "/form", "--x--", []string{"Content-Type", "multipart/form-data; boundary=x"}, 415, "content_type_unsupported"},
-		"form without a type":          {"POST", "/form", "name=x", nil, 415, "content_type_unsupported"},
-		"form field twice":             {"POST", "/form", "name=x&name=y", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
-		"form with a NUL":              {"POST", "/form", "name=x%00y", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
-		"form not UTF-8":               {"POST", "/form", "name=%ff", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
-		"form with a broken escape":    {"POST", "/form", "name=%zz", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
-		"panic":                        {"GET", "/panics", "", nil, 500, "internal"},
+		"nothing there":                 {"GET", "/nothing", "", nil, 404, "not_found"},
+		"wrong method":                  {"DELETE", "/fine", "", nil, 405, "method_not_allowed"},
+		"unheard-of method":             {"BREW", "/fine", "", nil, 405, "method_not_allowed"},
+		"options":                       {"OPTIONS", "/fine", "", nil, 405, "method_not_allowed"},
+		"trace":                         {"TRACE", "/fine", "", nil, 405, "method_not_allowed"},
+		"connect":                       {"CONNECT", "/fine", "", nil, 405, "method_not_allowed"},
+		"method override":               {"GET", "/form", "", []string{"X-HTTP-Method-Override", "POST"}, 405, "method_not_allowed"},
+		"foreign host":                  {"GET", "/fine", "", []string{"Host", "evil.example"}, 421, "host_unknown"},
+		"no host":                       {"GET", "/fine", "", []string{"Host", ""}, 421, "host_unknown"},
+		"host with another port":        {"GET", "/fine", "", []string{"Host", "id.example.org:8443"}, 421, "host_unknown"},
+		"host as a subdomain":           {"GET", "/fine", "", []string{"Host", "id.example.org.evil.example"}, 421, "host_unknown"},
+		"host with a trailing dot":      {"GET", "/fine", "", []string{"Host", "id.example.org."}, 421, "host_unknown"},
+		"loopback is not the host":      {"GET", "/fine", "", []string{"Host", "127.0.0.1"}, 421, "host_unknown"},
+		"internal host for a page":      {"GET", "/fine", "", []string{"Host", "countersign:8080"}, 421, "host_unknown"},
+		"absolute form, foreign":        {"GET", "https://evil.example/fine", "", []string{"Host", "evil.example"}, 421, "host_unknown"},
+		"foreign host, for a bound key": {"POST", bound.RefreshPath, "", []string{"Host", "evil.example"}, 503, "busy"}, // at a 4xx the browser would drop it
+		"forwarded host is no host":     {"GET", "/fine", "", []string{"Host", "evil.example", "X-Forwarded-Host", "id.example.org", "Forwarded", "host=id.example.org"}, 421, "host_unknown"},
+		"cross-site by fetch metadata":  {"POST", "/form", "name=x", []string{"Sec-Fetch-Site", "cross-site"}, 403, "cross_site"},
+		"same-site is not same-origin":  {"POST", "/form", "name=x", []string{"Sec-Fetch-Site", "same-site"}, 403, "cross_site"},
+		"foreign origin":                {"POST", "/form", "name=x", []string{"Origin", "https://evil.example"}, 403, "cross_site"},
+		"null origin":                   {"POST", "/form", "name=x", []string{"Origin", "null"}, 403, "cross_site"},
+		"body too large, announced":     {"POST", "/read", big, nil, 413, "body_too_large"},
+		"form as JSON":                  {"POST", "/form", `{"name":"x"}`, []string{"Content-Type", "application/json"}, 415, "content_type_unsupported"},
+		"form as multipart":             {"POST", "/form", "--x--", []string{"Content-Type", "multipart/form-data; boundary=x"}, 415, "content_type_unsupported"},
+		"form without a type":           {"POST", "/form", "name=x", nil, 415, "content_type_unsupported"},
+		"form field twice":              {"POST", "/form", "name=x&name=y", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
+		"form with a NUL":               {"POST", "/form", "name=x%00y", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
+		"form not UTF-8":                {"POST", "/form", "name=%ff", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
+		"form with a broken escape":     {"POST", "/form", "name=%zz", []string{"Content-Type", "application/x-www-form-urlencoded"}, 422, "form_malformed"},
+		"panic":                         {"GET", "/panics", "", nil, 500, "internal"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			d := newDoor(t, "https://id.example.org")

@@ -30,6 +30,7 @@ import (
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 // Password is the password of every account made here.
@@ -116,7 +117,7 @@ func (n *Node) signedIn(r *http.Request) string {
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = secret.Of(bearer)
 	}
-	s, err := n.Core().Sessions.Check(r.Context(), token)
+	s, err := n.Core().Sessions.Check(r.Context(), token, bound.Cookies(r)...)
 	if err != nil {
 		return ""
 	}

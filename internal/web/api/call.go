@@ -19,6 +19,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 type humaContext = huma.Context // embedding needs a name that is not a method's
@@ -81,11 +82,10 @@ func (m mux) Handle(op *huma.Operation, next func(huma.Context)) {
 	m.ServeMux.Handle(op.Method+" "+op.Path, web.Handle(m.api.Log, func(w http.ResponseWriter, r *http.Request) error {
 		c := &call{humaContext: humago.NewContext(op, r, w), client: m.api.Client(r)}
 		if len(op.Security) > 0 {
-			check := m.api.Sessions.Check
-			if op.Metadata[enrols] == true {
-				check = m.api.Sessions.CheckEnrolling
+			s, err := m.api.signedIn(w, r)
+			if err == nil && op.Metadata[enrols] != true {
+				err = s.Full()
 			}
-			s, err := check(r.Context(), token(r))
 			if err != nil {
 				return err
 			}
@@ -127,6 +127,22 @@ func readBody(op *huma.Operation, r *http.Request) ([]byte, error) {
 		return nil, web.Refuse(http.StatusBadRequest, "body_malformed")
 	}
 	return body, nil
+}
+
+// signedIn returns the session of the call. The old proof of a bound key is taken away: the browser, if it is one, proves
+// the key before it calls again.
+func (h *API) signedIn(w http.ResponseWriter, r *http.Request) (session.Session, error) {
+	one, stands, err := h.Sessions.Stands(r.Context(), token(r), bound.Cookies(r))
+	if err != nil {
+		return session.Session{}, err
+	}
+	if err := stands.Refused(); err != nil {
+		if stands.Ask != nil {
+			web.SetCookie(w, bound.Cookie(string(one.Device)), secret.Token{}, -1)
+		}
+		return session.Session{}, err
+	}
+	return one, nil
 }
 
 // token returns the session's token: of an app from the Authorization header, of a browser from

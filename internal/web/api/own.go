@@ -69,6 +69,7 @@ type sessionRow struct {
 	Name            string     `json:"name" example:"Firefox on Linux" doc:"What its owner may know it by."`
 	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
 	Device          device.ID  `json:"device,omitempty" doc:"The remembered device that it was opened from."`
+	Bound           bool       `json:"bound" doc:"Whether it is bound to a key of that device's browser (DBSC), so that a copy of its cookie ends within minutes."`
 	Place           string     `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was opened. Missing where that is not known."`
 	CreatedAt       time.Time  `json:"created_at" doc:"When it was opened."`
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
@@ -159,7 +160,7 @@ func (h *API) listSessions(ctx context.Context, in *listInput) (*sessionsOutput,
 		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
 			ID: s.ID, Name: s.Name, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
 			AuthenticatedAt: instant(s.AuthenticatedAt), LastSeenAt: instant(s.LastSeenAt), ExpiresAt: instant(s.ExpiresAt),
-			Device: s.Device, Place: h.Where(s.Source, in.Lang),
+			Device: s.Device, Bound: !s.BoundAt.IsZero(), Place: h.Where(s.Source, in.Lang),
 			proved: proved{s.Methods, s.Assurance().Level, slices.AppendSeq([]string{}, s.Assurance().AMR())},
 		})
 	}
@@ -230,7 +231,10 @@ type sessionBody struct {
 // getSession answers every request of every application behind us, so it goes without huma and
 // nearly without allocations. What it writes is described by sessionBody.
 func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
-	s, err := h.Sessions.Check(r.Context(), token(r))
+	s, err := h.signedIn(w, r)
+	if err == nil {
+		err = s.Full()
+	}
 	if err != nil {
 		return err
 	}

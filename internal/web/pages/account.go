@@ -47,7 +47,7 @@ func (h *Account) Mount(mux *http.ServeMux) {
 		"GET " + accountPath + "/erase":    toAccount,
 		"GET " + accountPath + "/keep":     toAccount,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handler))))
 	}
 }
 

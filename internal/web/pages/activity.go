@@ -40,7 +40,7 @@ func (h *Activity) Mount(mux *http.ServeMux) {
 		"GET " + activityPath + "/{id}/notme":  h.getNotMe,
 		"POST " + activityPath + "/{id}/notme": h.postNotMe,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handler))))
 	}
 }
 

@@ -38,7 +38,7 @@ func (h *Again) Mount(mux *http.ServeMux) {
 }
 
 func (h *Again) signedIn(handle func(http.ResponseWriter, *http.Request, session.Session) error) http.Handler {
-	return web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handle)))
+	return web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handle)))
 }
 
 func (h *Again) get(w http.ResponseWriter, r *http.Request, me session.Session) error {

@@ -59,7 +59,7 @@ func (h *Approve) Mount(mux *http.ServeMux) {
 		"POST " + signin.ApprovePath + "/{id}":        h.postApprove,
 		"POST " + signin.ApprovePath + "/{id}/refuse": h.postRefuse,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handler))))
 	}
 }
 

@@ -14,6 +14,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 // bindings are what browsers do with keys that they have bound to the machine (DBSC). No page and no script of ours is
@@ -23,16 +24,12 @@ import (
 // device that is over has its key dropped.
 type bindings interface {
 	Bind(context.Context, session.Session, signin.Client, string) (device.Minted, bool, error)
-	Refresh(context.Context, device.ID, string) (device.Minted, error)
+	Refresh(context.Context, session.Session, device.ID, string) (device.Minted, error)
 }
 
 const (
 	registerPath = "/dbsc/register"
-	refreshPath  = "/dbsc/refresh"
-
-	// boundCookie with the end of a device's id is the name of its cookie: each account's device has one of its own.
-	boundCookie = "__Host-cs_bound_"
-	maxBound    = 16 // of which most may be of devices that are over: the browser keeps the cookies for a month
+	refreshPath  = bound.RefreshPath
 )
 
 // offerBinding tells a browser that it may bind a key to the device that was just remembered. Most browsers do not know the header.
@@ -46,8 +43,31 @@ func offerBinding(w http.ResponseWriter, offer string) {
 func askBound(w http.ResponseWriter, r *http.Request, a device.Ask) error {
 	web.SetCookie(w, cookieOf(a.Device), secret.Token{}, -1)
 	challenge(w, a.Device, a.Challenge)
-	http.Redirect(w, r, r.URL.Path, http.StatusTemporaryRedirect) //nolint:gosec // the path that we serve at this moment
+	http.Redirect(w, r, r.URL.RequestURI(), http.StatusTemporaryRedirect) //nolint:gosec // the path that we serve at this moment
 	return nil
+}
+
+// unproved answers for a session that is bound to a key which its browser has not proved: a copy is used elsewhere, or the
+// browser could not sign. The session stays, and so does its cookie. Whoever sent a form has it still: the answer
+// stands where the form was sent to, so that loading it again sends it again.
+func (p *Pages) unproved(w http.ResponseWriter, r *http.Request) error {
+	if r.Method == http.MethodGet || r.Method == http.MethodHead {
+		return seeOther(w, r, "/signin?done=unproved")
+	}
+	f := p.frame(p.language(r), "unproved_title")
+	return p.show(w, http.StatusForbidden, noticeView{
+		frame: f, Heading: f.say("unproved_title"), Lead: f.say("unproved_lead"), Action: "/signin?done=unproved", ActionLabel: f.say("signin_submit"), Apart: true,
+	})
+}
+
+// served reports whether somebody is signed in and may be served. ask is set if their browser is to prove that first.
+func served(sessions Sessions, r *http.Request) (ok bool, ask *device.Ask) {
+	token := web.Cookie(r, web.SessionCookie)
+	if token.Empty() {
+		return false, nil
+	}
+	_, stands, err := sessions.Stands(r.Context(), token, bound.Cookies(r))
+	return err == nil && !stands.Unproved, stands.Ask
 }
 
 func challenge(w http.ResponseWriter, id device.ID, text string) {
@@ -57,7 +77,7 @@ func challenge(w http.ResponseWriter, id device.ID, text string) {
 var errBinding = errors.New("not an answer to what this session was offered")
 
 func (h *SignIn) postRegister(w http.ResponseWriter, r *http.Request) error {
-	s, err := h.Sessions.Check(r.Context(), web.Cookie(r, web.SessionCookie))
+	s, _, err := h.Sessions.Stands(r.Context(), web.Cookie(r, web.SessionCookie), nil)
 	if err != nil {
 		return err
 	}
@@ -73,7 +93,11 @@ func (h *SignIn) postRegister(w http.ResponseWriter, r *http.Request) error {
 
 func (h *SignIn) postRefresh(w http.ResponseWriter, r *http.Request) error {
 	id := device.ID(unquoted(r, "Sec-Secure-Session-Id"))
-	minted, err := h.Bindings.Refresh(r.Context(), id, unquoted(r, "Secure-Session-Response"))
+	me, _, err := h.Sessions.Stands(r.Context(), web.Cookie(r, web.SessionCookie), nil)
+	if err != nil { // nobody is signed in, or that cannot be told now: a device's key is proved all the same
+		me = session.Session{}
+	}
+	minted, err := h.Bindings.Refresh(r.Context(), me, id, unquoted(r, "Secure-Session-Response"))
 	switch {
 	case err != nil:
 		return err
@@ -94,6 +118,8 @@ type instructions struct {
 	Refresh     string       `json:"refresh_url"`
 	Scope       scope        `json:"scope"`
 	Credentials []credential `json:"credentials"`
+	// Initiators are the sites whose links to us may have the browser sign: all, for letters are read anywhere.
+	Initiators []string `json:"allowed_refresh_initiators"`
 }
 
 type scope struct {
@@ -122,6 +148,7 @@ func (h *SignIn) keepBound(w http.ResponseWriter, m device.Minted) error {
 		Scope: scope{Rules: []where{{"exclude", "*", strings.TrimSuffix(assetRoot, "/")}}},
 		// As web.SetCookie sets it.
 		Credentials: []credential{{"cookie", name, "Path=/; Secure; HttpOnly; SameSite=Lax"}},
+		Initiators:  []string{"*"},
 	})
 	if err != nil {
 		return err
@@ -131,22 +158,7 @@ func (h *SignIn) keepBound(w http.ResponseWriter, m device.Minted) error {
 	return nil
 }
 
-func cookieOf(id device.ID) string {
-	return boundCookie + string(id[max(0, len(id)-12):])
-}
-
-// boundCookies are the cookies of bound keys, of whichever devices.
-func boundCookies(r *http.Request) (found []secret.Token) {
-	for _, line := range r.Header["Cookie"] {
-		for part := range strings.SplitSeq(line, ";") {
-			name, value, _ := strings.Cut(strings.Trim(part, " "), "=") // only spaces: see web.Cookie
-			if strings.HasPrefix(name, boundCookie) && len(found) < maxBound {
-				found = append(found, secret.Of(value))
-			}
-		}
-	}
-	return found
-}
+func cookieOf(id device.ID) string { return bound.Cookie(string(id)) }
 
 // unquoted is a header's text. The draft has it in quotes, and Chromium 156 sends it without.
 func unquoted(r *http.Request, header string) string {

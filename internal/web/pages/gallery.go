@@ -69,6 +69,7 @@ func (p *Pages) signInShots() []Shot {
 		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_missing"))} }),
 		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{frame: f.flash("signed-out")} }),
 		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{frame: f.flash("all-ended")} }),
+		p.shot("signin-unproved", "signin_title", func(f frame) view { return signInView{frame: f.flash("unproved")} }),
 		p.shot("signin-passkey", "signin_title", func(f frame) view { return signInView{frame: f, Passkey: madeUpPasskey(p)} }),
 		p.shot("signin-passkey-unknown", "signin_title", func(f frame) view {
 			return signInView{frame: f.fails(f.say("passkey_unknown")), Passkey: madeUpPasskey(p)}

@@ -97,14 +97,14 @@ func (d *desk) At(_ context.Context, ref signin.Ref) (signin.Next, error) {
 	return d.next, d.err
 }
 
-func (d *desk) Check(context.Context, secret.Token) (session.Session, error) {
+func (d *desk) Stands(context.Context, secret.Token, []secret.Token) (session.Session, session.Standing, error) {
 	if d.gone {
-		return session.Session{}, fault.New(fault.Unauthenticated, "session_ended", nil)
+		return session.Session{}, session.Standing{}, fault.New(fault.Unauthenticated, "session_ended", nil)
 	}
 	if d.enrols {
-		return session.Session{}, fault.New(fault.Forbidden, "enrolment_required", nil)
+		return session.Session{ID: "mine", Account: "a", Enrol: true}, session.Standing{}, nil
 	}
-	return session.Session{ID: "mine", Account: "a"}, d.err
+	return session.Session{ID: "mine", Account: "a"}, session.Standing{}, d.err
 }
 
 func (d *desk) ListSessions(context.Context, session.Session) ([]session.Session, error) {

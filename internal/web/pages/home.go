@@ -14,12 +14,12 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 // Sessions knows who is signed in.
 type Sessions interface {
-	Check(context.Context, secret.Token) (session.Session, error)
-	CheckEnrolling(context.Context, secret.Token) (session.Session, error)
+	Stands(context.Context, secret.Token, []secret.Token) (session.Session, session.Standing, error)
 }
 
 // Owner is what the signed-in may do about their own sessions and devices, and nobody else's.
@@ -62,32 +62,42 @@ func (h *Home) Mount(mux *http.ServeMux) {
 		"POST /sessions/end-others": h.postEndOthers,
 		"POST /sessions/end-all":    h.postEndAll,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handler))))
 	}
-	mux.Handle("POST /signout", web.Handle(h.Log, h.Pages.keepLanguage(enrolling(h.Sessions, h.postSignOut))))
+	// Out goes anybody, from a browser that cannot prove its key, too.
+	mux.Handle("POST /signout", web.Handle(h.Log, h.Pages.keepLanguage(holding(h.Sessions, func(w http.ResponseWriter, r *http.Request, at held) error {
+		return h.postSignOut(w, r, at.Session)
+	}))))
 }
 
-// signedIn lets in only whoever has a session, and leads everybody else to the sign-in.
-func signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
-	return who(sessions.Check, next)
+// signedIn lets in only whoever has a session, from where it is bound, and leads everybody else to the sign-in.
+func (p *Pages) signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
+	return p.enrolling(sessions, func(w http.ResponseWriter, r *http.Request, me session.Session) error {
+		if me.Enrol {
+			return seeOther(w, r, enrolPath)
+		}
+		return next(w, r, me)
+	})
 }
 
-func who(
-	check func(context.Context, secret.Token) (session.Session, error), next func(http.ResponseWriter, *http.Request, session.Session) error,
-) func(http.ResponseWriter, *http.Request) error {
+// held is a session whose token came, and how the request stands.
+type held struct {
+	session.Session
+	session.Standing
+}
+
+// holding lets in whoever has a session's token.
+func holding(sessions Sessions, next func(http.ResponseWriter, *http.Request, held) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		s, err := check(r.Context(), web.Cookie(r, web.SessionCookie))
+		s, stands, err := sessions.Stands(r.Context(), web.Cookie(r, web.SessionCookie), bound.Cookies(r))
 		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
 			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
 			return seeOther(w, r, "/signin")
 		}
-		if fault.Of(err).Code == "enrolment_required" {
-			return seeOther(w, r, enrolPath)
-		}
 		if err != nil {
 			return err
 		}
-		return next(w, r, s)
+		return next(w, r, held{s, stands})
 	}
 }
 
@@ -128,6 +138,7 @@ func homePage(f frame, mine session.Session, sessions []session.Session, devices
 		row := sessionRow{
 			ID: s.ID, Name: f.name(s.Name), This: s.ID == mine.ID,
 			Since: f.instant(s.CreatedAt), Seen: f.instant(s.LastSeenAt), Methods: f.methods(s.Methods), Place: f.whereabouts(s.Source),
+			Bound: !s.BoundAt.IsZero(),
 		}
 		for _, d := range devices {
 			if d.ID == s.Device && d.Name != s.Name {

@@ -61,7 +61,7 @@ func (h *Register) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.plainly(handler))))
 	}
-	mux.Handle("GET "+welcomePath, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, h.getWelcome))))
+	mux.Handle("GET "+welcomePath, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, h.getWelcome))))
 }
 
 // plainly answers what every step can end in with a page that leads on.
@@ -104,10 +104,10 @@ func (h *Register) getRegister(w http.ResponseWriter, r *http.Request) error {
 	if err := h.Registrations.Admits(); err != nil {
 		return err
 	}
-	if token := web.Cookie(r, web.SessionCookie); !token.Empty() {
-		if _, err := h.Sessions.Check(r.Context(), token); err == nil {
-			return seeOther(w, r, "/")
-		}
+	if in, ask := served(h.Sessions, r); ask != nil {
+		return askBound(w, r, *ask)
+	} else if in {
+		return seeOther(w, r, "/")
 	}
 	return h.Pages.show(w, http.StatusOK, registerPage(h.Pages.frame(h.Pages.language(r), "register_title"), h.Asks))
 }

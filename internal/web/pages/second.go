@@ -140,7 +140,15 @@ func enrolPage(f frame, own profile.Factors, must bool, now time.Time) enrolView
 	return v
 }
 
-// enrolling is signedIn for what enrols a factor, and for signing out: sessions that are good for nothing else get as far.
-func enrolling(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
-	return who(sessions.CheckEnrolling, next)
+// enrolling is signedIn for what enrols a factor: sessions that are good for nothing else get as far.
+func (p *Pages) enrolling(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
+	return holding(sessions, func(w http.ResponseWriter, r *http.Request, at held) error {
+		switch {
+		case at.Ask != nil:
+			return askBound(w, r, *at.Ask)
+		case at.Unproved:
+			return p.unproved(w, r)
+		}
+		return next(w, r, at.Session)
+	})
 }

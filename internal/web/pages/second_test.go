@@ -1,7 +1,6 @@
 package pages
 
 import (
-	"context"
 	"net/http"
 	"slices"
 	"strings"
@@ -9,18 +8,9 @@ import (
 
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
-	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
-	"countersign/internal/session"
 	"countersign/internal/signin"
 )
-
-func (d *desk) CheckEnrolling(ctx context.Context, t secret.Token) (session.Session, error) {
-	if d.enrols {
-		return session.Session{ID: "mine", Account: "a", Enrol: true}, nil
-	}
-	return d.Check(ctx, t)
-}
 
 func TestTheSecondDoorIsChosen(t *testing.T) {
 	v := &vault{overview: profile.Overview{Fresh: true}, choice: factor.Choice{Order: []factor.Way{factor.OTP, factor.SMS}, Off: []factor.Way{factor.Email}}}

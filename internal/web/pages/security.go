@@ -84,7 +84,7 @@ func (h *Security) Mount(mux *http.ServeMux) {
 			return seeOther(w, r, securityPath+"/password")
 		},
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(signedIn(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.signedIn(h.Sessions, handler))))
 	}
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request, session.Session) error{
 		"GET " + enrolPath:            h.getEnrol,
@@ -92,7 +92,7 @@ func (h *Security) Mount(mux *http.ServeMux) {
 		"POST /security/apps":         h.postApp,
 		"POST /security/apps/confirm": h.postConfirmApp,
 	} {
-		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(enrolling(h.Sessions, handler))))
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(h.Pages.enrolling(h.Sessions, handler))))
 	}
 }
 

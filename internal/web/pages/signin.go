@@ -17,6 +17,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/bound"
 )
 
 // Flows is the sign-in machine.
@@ -73,10 +74,10 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 }
 
 func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
-	if token := web.Cookie(r, web.SessionCookie); !token.Empty() {
-		if _, err := h.Sessions.CheckEnrolling(r.Context(), token); err == nil {
-			return seeOther(w, r, "/")
-		}
+	if in, ask := served(h.Sessions, r); ask != nil {
+		return askBound(w, r, *ask)
+	} else if in {
+		return seeOther(w, r, "/")
 	}
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
 	return h.showSignIn(w, r, f.flash(r.URL.Query().Get("done")), ceremony{})
@@ -156,7 +157,7 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Next) error {
 	if next.Session != nil {
 		token := web.Cookie(r, web.SessionCookie)
-		if before, err := h.Sessions.CheckEnrolling(r.Context(), token); !token.Empty() && err == nil {
+		if before, _, err := h.Sessions.Stands(r.Context(), token, nil); !token.Empty() && err == nil {
 			if _, err := h.Owner.EndSession(r.Context(), before, h.Client(r), before.ID); err != nil {
 				h.Log.LogAttrs(r.Context(), slog.LevelWarn, "a session replaced by a sign-in was not ended", slog.Any("error", err))
 			}
@@ -242,7 +243,7 @@ func (h *SignIn) postDevice(w http.ResponseWriter, r *http.Request) error {
 	ref := reference(r)
 	signature, _ := base64.RawURLEncoding.DecodeString(form.Get("signature")) // no proof is not a mistake
 	next, err := h.Flows.Device(r.Context(), ref, h.Client(r), device.Proof{
-		Handles: deviceHandles(r), Signature: signature, Bound: boundCookies(r),
+		Handles: deviceHandles(r), Signature: signature, Bound: bound.Cookies(r),
 	})
 	if err != nil {
 		return outOfStep(w, r, ref, err)

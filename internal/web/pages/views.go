@@ -69,6 +69,7 @@ var flashes = map[string]string{
 	"others-ended":      "flash_others_ended",
 	"all-ended":         "flash_all_ended",
 	"signed-out":        "flash_signed_out",
+	"unproved":          "flash_unproved",
 	"already-gone":      "flash_already_gone",
 	"passkey-added":     "flash_passkey_added",
 	"passkey-renamed":   "flash_passkey_renamed",
@@ -185,6 +186,7 @@ type sessionRow struct {
 	Place       string // roughly where it was opened
 	Device      string // what its owner calls the remembered device that it was opened from
 	Methods     string
+	Bound       bool // to the key of the browser that it was opened in
 }
 
 type deviceRow struct {
@@ -236,6 +238,7 @@ type noticeView struct {
 	Heading, Lead       string
 	Wait                string
 	Action, ActionLabel string
+	Apart               bool // the action is another tab's: this one is gone back to
 	RequestID           string
 }
 

@@ -276,8 +276,8 @@ function keepTyped(form) {
     await prove(form);
     const typed = [...form.elements].filter((e) => e.name && !["hidden", "password"].includes(e.type));
     const sent = await fetch(form.action, { method: "POST", body: new URLSearchParams(new FormData(form)) }).catch(() => null);
-    if (!sent) return form.submit();
-    if (sent.redirected) return location.assign(sent.url);
+    if (!sent || sent.status === 403) return form.submit(); // the browser is to have it: then it can send it again
+    if (sent.url !== form.action) return location.assign(sent.url); // to itself it is sent so that the browser proves its key
     const answer = new DOMParser().parseFromString(await sent.text(), "text/html");
     const main = answer.querySelector("main");
     if (!main) return form.submit();
