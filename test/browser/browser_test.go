@@ -505,6 +505,15 @@ func (p *person) cookies() []*network.Cookie {
 // steal puts somebody's cookies into this profile.
 func (p *person) steal(cookies []*network.Cookie) {
 	p.t.Helper()
+	p.plant(cookies)
+	if got := p.cookies(); len(got) < len(cookies) {
+		p.t.Fatalf("planted %d cookies, the browser took %d", len(cookies), len(got))
+	}
+}
+
+// plant puts cookies into this profile, beside those that it has.
+func (p *person) plant(cookies []*network.Cookie) {
+	p.t.Helper()
 	var all []*network.CookieParam
 	for _, c := range cookies {
 		all = append(all, &network.CookieParam{
@@ -515,8 +524,5 @@ func (p *person) steal(cookies []*network.Cookie) {
 	defer cancel()
 	if _, err := chromedp.CallBrowser(ctx, storage.SetCookies, storage.SetCookiesParams{Cookies: all, BrowserContextID: p.profile}); err != nil {
 		p.t.Fatalf("plant the cookies: %v", err)
-	}
-	if got := p.cookies(); len(got) != len(cookies) {
-		p.t.Fatalf("planted %d cookies, the browser took %d", len(cookies), len(got))
 	}
 }
