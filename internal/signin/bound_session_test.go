@@ -163,6 +163,12 @@ func TestABoundSessionCostsNoReads(t *testing.T) {
 			}
 			stands(t, far, n) // from here on it is remembered as one that is not bound
 			minted, _ := b.bind(n, b.chip.Enrol(n.Offer))
+			if err := far.Sessions.Poll(t.Context()); err != nil {
+				t.Fatal(err)
+			}
+			if one, _, err := far.Sessions.Stands(t.Context(), n.Session.Token, nil); err != nil || one.BoundAt.IsZero() {
+				t.Errorf("the other node goes on by what it remembers: %v", err)
+			}
 			clock.Advance(device.ProofFor - time.Second)
 			if err := far.Sessions.Poll(t.Context()); err != nil {
 				t.Fatal(err)
