@@ -84,6 +84,11 @@ func (i importCmd) Run(ctx context.Context, w world, c *cli) error {
 			}
 			return err
 		}
+		if !o.DryRun {
+			if err := core.LearnCountries(ctx); err != nil {
+				return err
+			}
+		}
 		return i.tell(ctx, w, core, sum, refused)
 	})
 }

@@ -54,7 +54,7 @@ func (checkCmd) Run(w world, c *cli) error {
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(server.CheckLetters(cfg, w.now), server.CheckRegistration(cfg), server.CheckPlaces(cfg)); err != nil {
+	if err := errors.Join(server.CheckLetters(cfg, w.now), server.CheckRegistration(cfg), server.CheckFiles(cfg)); err != nil {
 		return config.Problems(strings.Split(err.Error(), "\n"))
 	}
 	w.say("the settings are fine")

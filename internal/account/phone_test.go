@@ -1,9 +1,12 @@
 package account_test
 
 import (
+	"slices"
 	"testing"
 
 	"countersign/internal/account"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit/dbtest"
 )
 
 func TestRegionOfANumber(t *testing.T) {
@@ -34,4 +37,25 @@ func TestRegionOfANumber(t *testing.T) {
 	if got := (account.Identifier{}).Region(); got != "" {
 		t.Errorf("no identifier is of %q", got)
 	}
+}
+
+// Decoys' numbers are nobody's, and say nothing of where people are.
+func TestPhoneRegionsAreThoseOfPeople(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		s := newService(t, db)
+		of := func(want ...string) {
+			t.Helper()
+			got, err := s.PhoneRegions(t.Context())
+			if err != nil || !slices.Equal(got, want) {
+				t.Errorf("%v, %v; want %v", got, err, want)
+			}
+		}
+		of()
+		create(t, s, "ada@example.org")
+		of()
+		create(t, s, "+4915123456789")
+		create(t, s, "+393331234567", "+12025550123")
+		create(t, s, "+4915123456788")
+		of("DE", "IT", "US")
+	})
 }

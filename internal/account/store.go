@@ -552,6 +552,18 @@ func namedAfter(ctx context.Context, tx *sqldb.Tx, table, after string, n int) (
 	return rows, err
 }
 
+func provedPhones(ctx context.Context, tx *sqldb.Tx, after string, n int) (rows []named, err error) {
+	err = tx.Each(ctx, `SELECT i.id, i.sealed FROM account_identifier i JOIN account a ON a.id = i.account_id
+		WHERE i.id > $1 AND i.kind = $2 AND i.verified_at IS NOT NULL AND a.state <> $4 ORDER BY i.id LIMIT $3`,
+		func(scan func(...any) error) error {
+			var r named
+			err := scan(&r.id, &r.sealed)
+			rows = append(rows, r)
+			return err
+		}, after, Phone, n, Decoy)
+	return rows, err
+}
+
 func putNamed(ctx context.Context, tx *sqldb.Tx, table string, row keyring.Renewal) (bool, error) {
 	n, err := tx.Exec(ctx, `UPDATE `+table+` SET lookup = $1, sealed = $2 WHERE id = $3 AND lookup = $4 AND sealed = $5`,
 		row.Now[0], row.Now[1], row.Row, row.Was[0], row.Was[1])

@@ -11,7 +11,7 @@ import (
 func order() []string {
 	return []string{
 		"keyring", "audit", "message",
-		"outbox", "throttle", "client",
+		"outbox", "throttle", "guard", "client",
 		"account",
 		"assurance",
 		"password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "device",

@@ -53,6 +53,8 @@ func owners() map[string]string {
 
 		"approval": "approval",
 
+		"guard_country":  "guard",
+		"guard_spend":    "guard",
 		"account_group":  "account",
 		"factor_choice":  "factor",
 		"factor_stopped": "factor",

@@ -15,6 +15,7 @@ import (
 	"sync"
 	"time"
 
+	"countersign/internal/guard"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
 )
@@ -36,6 +37,7 @@ type Courier struct {
 	wake    map[message.Channel]chan struct{}
 	poll    time.Duration
 	drain   time.Duration
+	guard   *guard.Guard
 }
 
 // Options makes a courier. Poll and Drain may be zero.
@@ -45,13 +47,14 @@ type Options struct {
 	Routes  map[message.Channel]Route
 	Log     *slog.Logger
 	Poll    time.Duration // how often to look for letters put by other nodes; 0 means 500 ms
+	Guard   *guard.Guard  // of text messages; nil sends them all
 	Drain   time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
 }
 
 // New returns a courier. A channel without a route keeps its letters until they expire.
 func New(o Options) *Courier {
 	c := &Courier{
-		box: o.Box, catalog: o.Catalog, log: o.Log,
+		box: o.Box, catalog: o.Catalog, log: o.Log, guard: o.Guard,
 		routes: map[message.Channel]Route{}, wake: map[message.Channel]chan struct{}{},
 		poll: or(o.Poll, 500*time.Millisecond), drain: or(o.Drain, 12*time.Second),
 	}
@@ -188,6 +191,7 @@ func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
 	rec, err := c.send(ctx, r, l)
 	if err == nil {
 		c.record(ctx, l, func(ctx context.Context) error {
+			l.Withhold = l.Withhold || rec.withheld
 			return c.box.Finish(ctx, l, outbox.Receipt{Provider: r.Provider.Name(), ID: rec.ID})
 		})
 		c.log.LogAttrs(ctx, slog.LevelDebug, "letter done", c.attrs(r, l, slog.Int64("us", c.box.DB.Now().Sub(began).Microseconds()))...)
@@ -231,12 +235,30 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	if l.Withhold {
 		return Receipt{}, nil
 	}
+	if why, err := c.guarded(ctx, l, words.Text); err != nil {
+		return Receipt{}, Temporary("guard", err)
+	} else if why != "" {
+		return Receipt{withheld: true}, nil
+	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	return r.Provider.Send(ctx, Message{
 		ID: l.ID, Channel: l.Channel, To: l.To, From: r.From,
 		Subject: words.Subject, Text: words.Text, HTML: words.HTML,
 	})
+}
+
+// guarded asks the guard about a text message, once however often it is tried.
+func (c *Courier) guarded(ctx context.Context, l outbox.Claimed, text string) (guard.Refusal, error) {
+	if l.Channel != message.SMS || l.Attempts > 1 {
+		return "", nil
+	}
+	why, err := c.guard.Admit(ctx, guard.Message{To: l.To, New: l.Kind.Unproved(), Parts: message.Segments(text)})
+	if why == "" || err != nil {
+		return "", err
+	}
+	c.log.LogAttrs(ctx, slog.LevelWarn, "text message withheld by the guard", slog.String("letter", l.ID), slog.String("why", string(why)))
+	return why, nil
 }
 
 // record writes an outcome down, trying again while the database is away but not past the

@@ -44,6 +44,8 @@ func (m Message) LogValue() slog.Value { return slog.StringValue(m.ID) }
 // Receipt is what a provider says of a letter it took.
 type Receipt struct {
 	ID string // the provider's own id; may be empty
+
+	withheld bool // by us: no provider has seen it
 }
 
 // Error says why a letter was not taken. Code is short and stable enough to be counted

@@ -88,6 +88,9 @@ func (k Kind) form() (need []string, ok bool) {
 // bound reports whether the code is typed on our own site, so that its SMS ends with our origin.
 func (k Kind) bound() bool { return k == SigninCode || k == AddressCode || k == RecoveryCode }
 
+// Unproved reports whether it goes where somebody has said, and nobody proved, that it reaches them.
+func (k Kind) Unproved() bool { return k == AddressCode || k == ContactCode || k == ContactAdded }
+
 // Channel is the way a letter travels.
 type Channel string
 

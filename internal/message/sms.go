@@ -86,6 +86,9 @@ func hostname(host string) string {
 }
 
 // segments is how many SMS a text takes.
+// Segments is how many messages a text is sent and paid as.
+func Segments(text string) int { return segments(text) }
+
 func segments(s string) int {
 	n, gsm := septets(s)
 	one, part := oneSMS, partSMS

@@ -233,6 +233,9 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, b by, code 
 	if ended, err := end(ctx, tx, f.id); err != nil || !ended {
 		return AddressFlow{}, cmp.Or(err, gone())
 	}
+	if err := s.SignIn.Guard.Converted(ctx, tx, f.address.Normal()); err != nil {
+		return AddressFlow{}, err
+	}
 	if err := s.add(ctx, tx, f); err != nil {
 		return AddressFlow{}, err
 	}

@@ -78,6 +78,9 @@ func (s *Service) Code(ctx context.Context, ref signin.Ref, c signin.Client, w f
 				code = secret.Token{} // the same work, and it fits nothing
 			}
 			_, right, err := s.Codes.Spend(ctx, tx, f.codeKey(to), code)
+			if err == nil && right {
+				err = s.Guard.Converted(ctx, tx, to.Normal)
+			}
 			if err != nil || !right {
 				return verdict{}, err
 			}

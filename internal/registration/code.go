@@ -155,6 +155,9 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, code secret
 	if err := s.Throttle.Clear(ctx, tx, s.Limits.Code, string(f.NameKey)); err != nil {
 		return Next{}, err
 	}
+	if err := s.Guard.Converted(ctx, tx, f.Address.Normal()); err != nil {
+		return Next{}, err
+	}
 	if err := s.advance(ctx, tx, &f, StepAbout); err != nil {
 		return Next{}, err
 	}

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/client"
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/guard"
 	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/notice"
@@ -209,6 +210,10 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
+	pump, err := guardRules(c)
+	if err != nil {
+		return nil, err
+	}
 	accounts := &account.Service{DB: db, Ring: ring, Decoys: d.Decoys}
 	devices := &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()}
 	parts := signin.Parts{
@@ -227,6 +232,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Choices: choices(c, accounts), Authenticators: &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}, BackupCodes: &backup.Service{Ring: ring},
 		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: append([]string{c.Public().String()}, c.Passkey.Origins...), Found: c.SignIn.HidePasswordResult},
 	}
+	parts.Guard = &guard.Guard{DB: db, Throttle: parts.Throttle, Log: d.Log, Rules: pump}
 	parts.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
 	}
@@ -299,10 +305,10 @@ func CheckRegistration(c config.Config) error {
 	return err
 }
 
-// CheckPlaces says why the file of places that the settings name cannot be used.
-func CheckPlaces(c config.Config) error {
-	if c.Place.Database == "" {
-		return nil
+// CheckFiles says why files that the settings name cannot be used: that of places, and that of prices.
+func CheckFiles(c config.Config) error {
+	if _, err := guardRules(c); err != nil || c.Place.Database == "" {
+		return err
 	}
 	if _, _, err := place.Check(c.Place.Database); err != nil {
 		return fmt.Errorf("place.database: %w: name a file of countries or cities in the MaxMind format, or leave it empty", err)

@@ -9,6 +9,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/guard"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/recovery"
@@ -41,6 +42,15 @@ func countRecoveries(s *recovery.Service, reg prometheus.Registerer) {
 	}, []string{"event"})
 	reg.MustRegister(events)
 	s.Count = func(kind audit.Kind) { events.WithLabelValues(string(kind)).Inc() }
+}
+
+// countRefusals counts the text messages that the guard withholds, by why.
+func countRefusals(g *guard.Guard, reg prometheus.Registerer) {
+	refusals := prometheus.NewCounterVec(prometheus.CounterOpts{
+		Name: "countersign_sms_withheld_total", Help: "Text messages that the guard withheld, by why.",
+	}, []string{"why"})
+	reg.MustRegister(refusals)
+	g.Count = func(why guard.Refusal) { refusals.WithLabelValues(string(why)).Inc() }
 }
 
 func (c counted) note(step string, next signin.Next, err error) {

@@ -44,6 +44,9 @@ func (c *Core) CreateAccount(ctx context.Context, n NewAccount) (id account.ID, 
 				return err
 			}
 		}
+		if err := c.learn(ctx, tx, n.Identifiers); err != nil {
+			return err
+		}
 		return c.Audit.Append(ctx, tx, audit.Event{Kind: audit.AccountCreated, Account: string(id), Actor: "operator"})
 	})
 	return id, err

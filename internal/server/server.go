@@ -55,6 +55,7 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
 		core.Recovery.Limits.SendName.Burst, core.Recovery.Limits.SendOwner.Burst = 100, 100
 		core.Registration.Limits.SendName.Burst = 100
+		core.Guard.Rules.Off = true
 	}
 	if err := core.Clients.Poll(ctx); err != nil { // rules hold from the first request on
 		return nil, errors.Join(err, core.Close())
@@ -89,6 +90,7 @@ func (s *Server) letters() error {
 	}
 	s.courier = courier.New(courier.Options{
 		Box: s.core.Outbox, Catalog: words, Routes: ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
+		Guard: s.core.Guard,
 	})
 	s.core.Outbox.Wake = s.courier.Wake
 	return nil
@@ -101,6 +103,7 @@ func (s *Server) doors() error {
 	s.registry = registry
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
+	countRefusals(s.core.Guard, registry)
 	clients := c.Clients()
 	client := func(r *http.Request) signin.Client {
 		return signin.Client{Source: clients.Of(r), UserAgent: r.UserAgent()}
@@ -186,6 +189,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)
+	loop("countries", s.countries)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
 	loop("keys", s.keys)
@@ -212,6 +216,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,
+			"guard": c.Guard.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

@@ -191,12 +191,28 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	if err := s.Throttle.Clear(ctx, tx, s.Limits.Factor, factorKey(f, way)); err != nil {
 		return Next{}, err
 	}
+	if err := s.converted(ctx, tx, f, way); err != nil {
+		return Next{}, err
+	}
 	if way == factor.Backup {
 		if err := s.tell(ctx, tx, f, message.BackupUsed); err != nil {
 			return Next{}, err
 		}
 	}
 	return s.enter(ctx, tx, f, p, assurance.Method(way))
+}
+
+// converted tells the guard of a code that came back by text message.
+func (s *Service) converted(ctx context.Context, tx *sqldb.Tx, f flow, way factor.Way) error {
+	if way != factor.SMS {
+		return nil
+	}
+	addresses, err := s.Accounts.Addresses(ctx, tx, f.Account)
+	if err != nil {
+		return err
+	}
+	to, _ := factor.Destination(addresses, way)
+	return s.Guard.Converted(ctx, tx, to.Normal)
 }
 
 // enter finishes a flow whose second proof was right, and remembers the device if that is wished.

@@ -25,6 +25,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/guard"
 	"countersign/internal/keyring"
 	"countersign/internal/notice"
 	"countersign/internal/onetime"
@@ -43,13 +44,14 @@ const (
 	BrowserPrefix = "csb"
 )
 
-// Parts are the services the machine drives. All fields are required.
+// Parts are the services the machine drives. All fields are required but Guard.
 type Parts struct {
 	DB        *sqldb.DB
 	Ring      *keyring.Ring
 	Audit     *audit.Log
 	Outbox    *outbox.Box
 	Throttle  *throttle.Service
+	Guard     *guard.Guard // of text messages; may be nil
 	Accounts  *account.Service
 	Passwords *password.Service
 	Codes     *onetime.Service

@@ -36,6 +36,7 @@ type Config struct {
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
+	Guard    guard    `toml:"guard" doc:"What keeps text messages from being pumped, at your cost. docs/operating.md has its limits."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
 	API      api      `toml:"api" doc:"The JSON API. Which versions of which applications may call it is set with countersign client and countersign api."`
 	Place    place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
@@ -184,6 +185,17 @@ type SMS struct {
 	WebhookSecret  Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
 
+// guard is what keeps text messages from being pumped.
+type guard struct {
+	Enabled    bool     `toml:"enabled" doc:"Withhold text messages that look pumped. Whoever asked for one sees no difference."`
+	Countries  []string `toml:"countries" doc:"Countries (ISO 3166, such as \"DE\") that new numbers may be of, beside those that accounts' numbers are of already."`
+	AnyKind    bool     `toml:"any_kind" doc:"Send to new numbers of every kind, premium, satellite, VoIP and fixed ones too, and not to mobile ones alone."`
+	Prices     string   `toml:"prices" doc:"A file with what a message costs: a line for each beginning of a number and its price, such as +49,0.075. Without it nothing is capped."`
+	HourCap    string   `toml:"hour_cap" doc:"The most to be spent within an hour, such as 25.00, in the currency of the prices. 0 is no cap."`
+	DayCap     string   `toml:"day_cap" doc:"The most to be spent within 24 hours."`
+	CountryCap string   `toml:"country_cap" doc:"The most to be spent on one country within 24 hours."`
+}
+
 // Phone is how people write phone numbers.
 type Phone struct {
 	DefaultRegion string `toml:"default_region" doc:"Country (ISO 3166, such as \"DE\") of numbers written without +. Empty asks for the international form."`
@@ -229,6 +241,7 @@ func Default() Config {
 		Account: accounts{EraseAfter: Duration(14 * day)},
 		Device:  Device{RememberFor: Duration(30 * day)},
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
+		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
 		SMS:     SMS{Provider: "inbox", TwilioURL: "https://api.twilio.com"},
 		Log:     Log{Format: "json", Level: "info"},

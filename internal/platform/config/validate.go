@@ -8,6 +8,7 @@ import (
 	"net/netip"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 	"unicode"
@@ -51,6 +52,7 @@ func (c Config) Validate() error {
 	c.checkRegistration(k)
 	c.checkEmail(k)
 	c.checkSMS(k)
+	c.checkGuard(k)
 	c.checkWatch(k)
 	if len(k.bad) > 0 {
 		return k.bad
@@ -93,6 +95,17 @@ func (c Config) checkFactor(k *checker) {
 		_, err := time.Parse(time.DateOnly, day)
 		k.want(err == nil, "factor.enrol_deadline", "want a day such as 2027-01-31, not %q", day)
 		k.want(c.Factor.Enrol == "require", "factor.enrol_deadline", "a deadline needs enrol = \"require\"")
+	}
+}
+
+func (c Config) checkGuard(k *checker) {
+	for _, country := range c.Guard.Countries {
+		k.want(len(country) == 2 && strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "", "guard.countries", "%q: want two capital letters (ISO 3166), such as DE", country)
+	}
+	for key, value := range map[string]string{"guard.hour_cap": c.Guard.HourCap, "guard.day_cap": c.Guard.DayCap, "guard.country_cap": c.Guard.CountryCap} {
+		v, err := strconv.ParseFloat(value, 64)
+		k.want(err == nil && v >= 0 && v <= 1e9, key, "want an amount such as 25.00, or 0 for no cap, not %q", value)
+		k.want(v == 0 || c.Guard.Prices != "", key, "a cap needs prices: name a file as guard.prices")
 	}
 }
 
