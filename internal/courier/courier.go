@@ -7,6 +7,7 @@
 package courier
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -23,9 +24,20 @@ import (
 // Route is how one channel's letters leave.
 type Route struct {
 	Provider Provider
-	From     string        // sender address, number or name
-	Workers  int           // letters under way at once; 0 means 4
-	Timeout  time.Duration // for one try; 0 means 10 s
+	From     string            // sender address, number or name
+	Senders  map[string]string // others, by the beginning of the address; the longest counts
+	Workers  int               // letters under way at once; 0 means 4
+	Timeout  time.Duration     // for one try; 0 means 10 s
+}
+
+// from is who a letter to an address is from.
+func (r Route) from(to string) string {
+	for n := len(to); n > 0; n-- {
+		if s, ok := r.Senders[to[:n]]; ok {
+			return s
+		}
+	}
+	return r.From
 }
 
 // Courier empties the outbox. Make it with New; Run it once a node.
@@ -192,7 +204,7 @@ func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
 	if err == nil {
 		c.record(ctx, l, func(ctx context.Context) error {
 			l.Withhold = l.Withhold || rec.withheld
-			return c.box.Finish(ctx, l, outbox.Receipt{Provider: r.Provider.Name(), ID: rec.ID})
+			return c.box.Finish(ctx, l, outbox.Receipt{Provider: cmp.Or(rec.Provider, r.Provider.Name()), ID: rec.ID})
 		})
 		c.log.LogAttrs(ctx, slog.LevelDebug, "letter done", c.attrs(r, l, slog.Int64("us", c.box.DB.Now().Sub(began).Microseconds()))...)
 		return
@@ -243,7 +255,7 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
 	return r.Provider.Send(ctx, Message{
-		ID: l.ID, Channel: l.Channel, To: l.To, From: r.From,
+		ID: l.ID, Channel: l.Channel, To: l.To, From: r.from(l.To),
 		Subject: words.Subject, Text: words.Text, HTML: words.HTML,
 	})
 }

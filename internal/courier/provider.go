@@ -43,7 +43,8 @@ func (m Message) LogValue() slog.Value { return slog.StringValue(m.ID) }
 
 // Receipt is what a provider says of a letter it took.
 type Receipt struct {
-	ID string // the provider's own id; may be empty
+	ID       string // the provider's own id; may be empty
+	Provider string // which took it, if the one that was asked has several
 
 	withheld bool // by us: no provider has seen it
 }
@@ -53,12 +54,13 @@ type Receipt struct {
 type Error struct {
 	Code      string
 	Permanent bool          // another try cannot succeed
+	NotTaken  bool          // it is certain that the letter did not go; otherwise it may have
 	After     time.Duration // how long the provider wants to be left alone; zero if it did not say
 	cause     error
 }
 
 // Permanent is the error for a letter that no further try can deliver.
-func Permanent(code string) *Error { return &Error{Code: code, Permanent: true} }
+func Permanent(code string) *Error { return &Error{Code: code, Permanent: true, NotTaken: true} }
 
 // Temporary is the error for a failure that may pass. cause may be nil; it must come from
 // the transport (a dial, a handshake, a timeout), never from what a provider wrote.

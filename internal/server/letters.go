@@ -3,10 +3,12 @@ package server
 import (
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/url"
 	"time"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/failover"
 	"countersign/internal/courier/inbox"
 	"countersign/internal/courier/smtp"
 	"countersign/internal/courier/twilio"
@@ -20,7 +22,7 @@ import (
 // connects to nothing.
 func CheckLetters(c config.Config, now func() time.Time) error {
 	_, wordless := catalog(c)
-	_, routeless := routes(c, now, &inbox.Inbox{Now: now})
+	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now})
 	return errors.Join(wordless, routeless)
 }
 
@@ -41,7 +43,7 @@ func typed(u *url.URL) string {
 }
 
 // routes says how letters leave, by channel. box serves the provider inbox.
-func routes(c config.Config, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
+func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
 	out := map[message.Channel]courier.Route{}
 	email, err := emailProvider(c.Email, now, box)
 	if err != nil {
@@ -50,14 +52,37 @@ func routes(c config.Config, now func() time.Time, box *inbox.Inbox) (map[messag
 	if email != nil {
 		out[message.Email] = courier.Route{Provider: email, From: c.Email.From}
 	}
-	sms, err := smsProvider(c.SMS, now, box)
+	sms, err := smsProviders(c.SMS, log, now, box)
 	if err != nil {
 		return nil, fmt.Errorf("sms: %w", err)
 	}
 	if sms != nil {
-		out[message.SMS] = courier.Route{Provider: sms, From: c.SMS.From}
+		out[message.SMS] = courier.Route{Provider: sms, From: c.SMS.From, Senders: c.SMS.Froms()}
 	}
 	return out, nil
+}
+
+// smsProviders is the one provider of text messages, or what chooses among several.
+func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+	var all []courier.Provider
+	for _, name := range s.Providers() {
+		p, err := smsProvider(s, name, now, box)
+		if err != nil {
+			return nil, fmt.Errorf("%s: %w", name, err)
+		}
+		all = append(all, p)
+	}
+	switch {
+	case len(all) == 0:
+		return nil, nil //nolint:nilnil // none is a provider an operator can choose
+	case len(all) == 1 && len(s.Routes) == 0:
+		return all[0], nil
+	}
+	var rules []failover.Rule
+	for prefix, names := range s.Orders() {
+		rules = append(rules, failover.Rule{Prefix: prefix, Providers: names})
+	}
+	return failover.New(all, rules, log, now)
 }
 
 func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
@@ -75,8 +100,8 @@ func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (cour
 	return nil, nil //nolint:nilnil // none is a provider an operator can choose
 }
 
-func smsProvider(s config.SMS, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
-	switch s.Provider {
+func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+	switch name {
 	case "twilio":
 		user := s.TwilioUser
 		if user == "" {
@@ -88,5 +113,5 @@ func smsProvider(s config.SMS, now func() time.Time, box *inbox.Inbox) (courier.
 	case "inbox":
 		return box, nil
 	}
-	return nil, nil //nolint:nilnil // none is a provider an operator can choose
+	return nil, errors.New("there is no such provider") // Validate has refused it
 }

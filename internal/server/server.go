@@ -84,7 +84,7 @@ func (s *Server) letters() error {
 	if err != nil {
 		return err
 	}
-	ways, err := routes(s.core.Config, s.deps.Now, s.inbox)
+	ways, err := routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox)
 	if err != nil {
 		return err
 	}

@@ -103,7 +103,11 @@ func (c *Client) transport(err error) *courier.Error {
 	if n, ok := errors.AsType[net.Error](err); ok && n.Timeout() || errors.Is(err, context.Canceled) {
 		return courier.Temporary(c.name+"_timeout", nil)
 	}
-	return courier.Temporary(c.name+"_unreachable", err)
+	e := courier.Temporary(c.name+"_unreachable", err)
+	if o, ok := errors.AsType[*net.OpError](err); ok {
+		e.NotTaken = o.Op == "dial"
+	}
+	return e
 }
 
 // Fault makes the error for a refusal. Only an answer that condemns this very letter is
@@ -115,6 +119,7 @@ func (c *Client) Fault(r *Refusal, detail string) *courier.Error {
 		code += "_" + detail
 	}
 	e := courier.Temporary(code, nil)
+	e.NotTaken = true
 	switch r.Status {
 	case http.StatusUnauthorized, http.StatusForbidden, http.StatusNotFound, http.StatusMethodNotAllowed, http.StatusProxyAuthRequired,
 		http.StatusRequestTimeout, http.StatusConflict, http.StatusTooEarly, http.StatusTooManyRequests:

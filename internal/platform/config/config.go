@@ -175,14 +175,17 @@ type Email struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string `toml:"provider" doc:"twilio, webhook, inbox or none."`
-	From           string `toml:"from" doc:"The sending number in international form, or a messaging service's id."`
-	TwilioAccount  string `toml:"twilio_account" doc:"Twilio's account SID."`
-	TwilioUser     string `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
-	TwilioPassword Secret `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
-	TwilioURL      string `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
-	WebhookURL     string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
-	WebhookSecret  Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
+	Provider       string   `toml:"provider" doc:"twilio, webhook, inbox or none."`
+	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
+	Routes         []string `toml:"routes" doc:"Other orders for numbers that begin alike, such as +49=webhook,twilio. The longest beginning counts."`
+	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id."`
+	Senders        []string `toml:"senders" doc:"Other senders for numbers that begin alike, such as +1=+15005550006. The longest beginning counts."`
+	TwilioAccount  string   `toml:"twilio_account" doc:"Twilio's account SID."`
+	TwilioUser     string   `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
+	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
+	TwilioURL      string   `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
+	WebhookURL     string   `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
+	WebhookSecret  Secret   `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
 
 // guard is what keeps text messages from being pumped.

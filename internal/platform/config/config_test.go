@@ -207,3 +207,30 @@ func TestTheDocumentationIsInStep(t *testing.T) {
 		t.Errorf("run: go run ./cmd/countersign config print --markdown > docs/config.md\n%s", d)
 	}
 }
+
+func TestSeveralProvidersOfTextMessages(t *testing.T) {
+	good := config.Default()
+	good.SMS.Provider, good.SMS.Then, good.SMS.From = "twilio", []string{"webhook"}, "+15005550006"
+	good.SMS.TwilioAccount, good.SMS.TwilioPassword = "AC1", config.NewSecret("x")
+	good.SMS.WebhookURL, good.SMS.WebhookSecret = "https://sms.example.org", config.NewSecret("whsec_"+strings.Repeat("QUFB", 10))
+	good.SMS.Routes, good.SMS.Senders = []string{"+49=webhook,twilio"}, []string{"+1=Example"}
+	if err := good.Validate(); err != nil {
+		t.Fatal(err)
+	}
+	for what, change := range map[string]func(*config.SMS){
+		"one twice":                     func(s *config.SMS) { s.Then = []string{"twilio"} },
+		"one nobody knows":              func(s *config.SMS) { s.Then = []string{"pigeon"} },
+		"a second without its settings": func(s *config.SMS) { s.WebhookURL = "" },
+		"none, and then one":            func(s *config.SMS) { s.Provider = "none" },
+		"a route by another":            func(s *config.SMS) { s.Routes = []string{"+49=pigeon"} },
+		"a route of no number":          func(s *config.SMS) { s.Routes = []string{"49=webhook"} },
+		"two routes of one":             func(s *config.SMS) { s.Routes = []string{"+49=webhook", "+49=twilio"} },
+		"a sender of nobody":            func(s *config.SMS) { s.Senders = []string{"+1="} },
+	} {
+		bad := good
+		change(&bad.SMS)
+		if bad.Validate() == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+}

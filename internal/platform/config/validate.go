@@ -210,23 +210,6 @@ func (c Config) checkEmail(k *checker) {
 	}
 }
 
-func (c Config) checkSMS(k *checker) {
-	s := c.SMS
-	k.oneOf("sms.provider", s.Provider, "twilio", "webhook", "inbox", "none")
-	c.checkInbox(k, "sms.provider", s.Provider)
-	switch s.Provider {
-	case "twilio":
-		k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
-		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
-		k.want(s.From != "", "sms.from", "give the sending number, such as +15005550006")
-		k.outbound("sms.twilio_url", s.TwilioURL)
-	case "webhook":
-		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
-	}
-	r := c.Phone.DefaultRegion
-	k.want(r == "" || len(r) == 2 && strings.ToUpper(r) == r, "phone.default_region", "want two capital letters such as DE, or nothing")
-}
-
 // checkInbox keeps the demonstration's inbox away from real people: its letters never arrive.
 func (c Config) checkInbox(k *checker, key, provider string) {
 	k.want(provider != "inbox" || Loopback(c.Public().Hostname()), key, "inbox delivers to nobody and works on localhost only: choose a provider, or none")

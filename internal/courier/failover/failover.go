@@ -1,0 +1,165 @@
+// Package failover sends letters by several providers: by the first that works of those for where a letter goes.
+//
+// A provider that fails is left within seconds, and asked again with single letters until it works. A letter that a provider refused
+// for a passing reason goes to the next at once. One of which nobody knows whether it was taken is not sent by another in the same
+// breath: it is tried again as every letter is, and by then its provider has been left.
+package failover
+
+import (
+	"context"
+	"errors"
+	"log/slog"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"countersign/internal/courier"
+)
+
+const (
+	patience  = 2                // failures in a row after which a provider is left; one is enough if it did not even answer
+	perTry    = 5 * time.Second  // half of what a letter has: who waits for a code does not wait for a provider
+	firstRest = 15 * time.Second // and for how long, doubled each time
+	mostRest  = 5 * time.Minute
+)
+
+// Rule says by which providers, in which order, letters go to addresses that begin with Prefix.
+type Rule struct {
+	Prefix    string // of a number in E.164; "" is for all
+	Providers []string
+}
+
+// Provider sends by others. Make it with New.
+type Provider struct {
+	rules []Rule // the longest prefix first
+	legs  map[string]*leg
+	log   *slog.Logger
+	now   func() time.Time
+}
+
+// leg is one provider and how it is doing.
+type leg struct {
+	courier.Provider
+
+	mu       sync.Mutex
+	failures int       // in a row
+	until    time.Time // it is left alone
+	probing  bool      // one letter has gone to see
+}
+
+// New makes one of at least one provider; without a rule for all, letters that no other rule is for go by all of them in the order given. An error names
+// a provider that is not there, or there twice.
+func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func() time.Time) (*Provider, error) {
+	if len(providers) == 0 {
+		return nil, errors.New("no providers")
+	}
+	f := &Provider{rules: slices.Clone(rules), legs: map[string]*leg{}, log: log, now: now}
+	var names []string
+	for _, p := range providers {
+		if f.legs[p.Name()] != nil {
+			return nil, errors.New("the provider " + p.Name() + " is named twice")
+		}
+		f.legs[p.Name()], names = &leg{Provider: p}, append(names, p.Name())
+	}
+	f.rules = append(f.rules, Rule{Providers: names}) // behind one of the operator's own for all
+	for _, r := range f.rules {
+		for _, name := range r.Providers {
+			if f.legs[name] == nil {
+				return nil, errors.New("there is no provider " + name)
+			}
+		}
+	}
+	slices.SortStableFunc(f.rules, func(a, b Rule) int { return len(b.Prefix) - len(a.Prefix) })
+	return f, nil
+}
+
+// Name is what the outbox and the log call it; a receipt says which provider took a letter.
+func (f *Provider) Name() string { return "failover" }
+
+// Send sends by the first provider that works.
+func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Receipt, err error) {
+	err = courier.Temporary("no_provider_works", nil)
+	for _, l := range f.order(m.To) {
+		if !l.admit(f.now()) {
+			continue
+		}
+		rec, err = l.try(ctx, m)
+		f.note(ctx, l, err)
+		if err == nil {
+			rec.Provider = l.Name()
+			return rec, nil
+		}
+		var why *courier.Error
+		if ctx.Err() != nil || !errors.As(err, &why) || why.Permanent || !why.NotTaken {
+			return courier.Receipt{}, err
+		}
+	}
+	return courier.Receipt{}, err
+}
+
+func (l *leg) try(ctx context.Context, m courier.Message) (courier.Receipt, error) {
+	ctx, cancel := context.WithTimeout(ctx, perTry)
+	defer cancel()
+	return l.Send(ctx, m)
+}
+
+// order is by which providers a letter may go, the better first.
+func (f *Provider) order(to string) (all []*leg) {
+	i := slices.IndexFunc(f.rules, func(r Rule) bool { return strings.HasPrefix(to, r.Prefix) })
+	for _, name := range f.rules[i].Providers {
+		all = append(all, f.legs[name])
+	}
+	return all
+}
+
+// admit reports whether a letter may go by a provider: it works, or it is time to see whether it does again.
+func (l *leg) admit(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	if l.failures < patience {
+		return true
+	}
+	if now.Before(l.until) || l.probing {
+		return false
+	}
+	l.probing = true
+	return true
+}
+
+// note keeps how a provider did. That it refused this one letter for good says that it works.
+func (f *Provider) note(ctx context.Context, l *leg, err error) {
+	var why *courier.Error
+	errors.As(err, &why)
+	failed := err != nil && (why == nil || !why.Permanent)
+	l.mu.Lock()
+	was := l.failures >= patience
+	l.probing = false
+	if failed {
+		l.failures++
+		if why == nil || !why.NotTaken {
+			l.failures = max(l.failures, patience)
+		}
+		if over := l.failures - patience; over >= 0 {
+			l.until = f.now().Add(min(firstRest<<min(over, 8), mostRest))
+		}
+	} else {
+		l.failures = 0
+	}
+	is := l.failures >= patience
+	l.mu.Unlock()
+	if was != is {
+		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.Bool("works", !is))
+	}
+}
+
+// Works says of each provider whether letters go by it now.
+func (f *Provider) Works() map[string]bool {
+	out := map[string]bool{}
+	for name, l := range f.legs {
+		l.mu.Lock()
+		out[name] = l.failures < patience
+		l.mu.Unlock()
+	}
+	return out
+}

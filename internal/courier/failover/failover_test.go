@@ -1,0 +1,186 @@
+package failover_test
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"log/slog"
+	"strings"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/failover"
+)
+
+// line is a provider that does what the test says.
+type line struct {
+	name string
+	err  error
+	hang bool
+	sent []string
+}
+
+func (l *line) Name() string { return l.name }
+
+func (l *line) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
+	if l.hang {
+		<-ctx.Done()
+		return courier.Receipt{}, courier.Temporary("line_timeout", nil)
+	}
+	if l.err != nil {
+		return courier.Receipt{}, l.err
+	}
+	l.sent = append(l.sent, m.ID)
+	return courier.Receipt{ID: "x"}, nil
+}
+
+func notTaken() error {
+	e := courier.Temporary("line_http_503", nil)
+	e.NotTaken = true
+	return e
+}
+
+func of(t *testing.T, rules []failover.Rule, log *strings.Builder, lines ...*line) *failover.Provider {
+	t.Helper()
+	var all []courier.Provider
+	for _, l := range lines {
+		all = append(all, l)
+	}
+	f, err := failover.New(all, rules, slog.New(slog.NewTextHandler(log, nil)), time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+func send(t *testing.T, f *failover.Provider, id, to string) (string, error) {
+	t.Helper()
+	rec, err := f.Send(t.Context(), courier.Message{ID: id, To: to})
+	return rec.Provider, err
+}
+
+// What a provider has refused for now goes by the next at once; after two failures in a row it is left, asked again with one letter when its
+// rest is over, and taken back.
+func TestTheNextTakesWhatTheFirstRefuses(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		a, b := &line{name: "a"}, &line{name: "b"}
+		f := of(t, nil, &log, a, b)
+		by := func(id, want string) {
+			t.Helper()
+			if got, err := send(t, f, id, "+49"); got != want || err != nil {
+				t.Errorf("%s went by %q, %v; want %s", id, got, err, want)
+			}
+		}
+		by("1", "a")
+		a.err = notTaken()
+		by("2", "b")
+		by("3", "b")
+		if f.Works()["a"] || !strings.Contains(log.String(), "works=false") {
+			t.Error("it is not left")
+		}
+		a.err = nil
+		by("4", "b") // not before its rest is over
+		time.Sleep(16 * time.Second)
+		by("5", "a")
+		if !f.Works()["a"] || !strings.Contains(log.String(), "works=true") {
+			t.Error("it is not taken back")
+		}
+		a.err = notTaken()
+		by("6", "b")
+		by("7", "b")
+		time.Sleep(16 * time.Second)
+		by("8", "b") // it was asked, and rests twice as long
+		a.err = nil
+		time.Sleep(16 * time.Second)
+		by("9", "b")
+		time.Sleep(16 * time.Second)
+		by("10", "a")
+	})
+}
+
+// One of which nobody knows whether it went is not sent by another in the same breath, and its provider is left at once.
+func TestAHangingProviderIsLeftInSeconds(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &line{name: "a", hang: true}, &line{name: "b"}
+		f := of(t, nil, &strings.Builder{}, a, b)
+		began := time.Now()
+		if _, err := send(t, f, "1", "+49"); err == nil || len(b.sent) != 0 {
+			t.Errorf("%v, and by the other %v", err, b.sent)
+		}
+		if took := time.Since(began); took > 5*time.Second {
+			t.Errorf("it waited %s", took)
+		}
+		if by, err := send(t, f, "1", "+49"); by != "b" || err != nil {
+			t.Errorf("the next try: %q, %v", by, err)
+		}
+	})
+}
+
+func TestARefusalForGoodIsTheLettersOwn(t *testing.T) {
+	a, b := &line{name: "a", err: courier.Permanent("line_no_such_number")}, &line{name: "b"}
+	f := of(t, nil, &strings.Builder{}, a, b)
+	for range 5 {
+		var why *courier.Error
+		if _, err := send(t, f, "1", "+49"); !errors.As(err, &why) || !why.Permanent {
+			t.Errorf("%v", err)
+		}
+	}
+	if !f.Works()["a"] || len(b.sent) != 0 {
+		t.Error("a provider is left for a number that there is not")
+	}
+}
+
+func TestWhereALetterGoesSaysByWhich(t *testing.T) {
+	a, b, c := &line{name: "a"}, &line{name: "b"}, &line{name: "c"}
+	f := of(t, []failover.Rule{{"+49", []string{"b", "a"}}, {"+491", []string{"c"}}}, &strings.Builder{}, a, b, c)
+	for to, want := range map[string]string{"+4930": "b", "+4915": "c", "+47": "a"} {
+		if got, err := send(t, f, to, to); got != want || err != nil {
+			t.Errorf("%s by %q, %v; want %s", to, got, err, want)
+		}
+	}
+	c.err = notTaken()
+	for range 3 {
+		if _, err := send(t, f, "1", "+4915"); err == nil {
+			t.Error("it went by one that its rule does not name")
+		}
+	}
+}
+
+func TestProvidersThatAreNotThere(t *testing.T) {
+	one := []courier.Provider{&line{name: "a"}}
+	for what, c := range map[string]struct {
+		providers []courier.Provider
+		rules     []failover.Rule
+	}{
+		"none":            {nil, nil},
+		"one twice":       {append(one, one...), nil},
+		"one nobody made": {one, []failover.Rule{{"+1", []string{"b"}}}},
+	} {
+		if _, err := failover.New(c.providers, c.rules, slog.New(slog.DiscardHandler), time.Now); err == nil {
+			t.Errorf("%s is taken", what)
+		}
+	}
+}
+
+// A provider dies in mid-load: every letter goes by the other, none twice.
+func TestAProviderDiesInMidLoad(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &line{name: "a"}, &line{name: "b"}
+		f := of(t, nil, &strings.Builder{}, a, b)
+		for i := range 1000 {
+			if i == 500 {
+				a.err = notTaken()
+			}
+			if _, err := send(t, f, fmt.Sprint(i), "+49"); err != nil {
+				t.Fatalf("letter %d: %v", i, err)
+			}
+			time.Sleep(10 * time.Millisecond)
+		}
+		if len(a.sent) != 500 || len(b.sent) != 500 {
+			t.Errorf("%d by one and %d by the other", len(a.sent), len(b.sent))
+		}
+	})
+}

@@ -1,0 +1,79 @@
+package config
+
+import (
+	"slices"
+	"strings"
+)
+
+// Providers are those that text messages go by, in order; none if the first is none.
+func (s SMS) Providers() []string {
+	if s.Provider == "none" {
+		return nil
+	}
+	return append([]string{s.Provider}, s.Then...)
+}
+
+// Orders are the providers of Routes, by the beginning of a number.
+func (s SMS) Orders() map[string][]string {
+	out := map[string][]string{}
+	for prefix, names := range byBeginning(s.Routes) {
+		out[prefix] = strings.Split(names, ",")
+	}
+	return out
+}
+
+// Froms are other senders than From, by the beginning of a number.
+func (s SMS) Froms() map[string]string { return byBeginning(s.Senders) }
+
+// byBeginning reads settings such as +49=value; Validate has refused others.
+func byBeginning(lines []string) map[string]string {
+	out := map[string]string{}
+	for _, line := range lines {
+		prefix, value, _ := strings.Cut(line, "=")
+		out[prefix] = value
+	}
+	return out
+}
+
+func (k *checker) beginnings(key string, lines []string, fits func(value string) bool, want string) {
+	for _, line := range lines {
+		prefix, value, _ := strings.Cut(line, "=")
+		ok := strings.HasPrefix(prefix, "+") && strings.Trim(prefix[1:], "0123456789") == "" && len(prefix) <= 16
+		k.want(ok && fits(value), key, "%q: want the beginning of a number and %s", line, want)
+	}
+	k.want(len(byBeginning(lines)) == len(lines), key, "a beginning stands there twice")
+}
+
+func (c Config) checkSMS(k *checker) {
+	s := c.SMS
+	k.oneOf("sms.provider", s.Provider, "twilio", "webhook", "inbox", "none")
+	c.checkInbox(k, "sms.provider", s.Provider)
+	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
+	all := s.Providers()
+	for i, name := range all {
+		if i > 0 {
+			k.oneOf("sms.then", name, "twilio", "webhook")
+		}
+		k.want(slices.Index(all, name) == i, "sms.then", "%s stands there twice", name)
+		c.checkSMSProvider(k, name)
+	}
+	k.beginnings("sms.routes", s.Routes, func(value string) bool {
+		return value != "" && !slices.ContainsFunc(strings.Split(value, ","), func(name string) bool { return !slices.Contains(all, name) })
+	}, "providers that sms.provider and sms.then name, such as +49=webhook,twilio")
+	k.beginnings("sms.senders", s.Senders, func(value string) bool { return value != "" }, "a sender, such as +1=+15005550006")
+	r := c.Phone.DefaultRegion
+	k.want(r == "" || len(r) == 2 && strings.ToUpper(r) == r, "phone.default_region", "want two capital letters such as DE, or nothing")
+}
+
+func (c Config) checkSMSProvider(k *checker, name string) {
+	s := c.SMS
+	switch name {
+	case "twilio":
+		k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
+		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
+		k.want(s.From != "", "sms.from", "give the sending number, such as +15005550006")
+		k.outbound("sms.twilio_url", s.TwilioURL)
+	case "webhook":
+		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
+	}
+}
