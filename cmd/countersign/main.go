@@ -69,7 +69,7 @@ type cli struct {
 	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
 	Proofs  proofs     `embed:""`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
-	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
+	Mail    mail       `embed:""`
 	Copies  copies     `embed:""`
 	Keys    keysCmd    `cmd:"" help:"Show the keys, change to a new one while the server serves, drop the old one."`
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
@@ -82,6 +82,12 @@ type proofs struct {
 	Token  tokenCmd  `cmd:"" help:"Bring hardware tokens in, and say whose they are."`
 	Factor factorCmd `cmd:"" help:"List and remove what an account has set up to prove itself with, and say how much it must prove."`
 	Group  groupCmd  `cmd:"" help:"Put accounts into groups, which must prove more, for example."`
+}
+
+// mail are the commands about what leaves.
+type mail struct {
+	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
+	Message messageCmd `cmd:"" help:"Show what letters say, and send one as a test."`
 }
 
 // copies are the commands that copy the database.

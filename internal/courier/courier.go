@@ -16,6 +16,8 @@ import (
 	"sync"
 	"time"
 
+	"github.com/google/uuid"
+
 	"countersign/internal/guard"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
@@ -39,6 +41,24 @@ func (r Route) from(to string) string {
 	}
 	return r.From
 }
+
+// Now sends one letter at once, whose id is new.
+func (r Route) Now(ctx context.Context, words *message.Catalog, l message.Letter) (Receipt, error) {
+	said, err := words.Render(l)
+	if err != nil {
+		return Receipt{}, err
+	}
+	ctx, cancel := context.WithTimeout(ctx, or(r.Timeout, usualTimeout))
+	defer cancel()
+	rec, err := r.Provider.Send(ctx, Message{
+		ID: uuid.Must(uuid.NewV7()).String(), Channel: l.Channel, To: l.To, From: r.from(l.To), Subject: said.Subject, Text: said.Text, HTML: said.HTML,
+	})
+	rec.Provider = cmp.Or(rec.Provider, r.Provider.Name())
+	return rec, err
+}
+
+// usualTimeout is how long one try may take.
+const usualTimeout = 10 * time.Second
 
 // Courier empties the outbox. Make it with New; Run it once a node.
 type Courier struct {
@@ -74,7 +94,7 @@ func New(o Options) *Courier {
 		if r.Workers == 0 {
 			r.Workers = 4
 		}
-		r.Timeout = or(r.Timeout, 10*time.Second)
+		r.Timeout = or(r.Timeout, usualTimeout)
 		c.routes[ch], c.wake[ch] = r, make(chan struct{}, 1)
 	}
 	return c

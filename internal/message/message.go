@@ -62,6 +62,8 @@ const (
 	DataDownloaded   Kind = "data_downloaded"    // everything that is kept of the account
 	EraseAsked       Kind = "erase_asked"        // the account will be erased at "ends"
 	EraseStopped     Kind = "erase_stopped"      // it will not, after all
+
+	Test Kind = "test" // an operator sees whether letters arrive
 )
 
 // form is what a kind of letter needs. place, when given to a letter that has when and device, is
@@ -76,6 +78,8 @@ func (k Kind) form() (need []string, ok bool) {
 		return []string{"when", "device", "site"}, true
 	case ContactAdded:
 		return []string{"holder", "site"}, true
+	case Test:
+		return []string{"site"}, true
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, SigninRefused, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,

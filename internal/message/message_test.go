@@ -21,22 +21,9 @@ func catalog(t *testing.T, host string) *Catalog {
 
 // letters is one valid letter of each kind and channel; the first two carry a sign-in code.
 func letters() (all []Letter) {
-	values := map[string]string{
-		"code": "482913", "minutes": "10", "holder": "Ada", "when": "2026-11-23T18:49:00Z", "ends": "2026-11-24T18:49:00Z",
-		"device": "Firefox on Linux", "link": "https://id.example.org/notme#csn_1", "site": "Fotoalbum",
-	}
-	for _, k := range []Kind{
-		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed,
-		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, FactorsReset, BackupChanged, BackupUsed, RecoveryWaiting, RecoveryStopped,
-		RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseAsked, EraseStopped,
-	} {
-		need, _ := k.form()
-		for ch, to := range map[Channel]string{Email: "ada@example.org", SMS: "+4915112345678"} {
-			params := map[string]string{}
-			for _, name := range need {
-				params[name] = values[name]
-			}
-			all = append(all, Letter{Kind: k, Channel: ch, To: to, Params: params})
+	for _, k := range Kinds() {
+		for _, ch := range []Channel{Email, SMS} {
+			all = append(all, Sample(k, ch, "", Site{"Fotoalbum", "https://id.example.org"}))
 		}
 	}
 	slices.SortStableFunc(all, func(a, b Letter) int { return strings.Compare(string(a.Channel), string(b.Channel)) })
