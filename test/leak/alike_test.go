@@ -7,12 +7,14 @@ import (
 	"testing"
 	"time"
 
+	"github.com/descope/virtualwebauthn"
 	"github.com/google/go-cmp/cmp"
 	"github.com/pquerna/otp/totp"
 
 	"countersign/internal/account"
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -141,6 +143,27 @@ func withApp(t *testing.T, n *servertest.Node, id account.ID) {
 			return fmt.Errorf("the app was not enrolled: %w", err)
 		}
 		_, err = own.BackupCodes.Reissue(t.Context(), tx, id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// withPasskey gives an account a passkey.
+func withPasskey(t *testing.T, n *servertest.Node, id account.ID) {
+	t.Helper()
+	own := n.Core().Own.Passkeys
+	key := testkit.NewPasskey(t, own.RPID, own.Origins[0], virtualwebauthn.KeyTypeEC2)
+	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		begun, _, err := own.BeginEnrol(t.Context(), tx, passkey.Enrol{Bound: "test", Account: id})
+		if err != nil {
+			return err
+		}
+		_, refused, err := own.FinishEnrol(t.Context(), tx, passkey.Answer{Bound: "test", State: begun.State, Response: key.Create(begun.Options)}, "Phone")
+		if err == nil && refused != "" {
+			err = fmt.Errorf("the passkey was not enrolled: %s", refused)
+		}
 		return err
 	})
 	if err != nil {

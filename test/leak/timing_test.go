@@ -23,10 +23,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/descope/virtualwebauthn"
+
 	"countersign/internal/account"
 	passwords "countersign/internal/password"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 	"countersign/internal/testkit/servertest"
 )
@@ -65,7 +68,12 @@ type person struct {
 	name, to, flow string
 	code, token    string // a code that came; a token of theirs
 	bearer         string // of their session
-	cookies        []*http.Cookie
+	asked          struct {
+		Options json.RawMessage
+		State   string
+	} // of a passkey
+	passkey *testkit.Passkey // which no account has
+	cookies []*http.Cookie
 }
 
 func modes(engine sqldb.Engine, realCost bool) []mode {
@@ -95,16 +103,22 @@ func apiSteps(hidden bool) []timed {
 		return calls("/signin"+path, pairs)
 	}
 	send := call("/code/send", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "way": "email"} })
+	flow := func(p *person) map[string]string { return map[string]string{"flow": p.flow} }
 	steps := []timed{
 		{"begin", 0, call("", func(p *person) map[string]string { return map[string]string{"identifier": p.name} }), 201},
 		{"wrong password", 0, call("/password", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "password": wrong} }), 401},
+		{"ask for a passkey", 0, call("/passkey/options", flow), 409},
+		{"ask another device", 0, call("/approval", flow), 409},
 	}
 	if !hidden {
 		return steps
 	}
-	steps[1].want = 200
+	steps[1].want, steps[2].want, steps[3].want = 200, 200, 422
 	return append(
 		steps,
+		timed{"passkey that nobody has", 0, call("/passkey", func(p *person) map[string]string {
+			return map[string]string{"flow": p.flow, "state": p.asked.State, "credential": string(p.passkey.Sign(p.asked.Options))}
+		}), 401},
 		timed{"send", 0, send, 202},
 		timed{"wrong code", 0, call("/code", func(p *person) map[string]string { return map[string]string{"flow": p.flow, "code": "000000"} }), 401},
 		timed{"wrong code of an app", 0, call("/code", func(p *person) map[string]string {
@@ -210,6 +224,10 @@ func newClocked(t *testing.T, m mode, people int) *clocked {
 	if m.hidden && m.imported == "" {
 		for i := 0; i < len(c.owner); i += 2 { // half of them have an app and backup codes
 			withApp(t, c.node, c.owner[i])
+		}
+		for i := 0; i < len(c.owner); i += 3 { // a third have a passkey, and a device that could let another in
+			withPasskey(t, c.node, c.owner[i])
+			atHome(t, c.node, c.owner[i])
 		}
 	}
 	if m.links != "" {
@@ -346,6 +364,9 @@ func (c *clocked) time(s timed, p *person) float64 {
 
 // keep keeps what the next step needs.
 func (p *person) keep(res *http.Response, body []byte) {
+	if bytes.Contains(body, []byte(`"options"`)) {
+		_ = json.Unmarshal(body, &p.asked) // if it cannot be read, the next step says so
+	}
 	if p.flow == "" {
 		var began struct{ Flow string }
 		if json.Unmarshal(body, &began) == nil {
@@ -366,11 +387,12 @@ func (c *clocked) measure(pairs int, m mode) []samples {
 	out := make([]samples, len(m.steps))
 	runtime.GC()
 	warm := pairs / 20
+	nobodys := testkit.NewPasskey(c.t, c.node.Core().Passkeys.RPID, c.node.Core().Passkeys.Origins[0], virtualwebauthn.KeyTypeEC2)
 	for i := range pairs + warm {
 		// By lot, too: who was made one after the other shares a page of the database, and those with
 		// an account would find theirs in the cache.
 		known, unknown := c.known[lot(len(c.known))], c.unknown[lot(len(c.unknown))]
-		two := [2]*person{{name: known, to: known}, {name: unknown, to: unknown}}
+		two := [2]*person{{name: known, to: known, passkey: nobodys}, {name: unknown, to: unknown, passkey: nobodys}}
 		if m.foreign {
 			two[1].name = c.known[lot(len(c.known))]
 		}
