@@ -151,8 +151,7 @@ func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p
 			j.Verdict = Unproved
 			return j, nil
 		}
-		// Forgotten since it was read? From here on whoever forgets it waits, and then finds the session.
-		if live, err := touch(ctx, tx, f.id, s.seal(f.id, p.Source)); err != nil || !live {
+		if live, err := s.Still(ctx, tx, f.id, p.Source); err != nil || !live { // forgotten since it was read
 			return Judged{}, err
 		}
 		j.Verdict = Recognised
@@ -162,6 +161,12 @@ func (s *Service) Recognise(ctx context.Context, tx *sqldb.Tx, who account.ID, p
 		return j, err
 	}
 	return Judged{}, nil
+}
+
+// Still reports whether a device that was recognised is remembered still, and notes whence it was seen. From here on whoever forgets it
+// waits, and then finds the session.
+func (s *Service) Still(ctx context.Context, tx *sqldb.Tx, id ID, source netip.Addr) (bool, error) {
+	return touch(ctx, tx, id, s.seal(id, source))
 }
 
 // proved says which of a device's keys is proved, or none.

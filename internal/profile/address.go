@@ -236,14 +236,14 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, b by, code 
 	if err := s.SignIn.Guard.Converted(ctx, tx, f.address.Normal()); err != nil {
 		return AddressFlow{}, err
 	}
-	if err := s.add(ctx, tx, f); err != nil {
+	if err := s.add(ctx, tx, f, b.me.ID); err != nil {
 		return AddressFlow{}, err
 	}
 	return AddressFlow{Way: wayTo(f.address), Done: true}, s.tell(ctx, tx, b, told{audit.AddressAdded, string(f.address.Kind()), message.AddressAdded})
 }
 
 // add gives the account its new address, or marks one as proved that it had without.
-func (s *Service) add(ctx context.Context, tx *sqldb.Tx, f flow) error {
+func (s *Service) add(ctx context.Context, tx *sqldb.Tx, f flow, in session.ID) error {
 	own, err := s.Accounts.Addresses(ctx, tx, f.account)
 	if err != nil {
 		return err
@@ -256,7 +256,7 @@ func (s *Service) add(ctx context.Context, tx *sqldb.Tx, f flow) error {
 	if err != nil {
 		return err
 	}
-	return s.SignIn.Rebound(ctx, tx, f.account, map[account.Kind]factor.Way{account.Email: factor.Email, account.Phone: factor.SMS}[f.address.Kind()])
+	return s.SignIn.Rebound(ctx, tx, f.account, in, map[account.Kind]factor.Way{account.Email: factor.Email, account.Phone: factor.SMS}[f.address.Kind()])
 }
 
 // RemoveAddress takes an address from the account. It is told all the same, and may take that back for a

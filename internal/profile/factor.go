@@ -90,7 +90,7 @@ func (s *Service) ConfirmApp(ctx context.Context, me session.Session, c signin.C
 		if ok, err = s.SignIn.Authenticators.Confirm(ctx, tx, me.Account, n); err != nil || !ok {
 			return err
 		}
-		if err := s.SignIn.Rebound(ctx, tx, me.Account, factor.OTP); err != nil {
+		if err := s.SignIn.Rebound(ctx, tx, me.Account, me.ID, factor.OTP); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})
@@ -127,7 +127,7 @@ func (s *Service) NewBackupCodes(ctx context.Context, me session.Session, c sign
 		if codes, err = s.SignIn.BackupCodes.Reissue(ctx, tx, me.Account); err != nil {
 			return err
 		}
-		return s.SignIn.Rebound(ctx, tx, me.Account, factor.Backup)
+		return s.SignIn.Rebound(ctx, tx, me.Account, me.ID, factor.Backup)
 	})
 	return codes, err
 }

@@ -62,12 +62,20 @@ func (s *Service) admit(ctx context.Context, tx *sqldb.Tx, me session.Session) e
 	return err
 }
 
-// may refuses what neither fresh nor free lets be done.
+// may refuses what neither fresh nor free lets be done, and a session that waits for what is there already: it was opened by less, at the
+// moment at which another enrolled it.
 func (s *Service) may(ctx context.Context, tx *sqldb.Tx, me session.Session) error {
 	if err := fresh(tx, me); err != nil {
 		return err
 	}
-	return s.free(ctx, tx, me)
+	if err := s.free(ctx, tx, me); err != nil || !me.Enrol {
+		return err
+	}
+	must, err := s.SignIn.MustEnrol(ctx, tx, me.Account)
+	if err == nil && !must {
+		err = fault.New(fault.Unauthenticated, "session_ended", errEnded)
+	}
+	return err
 }
 
 // free refuses a change of what the account is reached or recovered by while it is frozen, unless the

@@ -74,7 +74,7 @@ func (s *Service) ResetFactors(ctx context.Context, id account.ID) (was Factors,
 		if err := s.SignIn.EndAll(ctx, tx, id, "reset by an operator"); err != nil {
 			return err
 		}
-		if err := s.SignIn.Rebound(ctx, tx, id, factor.OTP, factor.Backup, factor.SMS, factor.Email); err != nil {
+		if err := s.SignIn.Rebound(ctx, tx, id, "", factor.OTP, factor.Backup, factor.SMS, factor.Email); err != nil {
 			return err
 		}
 		if err := s.Devices.ForgetAll(ctx, tx, id); err != nil {
@@ -95,6 +95,9 @@ func (s *Service) ResetFactors(ctx context.Context, id account.ID) (was Factors,
 func (s *Service) GiveToken(ctx context.Context, serial string, id account.ID) error {
 	return s.operate(ctx, id, func(tx *sqldb.Tx) error {
 		if err := s.SignIn.Authenticators.Assign(ctx, tx, serial, id); err != nil {
+			return err
+		}
+		if err := s.SignIn.Rebound(ctx, tx, id, "", factor.OTP); err != nil {
 			return err
 		}
 		return s.tellOf(ctx, tx, id, message.FactorAdded)

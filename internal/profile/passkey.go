@@ -75,7 +75,7 @@ func (s *Service) AddPasskey(ctx context.Context, me session.Session, c signin.C
 		if err != nil || refused != "" {
 			return err
 		}
-		if err := s.SignIn.Rebound(ctx, tx, me.Account); err != nil {
+		if err := s.SignIn.Rebound(ctx, tx, me.Account, me.ID); err != nil {
 			return err
 		}
 		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "added", message.FactorAdded})

@@ -314,19 +314,19 @@ func (s *Service) alive(e *entry, now time.Time) bool {
 	return !e.ended.Load() && now.Before(e.row.ExpiresAt) && now.UnixMilli() < e.seen.Load()+s.Idle.Milliseconds()
 }
 
-// Free makes the account's sessions good for everything, once something is enrolled; on other nodes within a second.
-func (s *Service) Free(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
-	ids, err := free(ctx, tx, who)
+// Free makes the session that has enrolled something good for everything, on other nodes within a second, and ends the others of the
+// account that wait for it: who opened those has proved no more than before.
+func (s *Service) Free(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) error {
+	freed, err := free(ctx, tx, who, id)
+	if err == nil && freed {
+		err = announce(ctx, tx, id)
+	}
 	if err != nil {
 		return err
 	}
-	for _, id := range ids {
-		if err := announce(ctx, tx, id); err != nil {
-			return err
-		}
-	}
-	tx.AfterCommit(func() { s.memory.end(ids) })
-	return nil
+	tx.AfterCommit(func() { s.memory.end([]ID{id}) })
+	_, err = s.end(ctx, tx, ended{account: who, enrol: true, why: "something was enrolled elsewhere"})
+	return err
 }
 
 // List returns the account's live sessions, the one last seen first.

@@ -59,15 +59,9 @@ func byDigest(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (s Session, d
 	return s, digest, err
 }
 
-func free(ctx context.Context, tx *sqldb.Tx, who account.ID) (ids []ID, err error) {
-	err = tx.Each(ctx, `UPDATE session SET enrol = FALSE WHERE account_id = $1 AND ended_at IS NULL AND enrol RETURNING id`,
-		func(scan func(...any) error) error {
-			var id ID
-			err := scan(&id)
-			ids = append(ids, id)
-			return err
-		}, who)
-	return ids, err
+func free(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE session SET enrol = FALSE WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND enrol`, id, who)
+	return n == 1, err
 }
 
 // digested is the column of the digests. A session that has ended needs no key.
@@ -122,11 +116,12 @@ func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
 }
 
 // ended names the sessions of one account to end: only one, all but one, those opened from a
-// device but one, or those beyond the newest so many.
+// device but one, those that must enrol something, or those beyond the newest so many.
 type ended struct {
 	account    account.ID
 	only, keep ID
 	from       device.ID
+	enrol      bool
 	beyond     int
 	why        string
 }
@@ -139,6 +134,8 @@ func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
 	case e.from != "":
 		which += ` AND device_id = $5`
 		args = append(args, e.from)
+	case e.enrol:
+		which += ` AND enrol`
 	case e.beyond > 0:
 		which = `id IN (SELECT id FROM session WHERE account_id = $3 AND ended_at IS NULL
 			ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)`

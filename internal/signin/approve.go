@@ -150,7 +150,11 @@ func (s *Service) Enter(ctx context.Context, ref Ref, c Client, p CodeProof) (ne
 		if err != nil {
 			return err
 		}
-		if !ok || f.Barred {
+		policy, err := s.policy(ctx, tx, f.Account) // it may have changed since this was offered
+		if err != nil {
+			return err
+		}
+		if !ok || f.Barred || policy == factor.PhishingResistant {
 			next, err = s.next(ctx, tx, f)
 			next.Refused = true
 			return err

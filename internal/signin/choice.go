@@ -7,6 +7,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/factor"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
 )
 
 // Second is an account's second door as its holder is shown it.
@@ -62,18 +63,24 @@ func (s *Service) startAgain(ctx context.Context, tx *sqldb.Tx, id account.ID, w
 	return nil
 }
 
-// Rebound notes that a factor was set up anew: its failures are forgotten, and sessions that were good for nothing else are good for everything,
-// if it is what was wanted.
-func (s *Service) Rebound(ctx context.Context, tx *sqldb.Tx, id account.ID, ways ...factor.Way) error {
+// Rebound notes that a factor was set up anew: its failures are forgotten, and if it is what was wanted, the session that did it is good
+// for everything and waits no more; see session.Service.Free. An operator has none.
+func (s *Service) Rebound(ctx context.Context, tx *sqldb.Tx, id account.ID, by session.ID, ways ...factor.Way) error {
 	if err := s.startAgain(ctx, tx, id, ways...); err != nil {
 		return err
 	}
+	if must, err := s.MustEnrol(ctx, tx, id); err != nil || must {
+		return err
+	}
+	return s.Sessions.Free(ctx, tx, id, by)
+}
+
+// MustEnrol reports whether an account must enrol something before anything else.
+func (s *Service) MustEnrol(ctx context.Context, tx *sqldb.Tx, id account.ID) (bool, error) {
 	enrolled, err := s.Enrolled(ctx, tx, id)
 	if err != nil {
-		return err
+		return false, err
 	}
-	if n, err := s.Choices.Nudge(ctx, tx, id, enrolled); err != nil || n.Must {
-		return err
-	}
-	return s.Sessions.Free(ctx, tx, id)
+	n, err := s.Choices.Nudge(ctx, tx, id, enrolled)
+	return n.Must, err
 }

@@ -7,10 +7,13 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
+	"countersign/internal/outbox"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/profile"
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
@@ -63,6 +66,55 @@ func TestAStricterPolicyAsksARecognisedDevice(t *testing.T) {
 		ref, n = b.password("ada@example.org", testkit.Password)
 		if n = b.prove(ref, n); n.Step != signin.StepDone {
 			t.Errorf("without the policy it stands at %s", n.Step)
+		}
+	})
+}
+
+// P7: a device that is forgotten on the way to a second proof is a stranger when it has given it: it was lost, say.
+func TestADeviceForgottenOnTheWayIsAStranger(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		id := m.Account("ada@example.org", "+4915112345678")
+		policy(t, m, id, factor.Always)
+		b := newBrowser(t, m)
+		me := b.session(b.signIn("ada@example.org", factor.SMS, true))
+		ref, n := b.password("ada@example.org", testkit.Password)
+		b.prove(ref, n)
+		m.Letters(message.Email)
+		if ok, err := m.Profile.ForgetDevice(t.Context(), me, m.Client, me.Device); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: b.code(ref, factor.SMS), Handles: b.handles})
+		if err != nil || n.Step != signin.StepDone {
+			t.Fatalf("%+v, %v", n, err)
+		}
+		if s := b.session(n); s.Device != "" {
+			t.Error("the session is of a device that was forgotten")
+		}
+		if !slices.ContainsFunc(m.Letters(message.Email), func(l outbox.Claimed) bool { return l.Kind == message.NewDevice }) {
+			t.Error("nobody is told")
+		}
+	})
+}
+
+// An approval opens nothing once sign-ins take a passkey alone, however it was asked for and given before.
+func TestAnApprovalIsNoPasskey(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		id := m.Account("ada@example.org", "+4915112345678")
+		old := newBrowser(t, m)
+		me := old.session(old.signIn("ada@example.org", factor.SMS, true))
+		ref, _ := newBrowser(t, m).password("ada@example.org", testkit.Password)
+		a, err := m.Ask(t.Context(), ref, m.Client)
+		if err != nil {
+			t.Fatal(err)
+		}
+		proof := device.Proof{Handles: old.handles, Signature: old.key.Sign("approve", testkit.Origin, string(a.ID))}
+		if right, err := m.Profile.Approve(t.Context(), me, m.Client, profile.Approval{ID: a.ID, Number: a.Number, Proof: proof}); err != nil || !right {
+			t.Fatal(right, err)
+		}
+		m.PasskeyOf(id)
+		policy(t, m, id, factor.PhishingResistant)
+		if n, err := m.Enter(t.Context(), ref, m.Client, signin.CodeProof{}); err != nil || n.Step != signin.StepSecond || !n.Refused {
+			t.Errorf("it lets somebody in: %+v, %v", n, err)
 		}
 	})
 }
@@ -120,13 +172,13 @@ func TestNothingButAPasskey(t *testing.T) {
 			t.Errorf("it is no good for enrolling one: %v", err)
 		}
 		m.App(id)
-		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, factor.OTP) })
+		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, n.Session.ID, factor.OTP) })
 		if !b.mustEnrol(n) {
 			t.Error("an app was enough")
 		}
 		codes := m.BackupCodesOf(id)
 		p := m.PasskeyOf(id)
-		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id) })
+		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, n.Session.ID) })
 		if b.mustEnrol(n) {
 			t.Error("a passkey was not enough")
 		}
@@ -215,7 +267,7 @@ func TestAFactorStopsAtAHundred(t *testing.T) {
 		if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Way: factor.OTP, Code: secret.Of(a.Code())}); err != nil || !n.Refused {
 			t.Errorf("the right code after a hundred wrong ones: %+v, %v", n, err)
 		}
-		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, factor.OTP) })
+		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, "", factor.OTP) })
 		clock.Advance(25 * time.Hour)
 		ref, _ = newBrowser(t, m).password("ada@example.org", testkit.Password)
 		if n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Way: factor.OTP, Code: secret.Of(a.Code())}); err != nil || n.Step != signin.StepDone {
@@ -285,7 +337,7 @@ func TestNudges(t *testing.T) {
 				}
 				if n.Nudge.Must {
 					m.App(id)
-					change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, factor.OTP) })
+					change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.Rebound(ctx, tx, id, n.Session.ID, factor.OTP) })
 					if b.mustEnrol(n) {
 						t.Error("an app was not enough")
 					}

@@ -345,6 +345,15 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err := s.replace(ctx, tx, f); err != nil {
 		return Next{}, err
 	}
+	if f.Device != "" && d.device == f.Device { // recognised some minutes ago, at the device's step
+		still, err := s.Devices.Still(ctx, tx, f.Device, f.From.Source)
+		if err != nil {
+			return Next{}, err
+		}
+		if !still {
+			d.device, d.stranger = "", true
+		}
+	}
 	return s.open(ctx, tx, f, d)
 }
 
