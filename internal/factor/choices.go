@@ -61,7 +61,8 @@ func (c Choice) Check() error {
 		return true
 	}
 	known := func(p Policy) bool { return p == "" || p.Known() }
-	if !known(c.Operator) || !known(c.Holder) || !set(c.Order, func(w Way) bool { return slices.Contains(best, w) }) || !set(c.Off, Way.Sent) {
+	// With a passkey of their own, whoever has a session would else shut the holder out, recognised devices and all.
+	if !known(c.Operator) || !known(c.Holder) || c.Holder == PhishingResistant || !set(c.Order, func(w Way) bool { return slices.Contains(best, w) }) || !set(c.Off, Way.Sent) {
 		return fault.New(fault.Invalid, "factor_choice_invalid", errors.New("a way or a policy that there is not, or one twice"))
 	}
 	return nil

@@ -77,7 +77,8 @@ func (d Door) All() (ways []Way) {
 }
 
 // Opens reports whether a right proof by this way is taken. A way that the holder has turned off is taken again when
-// nothing else is left but a list, which is for when nothing else is at hand: nobody shuts themselves out.
+// nothing else is left but a list, which is for when nothing else is at hand: nobody shuts themselves out. What the holder has set
+// up counts as left though it is stopped: a guesser must not choose the weaker door.
 func (d Door) Opens(w Way) bool {
 	if !d.may(w) {
 		return false
@@ -86,7 +87,7 @@ func (d Door) Opens(w Way) bool {
 		return true
 	}
 	return !slices.ContainsFunc(best, func(other Way) bool {
-		return other != Backup && d.has(other) && d.may(other) && !slices.Contains(d.Off, other)
+		return other != Backup && (d.Enrolled[other] || d.has(other) && d.may(other)) && !slices.Contains(d.Off, other)
 	})
 }
 

@@ -30,10 +30,11 @@ func TestADoorOffersWhatOpensIt(t *testing.T) {
 		"turned off, and the other is left":                   {factor.Door{Sent: both, Off: []factor.Way{s}}, []factor.Way{e}},
 		"everything turned off is back":                       {factor.Door{Sent: both, Off: both}, both},
 		"a list is for when nothing else is at hand":          {factor.Door{Sent: []factor.Way{s}, Enrolled: enrolled(b), Off: []factor.Way{s}}, []factor.Way{s, b}},
-		"stopped":                                {factor.Door{Sent: both, Enrolled: enrolled(o), Stopped: []factor.Way{o}}, []factor.Way{s}},
-		"turned off, and the other stopped":      {factor.Door{Sent: both, Off: []factor.Way{s}, Stopped: []factor.Way{e}}, []factor.Way{s}},
-		"phishing-resistant":                     {factor.Door{Policy: factor.PhishingResistant, Sent: both, Enrolled: everything, Order: []factor.Way{s}}, []factor.Way{p}},
-		"phishing-resistant, and none there yet": {factor.Door{Policy: factor.PhishingResistant, Sent: both, Enrolled: enrolled(o)}, []factor.Way{o, s}},
+		"stopped":                           {factor.Door{Sent: both, Enrolled: enrolled(o), Stopped: []factor.Way{o}}, []factor.Way{s}},
+		"turned off, and the other stopped": {factor.Door{Sent: both, Off: []factor.Way{s}, Stopped: []factor.Way{e}}, []factor.Way{s}},
+		"turned off, and the app stopped: no weaker door": {factor.Door{Sent: both, Enrolled: enrolled(o), Off: []factor.Way{s}, Stopped: []factor.Way{o}}, nil},
+		"phishing-resistant":                              {factor.Door{Policy: factor.PhishingResistant, Sent: both, Enrolled: everything, Order: []factor.Way{s}}, []factor.Way{p}},
+		"phishing-resistant, and none there yet":          {factor.Door{Policy: factor.PhishingResistant, Sent: both, Enrolled: enrolled(o)}, []factor.Way{o, s}},
 	} {
 		if got := c.door.Offer(); !slices.Equal(got, c.want) {
 			t.Errorf("%s: %v, want %v", what, got, c.want)
@@ -58,6 +59,7 @@ func TestChoicesThatAreNone(t *testing.T) {
 		"what cannot be off":    {Off: []factor.Way{factor.Passkey}},
 		"a policy nobody has":   {Holder: "never"},
 		"one of the operator's": {Operator: "sometimes"},
+		"a passkey alone":       {Holder: factor.PhishingResistant}, // by whoever has their session, and a passkey of their own
 	} {
 		if c.Check() == nil {
 			t.Errorf("%s is taken", what)

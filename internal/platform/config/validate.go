@@ -7,6 +7,7 @@ import (
 	"net/mail"
 	"net/netip"
 	"net/url"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -80,12 +81,15 @@ func (c Config) checkSite(k *checker) {
 		"want scheme and host alone, without a path, query or user: give Countersign a host name of its own")
 }
 
+// groupName is what account.CheckGroup takes: nobody could be in another, and its policy would be nobody's.
+var groupName = regexp.MustCompile(`^[a-z0-9][a-z0-9._-]{0,31}$`)
+
 func (c Config) checkFactor(k *checker) {
 	policies := []string{"unrecognised_device", "always", "phishing_resistant"}
 	k.oneOf("factor.policy", c.Factor.Policy, policies...)
 	for _, one := range c.Factor.Groups {
 		group, policy, _ := strings.Cut(one, "=")
-		k.want(group != "" && !strings.ContainsAny(group, " ,") && slices.Contains(policies, policy), "factor.groups",
+		k.want(groupName.MatchString(group) && slices.Contains(policies, policy), "factor.groups",
 			"%q: want a group and its policy, such as admins=phishing_resistant; policies are %s", one, strings.Join(policies, ", "))
 	}
 	k.want(len(c.Factor.OfGroups()) == len(c.Factor.Groups), "factor.groups", "a group stands there twice")
