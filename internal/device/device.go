@@ -2,8 +2,8 @@
 // device, device_handle and device_challenge.
 //
 // A remembered device is one browser or app for one account. It holds two things: a handle
-// (a random token in a cookie, changed at each use) and a P-256 key that it cannot export and
-// that signs the sign-in's nonce. The handle alone recognises nothing: a copied cookie is
+// (a random token in a cookie, changed at each use) and a key, P-256 or Ed25519, that it cannot
+// export and that signs the sign-in's nonce. The handle alone recognises nothing: a copied cookie is
 // worth nothing without the key. A handle that comes back after it was changed means that two
 // parties hold the device's state, and ends the remembering. Where the browser can, it binds a
 // second key to the machine, which then proves the device in the place of the first: see Bind.
@@ -14,12 +14,7 @@ package device
 
 import (
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/sha256"
-	"crypto/x509"
 	"errors"
-	"math/big"
 	"net/netip"
 	"time"
 
@@ -29,6 +24,7 @@ import (
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/label"
+	"countersign/internal/platform/pubkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
@@ -74,8 +70,8 @@ type Device struct {
 }
 
 // Proof is what a returning device shows: its handle (a browser shares one cookie among
-// accounts, so there may be several) and a signature over Statement("recognise", …):
-// 64 bytes, r and s, as WebCrypto and JOSE write it.
+// accounts, so there may be several) and a signature over Statement("recognise", …), of 64 bytes:
+// see pubkey.Key.Verify.
 type Proof struct {
 	Handles   []secret.Token
 	Signature []byte
@@ -84,7 +80,7 @@ type Proof struct {
 }
 
 // Enrolment is what a device shows to be remembered: its public key (SubjectPublicKeyInfo in
-// DER, P-256) and a signature with it over Statement("remember", …).
+// DER, P-256 or Ed25519) and a signature with it over Statement("remember", …).
 type Enrolment struct {
 	PublicKey []byte
 	Signature []byte
@@ -124,7 +120,7 @@ type Judged struct {
 // at once, and the second sent its cookie before the first answer came.
 const grace = time.Minute
 
-// Statement is the text a device signs (ECDSA P-256 with SHA-256). purpose is "remember",
+// Statement is the text a device signs. purpose is "remember",
 // "recognise" or "approve"; origin is scheme and host of the site; nonce is the flow's, or the
 // id of the sign-in that is approved.
 func Statement(purpose, origin, nonce string) []byte {
@@ -224,12 +220,19 @@ func (s *Service) rotate(ctx context.Context, tx *sqldb.Tx, f found, old secret.
 	return &Remembered{ID: f.id, Handle: h, Replaces: old, ExpiresAt: f.expiresAt}, nil
 }
 
-var errKey = errors.New("want a P-256 SubjectPublicKeyInfo in DER and a 64-byte signature over the remember statement")
+var errSignature = errors.New("want a 64-byte signature over the remember statement")
 
 // Check refuses an enrolment that does not prove its key. It is called before a code is spent on it.
 func (s *Service) Check(e Enrolment, nonce string) error {
-	if !verify(e.PublicKey, Statement("remember", s.Origin, nonce), e.Signature) {
-		return fault.New(fault.Invalid, "device_key_malformed", errKey)
+	key, err := pubkey.Parse(e.PublicKey)
+	switch {
+	case errors.Is(err, pubkey.ErrUnsupported):
+		return fault.New(fault.Invalid, "device_key_unsupported", err)
+	case err == nil && !key.Verify(Statement("remember", s.Origin, nonce), e.Signature):
+		err = errSignature
+	}
+	if err != nil {
+		return fault.New(fault.Invalid, "device_key_malformed", err)
 	}
 	return nil
 }
@@ -373,19 +376,8 @@ func place(id ID) keyring.Place {
 	return keyring.Place{Table: "device", Row: string(id), Column: "source"}
 }
 
-// verify checks an ECDSA P-256 signature in the form r‖s (RFC 7518 section 3.4).
+// verify checks a signature by a key that is stored, or sent to be.
 func verify(spki, statement, signature []byte) bool {
-	if len(signature) != 64 || len(spki) > 200 { // a P-256 SPKI has 91 bytes
-		return false
-	}
-	parsed, err := x509.ParsePKIXPublicKey(spki)
-	if err != nil {
-		return false
-	}
-	key, ok := parsed.(*ecdsa.PublicKey)
-	if !ok || key.Curve != elliptic.P256() {
-		return false
-	}
-	sum := sha256.Sum256(statement)
-	return ecdsa.Verify(key, sum[:], new(big.Int).SetBytes(signature[:32]), new(big.Int).SetBytes(signature[32:]))
+	key, err := pubkey.Parse(spki)
+	return err == nil && key.Verify(statement, signature)
 }

@@ -64,10 +64,16 @@ func TestNamesThatWeMadeAreSaidInTheReadersLanguage(t *testing.T) {
 	}
 }
 
-// Only a P-256 key that signed this nonce for this site may be remembered.
+// Only a P-256 or Ed25519 key that signed this nonce for this site may be remembered.
 func TestEnrolmentProvesItsKey(t *testing.T) {
+	for name, made := range map[string]func(testing.TB) testkit.Key{"P-256": testkit.NewKey, "Ed25519": testkit.NewEdKey} {
+		t.Run(name, func(t *testing.T) { enrolmentProves(t, made(t), made(t)) })
+	}
+}
+
+func enrolmentProves(t *testing.T, key, other testkit.Key) {
+	t.Helper()
 	s := &device.Service{Origin: testkit.Origin}
-	key, other := testkit.NewKey(t), testkit.NewKey(t)
 	p384, err := ecdsa.GenerateKey(elliptic.P384(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -87,12 +93,15 @@ func TestEnrolmentProvesItsKey(t *testing.T) {
 	if err := s.Check(device.Enrolment{PublicKey: key.Public(), Signature: sign("n")}, "n"); err != nil {
 		t.Fatal(err)
 	}
+	for name, public := range map[string]any{"P-384": &p384.PublicKey, "RSA": &rsaKey.PublicKey} {
+		if err := s.Check(device.Enrolment{PublicKey: spki(public), Signature: sign("n")}, "n"); fault.Of(err).Code != "device_key_unsupported" {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
 	for name, e := range map[string]device.Enrolment{
 		"other nonce":   {PublicKey: key.Public(), Signature: sign("m")},
 		"other key":     {PublicKey: other.Public(), Signature: sign("n")},
 		"other purpose": {PublicKey: key.Public(), Signature: key.Sign("recognise", testkit.Origin, "n")},
-		"P-384":         {PublicKey: spki(&p384.PublicKey), Signature: sign("n")},
-		"RSA":           {PublicKey: spki(&rsaKey.PublicKey), Signature: sign("n")},
 		"no key":        {Signature: sign("n")},
 		"no signature":  {PublicKey: key.Public()},
 		"zeros":         {PublicKey: key.Public(), Signature: make([]byte, 64)},

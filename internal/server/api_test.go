@@ -141,10 +141,16 @@ func TestAnApplicationRenamesADevice(t *testing.T) {
 }
 
 func TestAnApplicationSignsSomebodyIn(t *testing.T) {
+	for name, made := range map[string]func(testing.TB) testkit.Key{"P-256": testkit.NewKey, "Ed25519": testkit.NewEdKey} {
+		t.Run(name, func(t *testing.T) { signsSomebodyIn(t, made(t)) })
+	}
+}
+
+func signsSomebodyIn(t *testing.T, key testkit.Key) {
+	t.Helper()
 	n := servertest.Start(t, servertest.Options{})
 	n.Account("ada@example.org")
 	a := &app{t: t, node: n}
-	key := testkit.NewKey(t)
 	b64 := base64.RawURLEncoding.EncodeToString
 	done := a.signIn("ada@example.org", func(nonce string) string {
 		return `,"remember":{"public_key":"` + b64(key.Public()) + `","signature":"` + b64(key.Sign("remember", n.URL, nonce)) + `","name":"Ada's phone"}`

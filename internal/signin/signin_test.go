@@ -151,15 +151,26 @@ func TestStrangersDeviceMeetsTheSecondDoor(t *testing.T) {
 func TestAppProvesItsDeviceWithThePassword(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
 		m.Account("ada@example.org")
-		app := newBrowser(t, m)
-		app.secret = secret.Token{}
-		app.signIn("ada@example.org", factor.Email, true)
-		ref, st := app.begin("ada@example.org")
-		n, err := m.Password(t.Context(), ref, m.Client, signin.PasswordProof{
-			Password: testkit.Password, Handles: app.handles, Signature: app.key.Sign("recognise", testkit.Origin, st.Nonce),
-		})
-		if err != nil || n.Step != signin.StepDone {
-			t.Fatalf("%+v, %v", n, err)
+		for _, key := range []testkit.Key{testkit.NewKey(t), testkit.NewEdKey(t)} {
+			app := newBrowser(t, m)
+			app.secret, app.key = secret.Token{}, key
+			app.signIn("ada@example.org", factor.Email, true)
+			prove := func(key testkit.Key) signin.Step {
+				ref, st := app.begin("ada@example.org")
+				n, err := m.Password(t.Context(), ref, m.Client, signin.PasswordProof{
+					Password: testkit.Password, Handles: app.handles, Signature: key.Sign("recognise", testkit.Origin, st.Nonce),
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+				return n.Step
+			}
+			if step := prove(testkit.NewEdKey(t)); step != signin.StepSecond {
+				t.Errorf("%T, another key: %s", key, step)
+			}
+			if step := prove(key); step != signin.StepDone {
+				t.Errorf("%T: %s", key, step)
+			}
 		}
 	})
 }

@@ -3,7 +3,9 @@ package testkit
 
 import (
 	"context"
+	"crypto"
 	"crypto/ecdsa"
+	"crypto/ed25519"
 	"crypto/elliptic"
 	"crypto/rand"
 	"crypto/sha256"
@@ -201,7 +203,7 @@ func (m *Machine) LastCode(ch message.Channel) secret.Token {
 }
 
 // Key is a device's key pair.
-type Key struct{ private *ecdsa.PrivateKey }
+type Key struct{ private crypto.Signer }
 
 // NewKey makes a P-256 key, as a browser does.
 func NewKey(t testing.TB) Key {
@@ -213,19 +215,34 @@ func NewKey(t testing.TB) Key {
 	return Key{k}
 }
 
+// NewEdKey makes an Ed25519 key, as some apps do.
+func NewEdKey(t testing.TB) Key {
+	t.Helper()
+	_, k, err := ed25519.GenerateKey(rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return Key{k}
+}
+
 // Public is the key's SubjectPublicKeyInfo.
 func (k Key) Public() []byte {
-	spki, err := x509.MarshalPKIXPublicKey(&k.private.PublicKey)
+	spki, err := x509.MarshalPKIXPublicKey(k.private.Public())
 	if err != nil {
-		panic(err) // a P-256 key always marshals
+		panic(err) // such a key always marshals
 	}
 	return spki
 }
 
-// Sign signs the statement for a purpose over a flow's nonce, as r and s.
+// Sign signs the statement for a purpose over a flow's nonce: with P-256 as r and s of its SHA-256.
 func (k Key) Sign(purpose, origin, nonce string) []byte {
-	sum := sha256.Sum256(device.Statement(purpose, origin, nonce))
-	r, s, err := ecdsa.Sign(rand.Reader, k.private, sum[:])
+	statement := device.Statement(purpose, origin, nonce)
+	private, ok := k.private.(*ecdsa.PrivateKey)
+	if !ok {
+		return ed25519.Sign(k.private.(ed25519.PrivateKey), statement)
+	}
+	sum := sha256.Sum256(statement)
+	r, s, err := ecdsa.Sign(rand.Reader, private, sum[:])
 	if err != nil {
 		panic(err) // crypto/rand never fails
 	}
