@@ -32,6 +32,7 @@ func owners() map[string]string {
 		"transfer_line":          "transfer",
 		"device":                 "device",
 		"device_challenge":       "device",
+		"dpop_proof":             "dpop",
 		"device_handle":          "device",
 		"passkey":                "passkey",
 		"passkey_spent":          "passkey",

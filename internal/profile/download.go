@@ -188,6 +188,7 @@ type fileSession struct {
 	ID              string     `json:"id"`
 	Name            string     `json:"name"`
 	Device          string     `json:"device,omitempty"`
+	TokenType       string     `json:"token_type"`
 	Methods         []string   `json:"methods"`
 	AAL             string     `json:"aal"`
 	AMR             []string   `json:"amr"`
@@ -351,7 +352,7 @@ func (s *Service) gatherDevices(ctx context.Context, tx *sqldb.Tx, id account.ID
 	for _, one := range sessions {
 		proved := one.Assurance()
 		f.Sessions = append(f.Sessions, fileSession{
-			string(one.ID), one.Name, string(one.Device),
+			string(one.ID), one.Name, string(one.Device), one.TokenType(),
 			one.Methods, string(proved.Level), slices.AppendSeq([]string{}, proved.AMR()), source(one.Source),
 			one.CreatedAt.UTC(), one.AuthenticatedAt.UTC(), one.LastSeenAt.UTC(), one.ExpiresAt.UTC(), known(one.EndedAt),
 		})

@@ -3,6 +3,7 @@ package registration
 import (
 	"cmp"
 	"context"
+	"errors"
 
 	"countersign/internal/account"
 	"countersign/internal/assurance"
@@ -10,6 +11,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/message"
 	"countersign/internal/password"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/signin"
@@ -35,7 +37,8 @@ type Opened struct {
 
 // Finish opens the account. Its errors beside those of every step: fault.Conflict "identifier_taken"
 // if somebody else opened one with the address since it was free, which may be said to whoever has
-// proved it; fault.Forbidden "invitation_refused"; fault.Invalid "device_key_malformed".
+// proved it; fault.Forbidden "invitation_refused"; fault.Invalid "device_key_malformed" and "device_key_unsupported"; fault.Unauthenticated
+// "dpop_proof_refused".
 func (s *Service) Finish(ctx context.Context, ref signin.Ref, c signin.Client, a About) (Opened, error) {
 	done, err := s.Passwords.Admit()
 	if err != nil {
@@ -86,6 +89,9 @@ func (s *Service) prepare(ctx context.Context, r request, a About) (newcomer, []
 	}
 	if err == nil && a.Remember != nil {
 		err = s.Devices.Check(*a.Remember, f.Nonce)
+	}
+	if p := r.from.Proof; err == nil && p.Key != "" && p.Nonce != f.Nonce {
+		err = fault.New(fault.Unauthenticated, "dpop_proof_refused", errors.New("it does not answer the nonce of this step"))
 	}
 	if err != nil {
 		return newcomer{}, nil, err
@@ -170,7 +176,7 @@ func (s *Service) welcome(ctx context.Context, tx *sqldb.Tx, f flow, id account.
 		return Opened{}, err
 	}
 	out.Session, err = s.Sessions.Start(ctx, tx, session.New{
-		Account: id, Device: remembered, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)},
+		Account: id, Device: remembered, Key: f.From.Proof.Key, Name: name, Methods: []assurance.Method{assurance.Password, assurance.Method(way)},
 		Source: f.From.Source, Enrol: nudge.Must,
 	})
 	if err != nil {

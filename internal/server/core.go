@@ -2,6 +2,7 @@ package server
 
 import (
 	"context"
+	"crypto/rand"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -17,6 +18,7 @@ import (
 	"countersign/internal/backup"
 	"countersign/internal/client"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/factor"
 	"countersign/internal/guard"
 	"countersign/internal/keyring"
@@ -52,6 +54,7 @@ type Core struct {
 	Owner        *profile.Service
 	Places       *place.Finder   // nil without a database of places
 	Clients      *client.Service // the applications that call the API
+	Proofs       *dpop.Service   // of the keys that their sessions are bound to
 	Moves        *transfer.Service
 
 	signin.Parts
@@ -259,6 +262,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
 		Registration: entry,
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
+		Proofs:       &dpop.Service{DB: db, Ring: ring, Node: rand.Text()},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
 			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase),

@@ -43,6 +43,7 @@ func keyless() map[string]string {
 		"device.bound_key":              "a public key",
 		"device.public_key":             "a public key",
 		"device_challenge.digest":       "of what was random, and public; no key makes it",
+		"dpop_proof.digest":             "of what an app chose and a public key; no key makes it",
 		"signin_flow.name_key":          "made by Ring.Stable",
 		"signin_flow.owner_key":         "made by Ring.Stable",
 		"registration_flow.name_key":    "made by Ring.Stable",

@@ -144,7 +144,7 @@ func (s *Server) doors() error {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
 	a := &api.API{
-		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Owner: s.core.Owner, Protect: s.core.Protect,
+		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Proofs: s.core.Proofs, Owner: s.core.Owner, Protect: s.core.Protect,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
 	}
@@ -212,7 +212,7 @@ func (s *Server) prune(ctx context.Context) error {
 	each(ctx, time.Minute, func() {
 		for name, prune := range map[string]func(context.Context, *sqldb.Tx) (int64, error){
 			"signin": c.SignIn.Prune, "onetime": c.Codes.Prune, "throttle": c.Throttle.Prune,
-			"session": c.Sessions.Prune, "device": c.Devices.Prune, "passkey": c.Passkeys.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
+			"session": c.Sessions.Prune, "device": c.Devices.Prune, "dpop": c.Proofs.Prune, "passkey": c.Passkeys.Prune, "profile": c.Owner.Prune, "notice": c.Notices.Prune, "account": c.Accounts.Prune,
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,

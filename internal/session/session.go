@@ -20,6 +20,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/assurance"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -52,7 +53,8 @@ type Service struct {
 type Session struct {
 	ID              ID
 	Account         account.ID
-	Device          device.ID // the remembered device it was opened from, if any
+	Device          device.ID       // the remembered device it was opened from, if any
+	Key             dpop.Thumbprint // that each use of the token has to prove, if any
 	Name            string
 	Methods         []string // what was proved, as the row has it: another release may have written words unknown to this one
 	CreatedAt       time.Time
@@ -68,10 +70,21 @@ type Session struct {
 // Assurance says how much the sign-in proved.
 func (s Session) Assurance() assurance.Assurance { return assurance.Of(s.Methods) }
 
+// TokenType is how the session's token is sent, in the words of RFC 6750 and RFC 9449: DPoP for one that is bound to a key.
+func (s Session) TokenType() string { return tokenType(s.Key) }
+
+func tokenType(key dpop.Thumbprint) string {
+	if key == "" {
+		return "Bearer"
+	}
+	return "DPoP"
+}
+
 // New is a session to start.
 type New struct {
 	Account account.ID
 	Device  device.ID
+	Key     dpop.Thumbprint // to bind it to
 	Name    string
 	Methods []assurance.Method
 	Bound   bool       // the key of the device's browser has just been proved
@@ -83,16 +96,20 @@ type New struct {
 type Started struct {
 	ID        ID
 	Token     secret.Token
+	Key       dpop.Thumbprint // as in New
 	ExpiresAt time.Time
 }
 
+// TokenType is that of the session.
+func (st Started) TokenType() string { return tokenType(st.Key) }
+
 // Start opens a session. The account's sessions beyond MaxPerAccount end, the oldest first.
 func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, error) {
-	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), ExpiresAt: tx.Now().Add(s.Absolute)}
+	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), Key: n.Key, ExpiresAt: tx.Now().Add(s.Absolute)}
 	now := tx.Now()
 	row := kept{
 		Session: Session{
-			ID: st.ID, Account: n.Account, Device: n.Device, Name: n.Name, Methods: words(n.Methods),
+			ID: st.ID, Account: n.Account, Device: n.Device, Key: n.Key, Name: n.Name, Methods: words(n.Methods),
 			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
@@ -109,10 +126,11 @@ func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, erro
 }
 
 // Renew gives a live session of the account a new token. The old one is worthless at once, on other nodes
-// within a second, as if the session had ended.
+// within a second, as if the session had ended. It stays bound to the key that it was bound to.
 func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (Started, error) {
 	token := secret.NewToken(Prefix)
-	expires, ok, err := renew(ctx, tx, s.digest(token), who, id)
+	st := Started{ID: id, Token: token}
+	ok, err := renew(ctx, tx, s.digest(token), who, &st)
 	if err != nil || !ok {
 		return Started{}, cmp.Or(err, refused())
 	}
@@ -120,7 +138,7 @@ func (s *Service) Renew(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID
 		return Started{}, err
 	}
 	tx.AfterCommit(func() { s.memory.end([]ID{id}) })
-	return Started{ID: id, Token: token, ExpiresAt: expires}, nil
+	return st, nil
 }
 
 // Bind binds a live session to the key of its device's browser, which has just been proved. From then on its token is
@@ -143,7 +161,16 @@ func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID
 	return holds(ctx, tx, who, id)
 }
 
-var errEnded = errors.New("no such session, or it has ended")
+// KeyOf returns the key that a session of the account is bound to, if any.
+func (s *Service) KeyOf(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (dpop.Thumbprint, error) {
+	return keyOfSession(ctx, tx, who, id)
+}
+
+var (
+	errEnded    = errors.New("no such session, or it has ended")
+	errUnproved = errors.New("the session is bound to a key that was not proved")
+	errOtherKey = errors.New("the session is bound to another key than was proved, or just one of the two is there")
+)
 
 func refused() error { return fault.New(fault.Unauthenticated, "session_ended", errEnded) }
 
@@ -155,8 +182,6 @@ type Standing struct {
 	// Ask is what the browser is to sign before it comes again; nil if it has done so, or shows no sign that it could.
 	Ask *device.Ask
 }
-
-var errUnproved = errors.New("the session is bound to a key that was not proved")
 
 // Refused is what a request is told that stands unproved and cannot be asked for anything.
 func (s Standing) Refused() error {
@@ -173,6 +198,9 @@ func (s Standing) Refused() error {
 // answer binds it. A proof at BoundAt counts without a cookie, which may still be under way to the browser.
 func (s *Service) Stands(ctx context.Context, token secret.Token, bound []secret.Token) (Session, Standing, error) {
 	e, err := s.known(ctx, token)
+	if err == nil && e.row.Key != "" {
+		err = keyUnproved()
+	}
 	if err != nil {
 		return Session{}, Standing{}, err
 	}
@@ -201,7 +229,8 @@ func (s *Service) standing(one Session, bound []secret.Token) Standing {
 
 // Check returns the session of a token. Unknown, ended, expired and malformed tokens are all
 // fault.Unauthenticated "session_ended". One that must enrol something first is fault.Forbidden "enrolment_required". One that
-// is bound to its browser's key takes a fresh proof among the cookies of bound keys, or else is "session_unproved".
+// is bound to its browser's key takes a fresh proof among the cookies of bound keys, or else is "session_unproved". One that is
+// bound to an app's key is "session_key_unproved": that is for CheckKey.
 func (s *Service) Check(ctx context.Context, token secret.Token, bound ...secret.Token) (Session, error) {
 	me, err := s.CheckEnrolling(ctx, token, bound...)
 	if err == nil {
@@ -211,6 +240,24 @@ func (s *Service) Check(ctx context.Context, token secret.Token, bound ...secret
 		return Session{}, err
 	}
 	return me, nil
+}
+
+// CheckKey returns the session of a token that comes with a proof of an app's key, which must be the one that the session is
+// bound to. It may have to enrol something first: see Full.
+func (s *Service) CheckKey(ctx context.Context, token secret.Token, proved dpop.Thumbprint) (Session, error) {
+	e, err := s.known(ctx, token)
+	if err == nil && (proved == "" || e.row.Key != proved) {
+		err = keyUnproved()
+	}
+	if err != nil {
+		return Session{}, err
+	}
+	e.seen.Store(s.DB.Now().UnixMilli()) // not before: a copy's use is none, and keeps nothing alive
+	return e.session(), nil
+}
+
+func keyUnproved() error {
+	return fault.New(fault.Unauthenticated, "session_key_unproved", errOtherKey)
 }
 
 // Full refuses a session that must enrol something first.

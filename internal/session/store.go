@@ -11,11 +11,12 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
 
-const columns = `id, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol, bound_at`
+const columns = `id, account_id, device_id, key_thumbprint, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol, bound_at`
 
 // kept is a session as its row has it.
 type kept struct {
@@ -25,12 +26,12 @@ type kept struct {
 }
 
 func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
-	var dev sql.NullString
+	var dev, key sql.NullString
 	var bound sql.NullInt64
 	var methods string
 	var created, authenticated, seen, expires int64
-	err = scan(append([]any{&s.ID, &s.Account, &dev, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol, &bound}, more...)...)
-	s.Device, s.Methods = device.ID(dev.String), strings.Split(methods, ",")
+	err = scan(append([]any{&s.ID, &s.Account, &dev, &key, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol, &bound}, more...)...)
+	s.Device, s.Key, s.Methods = device.ID(dev.String), dpop.Thumbprint(key.String), strings.Split(methods, ",")
 	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
 	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
 	if bound.Valid {
@@ -41,10 +42,11 @@ func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 
 func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol, bound_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11)`,
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol, bound_at, key_thumbprint)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12)`,
 		s.ID, s.digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
-		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol, sql.NullInt64{Int64: s.BoundAt.UnixMilli(), Valid: !s.BoundAt.IsZero()})
+		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol, sql.NullInt64{Int64: s.BoundAt.UnixMilli(), Valid: !s.BoundAt.IsZero()},
+		sql.NullString{String: string(s.Key), Valid: s.Key != ""})
 	return err
 }
 
@@ -165,16 +167,28 @@ func holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (live bool,
 	return live, err
 }
 
-// renew changes the digest of a session that is live.
-func renew(ctx context.Context, tx *sqldb.Tx, digest []byte, who account.ID, id ID) (expires time.Time, ok bool, err error) {
+// keyOfSession returns the key of a session of the account, which may have ended.
+func keyOfSession(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (dpop.Thumbprint, error) {
+	var key sql.NullString
+	err := tx.QueryRow(ctx, `SELECT key_thumbprint FROM session WHERE id = $1 AND account_id = $2`, id, who).Scan(&key)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return dpop.Thumbprint(key.String), err
+}
+
+// renew changes the digest of a session that is live, and fills in what else st says of it.
+func renew(ctx context.Context, tx *sqldb.Tx, digest []byte, who account.ID, st *Started) (ok bool, err error) {
 	var at int64
+	var key sql.NullString
 	err = tx.QueryRow(ctx, `
 		UPDATE session SET digest = $1 WHERE id = $2 AND account_id = $3 AND ended_at IS NULL AND expires_at > $4
-		RETURNING expires_at`, digest, id, who, tx.Now().UnixMilli()).Scan(&at)
+		RETURNING expires_at, key_thumbprint`, digest, st.ID, who, tx.Now().UnixMilli()).Scan(&at, &key)
 	if errors.Is(err, sql.ErrNoRows) {
-		return time.Time{}, false, nil
+		return false, nil
 	}
-	return time.UnixMilli(at), err == nil, err
+	st.ExpiresAt, st.Key = time.UnixMilli(at), dpop.Thumbprint(key.String)
+	return err == nil, err
 }
 
 func announce(ctx context.Context, tx *sqldb.Tx, id ID) error {

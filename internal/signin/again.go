@@ -2,9 +2,11 @@ package signin
 
 import (
 	"context"
+	"errors"
 
 	"countersign/internal/account"
 	"countersign/internal/password"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 )
@@ -44,6 +46,23 @@ func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, f flow) error {
 	ended, err := s.Sessions.End(ctx, tx, f.Account, f.Replaces)
 	if err == nil && !ended {
 		err = gone()
+	}
+	return err
+}
+
+// keyed sees to it that the proof of a key is for this step of this flow, so that it is used once, and that a session takes
+// the place of one that is bound to a key only by that key.
+func (s *Service) keyed(ctx context.Context, tx *sqldb.Tx, f flow) error {
+	p := f.From.Proof
+	if p.Key != "" && p.Nonce != f.Nonce {
+		return fault.New(fault.Unauthenticated, "dpop_proof_refused", errors.New("it does not answer the nonce of this step"))
+	}
+	if f.Replaces == "" {
+		return nil
+	}
+	key, err := s.Sessions.KeyOf(ctx, tx, f.Account, f.Replaces)
+	if err == nil && key != "" && key != p.Key {
+		err = fault.New(fault.Unauthenticated, "session_key_unproved", errors.New("the session is bound to another key"))
 	}
 	return err
 }

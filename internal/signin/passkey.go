@@ -10,6 +10,7 @@ import (
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -105,6 +106,7 @@ func (s *Service) asked(ctx context.Context, tx *sqldb.Tx, at Asked, c Client) (
 	case at.Session.Account != "":
 		f, err = s.ofSession(ctx, tx, at.Session)
 		f.Replaces, f.Back = at.Session.ID, at.Back
+		c.Proof = dpop.Proof{Key: at.Session.Key} // which the call itself has proved
 	}
 	f.ID, f.Step, f.From = uuid.Must(uuid.NewV7()).String(), StepPassword, c
 	return f, err
@@ -201,11 +203,17 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 			return Next{}, err
 		}
 	}
+	f.Nonce = v.Challenge // in its place a proof answers this
 	if f.Step == StepSecond {
 		d.methods = []assurance.Method{assurance.Password, method(v)}
 		return s.finish(ctx, tx, f, d)
 	}
-	if err := s.replace(ctx, tx, f); err != nil {
+	if f.Replaces == "" {
+		err = s.keyed(ctx, tx, f)
+	} else {
+		err = s.replace(ctx, tx, f)
+	}
+	if err != nil {
 		return Next{}, err
 	}
 	return s.open(ctx, tx, f, d)

@@ -320,6 +320,9 @@ type done struct {
 }
 
 func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
+	if err := s.keyed(ctx, tx, f); err != nil {
+		return Next{}, err
+	}
 	who, err := s.Accounts.Get(ctx, tx, f.Account)
 	if err != nil {
 		return Next{}, err
@@ -365,7 +368,7 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 		return Next{}, err
 	}
 	started, err := s.Sessions.Start(ctx, tx, session.New{
-		Account: f.Account, Device: d.device, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must,
+		Account: f.Account, Device: d.device, Key: f.From.Proof.Key, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must,
 		Bound: slices.Contains(d.methods, assurance.DBSC),
 	})
 	if err != nil {

@@ -24,6 +24,7 @@ import (
 	"countersign/internal/approval"
 	"countersign/internal/audit"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/factor"
 	"countersign/internal/guard"
 	"countersign/internal/keyring"
@@ -83,6 +84,7 @@ type Service struct {
 type Client struct {
 	Source    netip.Addr
 	UserAgent string
+	Proof     dpop.Proof // of the key that the session is to be bound to, if any; it answers the flow's nonce
 }
 
 // Ref names a flow: its handle, and the secret of the browser that began it. Apps have no

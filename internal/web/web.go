@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/dpop"
 	"countersign/internal/platform/fault"
 )
 
@@ -190,7 +191,7 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/problem+json; charset=utf-8"}
 	if a.Status == http.StatusUnauthorized {
-		h["Www-Authenticate"] = []string{`Bearer realm="countersign"`} // RFC 9110, 15.5.2
+		h["Www-Authenticate"] = []string{challenge(a.Code)} // RFC 9110, 15.5.2
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, `{"type":"urn:countersign:error:`...)
@@ -210,6 +211,20 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 	b = append(b, "\"}\n"...)
 	w.WriteHeader(a.Status)
 	_, _ = w.Write(b) // the client may have gone; there is nobody to tell
+}
+
+// challenge says how a call that was refused could have been made: in the words of RFC 9449 where it was for want of a proof.
+func challenge(code string) string {
+	const algorithms = `algs="` + dpop.Algorithms + `"`
+	switch code {
+	case "session_key_unproved":
+		return `DPoP error="invalid_token", ` + algorithms
+	case "dpop_proof_refused":
+		return `DPoP error="invalid_dpop_proof", ` + algorithms
+	case "dpop_nonce_needed":
+		return `DPoP error="use_dpop_nonce", ` + algorithms
+	}
+	return `Bearer realm="countersign", DPoP ` + algorithms
 }
 
 // WriteJSON writes a ready JSON text with status 200.

@@ -21,6 +21,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/notice"
 	"countersign/internal/platform/config"
@@ -116,6 +117,12 @@ func (n *Node) signedIn(r *http.Request) string {
 	token := web.Cookie(r, web.SessionCookie)
 	if bearer, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		token = secret.Of(bearer)
+	}
+	if shown, ok := strings.CutPrefix(r.Header.Get("Authorization"), "DPoP "); ok {
+		token = secret.Of(shown)
+		proof, _ := dpop.Read(r.Header.Get("DPoP"), dpop.Request{Method: r.Method, URL: n.URL + r.URL.EscapedPath(), Token: token}, n.Clock.Now()) // or none
+		s, _ := n.Core().Sessions.CheckKey(r.Context(), token, proof.Key)
+		return string(s.Account)
 	}
 	s, err := n.Core().Sessions.Check(r.Context(), token, bound.Cookies(r)...)
 	if err != nil {

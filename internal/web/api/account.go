@@ -216,7 +216,7 @@ func (h *API) changePassword(ctx context.Context, in *passwordChangeInput) (*ren
 		return nil, err
 	}
 	out := &renewedOutput{}
-	out.Body.Session = newSession{Token: st.Token.Reveal(), ExpiresAt: instant(st.ExpiresAt)}
+	out.Body.Session = opened(st)
 	return out, nil
 }
 

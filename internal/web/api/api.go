@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"countersign/internal/dpop"
 	"countersign/internal/factor"
 	"countersign/internal/profile"
 	"countersign/internal/protect"
@@ -42,6 +43,7 @@ type API struct {
 	Log      *slog.Logger
 	Flows    Flows
 	Sessions *session.Service
+	Proofs   *dpop.Service
 	Recovery *recovery.Service
 	Owner    *profile.Service
 	Protect  *protect.Service
@@ -114,6 +116,7 @@ type operation struct {
 	status                int
 	signedIn              bool
 	enrols                bool // and so is open to sessions that must enrol something first
+	begins                bool // may end in a new session, which a proof binds to a key
 	bare                  bool // looks at neither body nor query
 	codes                 []string
 }

@@ -75,7 +75,7 @@ type approveInput struct {
 
 type approveProof struct {
 	Handle    string `json:"handle" minLength:"1" maxLength:"64" doc:"The newest handle given to this device. It stays."`
-	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of r‖s: ECDSA P-256 with SHA-256 over \"countersign-device-v1\\napprove\\n\" origin \"\\n\" id."`
+	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over \"countersign-device-v1\\napprove\\n\" origin \"\\n\" id."`
 }
 
 type refuseInput struct {
@@ -95,11 +95,11 @@ func (h *API) approve(a huma.API) {
 		codes: append([]string{"way_unknown"}, flow...),
 	}, h.askApproval)
 	register(a, operation{
-		id: "enter-approved", method: http.MethodPost, path: "/signin/approval/enter", tag: "Sign-in",
+		id: "enter-approved", method: http.MethodPost, begins: true, path: "/signin/approval/enter", tag: "Sign-in",
 		summary: "See whether it was approved, and go in",
 		about: "Call it every few seconds. With step second and refused, nobody has approved it so far; with step done the session is there. " +
 			"A sign-in that was refused is flow_ended.",
-		codes: append([]string{"device_key_malformed"}, flow...),
+		codes: append([]string{"device_key_malformed", "device_key_unsupported"}, flow...),
 	}, h.enterApproved)
 	register(a, operation{
 		id: "list-approvals", method: http.MethodGet, path: "/account/approvals", tag: "Account", signedIn: true,

@@ -81,15 +81,17 @@ type mux struct {
 func (m mux) Handle(op *huma.Operation, next func(huma.Context)) {
 	m.ServeMux.Handle(op.Method+" "+op.Path, web.Handle(m.api.Log, func(w http.ResponseWriter, r *http.Request) error {
 		c := &call{humaContext: humago.NewContext(op, r, w), client: m.api.Client(r)}
-		if len(op.Security) > 0 {
-			s, err := m.api.signedIn(w, r)
-			if err == nil && op.Metadata[enrols] != true {
-				err = s.Full()
+		var err error
+		switch {
+		case len(op.Security) > 0:
+			if c.session, err = m.api.signedIn(w, r); err == nil && op.Metadata[enrols] != true {
+				err = c.session.Full()
 			}
-			if err != nil {
-				return err
-			}
-			c.session = s
+		case op.Metadata[begins] == true:
+			c.client.Proof, err = m.api.binding(w, r)
+		}
+		if err != nil {
+			return err
 		}
 		body, err := readBody(op, r)
 		if err != nil {
@@ -132,7 +134,11 @@ func readBody(op *huma.Operation, r *http.Request) ([]byte, error) {
 // signedIn returns the session of the call. The old proof of a bound key is taken away: the browser, if it is one, proves
 // the key before it calls again.
 func (h *API) signedIn(w http.ResponseWriter, r *http.Request) (session.Session, error) {
-	one, stands, err := h.Sessions.Stands(r.Context(), token(r), bound.Cookies(r))
+	t, proved := token(r)
+	if proved {
+		return h.proved(w, r, t)
+	}
+	one, stands, err := h.Sessions.Stands(r.Context(), t, bound.Cookies(r))
 	if err != nil {
 		return session.Session{}, err
 	}
@@ -143,21 +149,6 @@ func (h *API) signedIn(w http.ResponseWriter, r *http.Request) (session.Session,
 		return session.Session{}, err
 	}
 	return one, nil
-}
-
-// token returns the session's token: of an app from the Authorization header, of a browser from
-// the cookie. Who sends the header means it: a bad one is not made good by a cookie.
-func token(r *http.Request) secret.Token {
-	switch lines := r.Header["Authorization"]; len(lines) {
-	case 0:
-		return web.Cookie(r, web.SessionCookie)
-	case 1:
-		scheme, value, _ := strings.Cut(lines[0], " ")
-		if strings.EqualFold(scheme, "Bearer") {
-			return secret.Of(value)
-		}
-	}
-	return secret.Token{}
 }
 
 // Caller is embedded in inputs whose handler needs to know who calls.

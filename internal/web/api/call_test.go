@@ -13,20 +13,22 @@ func TestWhichTokenIsMeant(t *testing.T) {
 	for name, c := range map[string]struct {
 		authorization []string
 		want          string
+		bound         bool
 	}{
-		"cookie":          {nil, "c"},
-		"bearer":          {[]string{"Bearer b"}, "b"},
-		"any case":        {[]string{"bearer b"}, "b"},
-		"two headers":     {[]string{"Bearer b", "Bearer d"}, ""},
-		"another scheme":  {[]string{"Basic b"}, ""},
-		"nothing but one": {[]string{""}, ""},
+		"cookie":          {nil, "c", false},
+		"bearer":          {[]string{"Bearer b"}, "b", false},
+		"any case":        {[]string{"bearer b"}, "b", false},
+		"with a proof":    {[]string{"dpop b"}, "b", true},
+		"two headers":     {[]string{"DPoP b", "Bearer d"}, "", false},
+		"another scheme":  {[]string{"Basic b"}, "", false},
+		"nothing but one": {[]string{""}, "", false},
 	} {
 		r := &http.Request{Header: http.Header{"Cookie": cookie}}
 		if c.authorization != nil {
 			r.Header["Authorization"] = c.authorization
 		}
-		if got := token(r).Reveal(); got != c.want {
-			t.Errorf("%s: %q, want %q", name, got, c.want)
+		if got, bound := token(r); got.Reveal() != c.want || bound != c.bound {
+			t.Errorf("%s: %q, %v", name, got.Reveal(), bound)
 		}
 	}
 }

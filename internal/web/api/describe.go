@@ -36,9 +36,19 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
 		"bearer": {Type: "http", Scheme: "bearer", BearerFormat: "css_…", Description: "The session's token, for apps."},
+		"dpop": {
+			Type: "http", Scheme: "dpop", BearerFormat: "css_…",
+			Description: "The session's token, where it is of type DPoP (RFC 9449). Each call comes with a new proof in the header DPoP: with htm, htu (under " +
+				"the public URL), iat, jti, ath and nonce, by ES256 or EdDSA. 401 dpop_nonce_needed brings a nonce in the header DPoP-Nonce, as other answers may.",
+		},
 		"cookie": {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
 	}
-	c.Components.Parameters = map[string]*huma.Param{"client": {
+	c.Components.Parameters = map[string]*huma.Param{"proof": {
+		Name: "DPoP", In: "header",
+		Description: "A proof of the app's key (RFC 9449), to which the session is then bound: its nonce is the newest of the sign-in, or the challenge of a " +
+			"passkey. Left out, the session is not bound, and whoever has its token has it.",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(4096)},
+	}, "client": {
 		Name: web.ClientHeader, In: "header", Example: "ios/4.2.1",
 		Description: "The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between " +
 			"them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.",
@@ -47,10 +57,10 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	return huma.NewAPI(c, mux{api: h, ServeMux: m})
 }
 
-// describe makes huma's form of an operation.
-// enrols is the word by which the mux knows operation.enrols.
-const enrols = "enrols"
+// The words by which the mux knows operation.enrols and operation.begins.
+const enrols, begins = "enrols", "begins"
 
+// describe makes huma's form of an operation.
 func (op operation) describe() *huma.Operation {
 	codes := op.codes
 	o := &huma.Operation{
@@ -58,15 +68,19 @@ func (op operation) describe() *huma.Operation {
 		Summary: op.summary, Description: op.about, DefaultStatus: op.status, MaxBodyBytes: 2 * web.MaxBody,
 	}
 	if op.signedIn {
-		o.Security = []map[string][]string{{"bearer": {}}, {"cookie": {}}}
-		codes = append([]string{"session_ended"}, codes...)
+		o.Security = []map[string][]string{{"bearer": {}}, {"dpop": {}}, {"cookie": {}}}
+		codes = append([]string{"session_ended", "session_key_unproved", "dpop_nonce_needed", "dpop_proof_refused"}, codes...)
 		if !op.enrols {
 			codes = append(slices.Clone(codes), "enrolment_required")
 		}
-		o.Metadata = map[string]any{enrols: op.enrols}
 	}
 	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
+	o.Metadata = map[string]any{enrols: op.enrols, begins: op.begins}
 	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
+	if op.begins {
+		o.Parameters = append(o.Parameters, &huma.Param{Ref: "#/components/parameters/proof"})
+		codes = append(codes, "dpop_proof_refused", "session_key_unproved")
+	}
 	if !op.bare {
 		codes = append(codes, "input_invalid", "body_malformed")
 	}

@@ -13,6 +13,7 @@ import (
 
 	"countersign/internal/assurance"
 	"countersign/internal/device"
+	"countersign/internal/dpop"
 	"countersign/internal/platform/fault"
 	"countersign/internal/session"
 	"countersign/internal/web"
@@ -70,6 +71,7 @@ type sessionRow struct {
 	Current         bool       `json:"current" doc:"Whether it is the one that asks."`
 	Device          device.ID  `json:"device,omitempty" doc:"The remembered device that it was opened from."`
 	Bound           bool       `json:"bound" doc:"Whether it is bound to a key of that device's browser (DBSC), so that a copy of its cookie ends within minutes."`
+	TokenType       string     `json:"token_type" enum:"Bearer,DPoP" doc:"DPoP: it is bound to an app's key, and a copy of its token is worth nothing."`
 	Place           string     `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was opened. Missing where that is not known."`
 	CreatedAt       time.Time  `json:"created_at" doc:"When it was opened."`
 	AuthenticatedAt time.Time  `json:"authenticated_at" doc:"When somebody last proved who they are."`
@@ -160,7 +162,7 @@ func (h *API) listSessions(ctx context.Context, in *listInput) (*sessionsOutput,
 		out.Body.Sessions = append(out.Body.Sessions, sessionRow{
 			ID: s.ID, Name: s.Name, Current: s.ID == in.session.ID, CreatedAt: instant(s.CreatedAt),
 			AuthenticatedAt: instant(s.AuthenticatedAt), LastSeenAt: instant(s.LastSeenAt), ExpiresAt: instant(s.ExpiresAt),
-			Device: s.Device, Bound: !s.BoundAt.IsZero(), Place: h.Where(s.Source, in.Lang),
+			Device: s.Device, Bound: !s.BoundAt.IsZero(), TokenType: s.TokenType(), Place: h.Where(s.Source, in.Lang),
 			proved: proved{s.Methods, s.Assurance().Level, slices.AppendSeq([]string{}, s.Assurance().AMR())},
 		})
 	}
@@ -225,7 +227,13 @@ type sessionBody struct {
 	AuthTime        int64      `json:"auth_time" doc:"The same in seconds since 1970, as OpenID Connect writes it."`
 	ExpiresAt       time.Time  `json:"expires_at" doc:"When it ends at the latest."`
 
+	Confirmation *confirmation `json:"cnf,omitempty" doc:"The key that the session is bound to, and which this call has proved. Missing if it is bound to none."`
+
 	proved
+}
+
+type confirmation struct {
+	Thumbprint dpop.Thumbprint `json:"jkt" doc:"The key's thumbprint (RFC 7638, SHA-256)."`
 }
 
 // getSession answers every request of every application behind us, so it goes without huma and
@@ -260,7 +268,13 @@ func (h *API) getSession(w http.ResponseWriter, r *http.Request) error {
 	b = strconv.AppendInt(b, s.AuthenticatedAt.Unix(), 10)
 	b = append(b, `,"expires_at":"`...)
 	b = instant(s.ExpiresAt).AppendFormat(b, time.RFC3339)
-	b = append(b, "\"}\n"...)
+	if s.Key != "" {
+		b = append(b, `","cnf":{"jkt":"`...)
+		b = append(b, s.Key...)
+		b = append(b, "\"}}\n"...)
+	} else {
+		b = append(b, "\"}\n"...)
+	}
 	web.WriteJSON(w, b)
 	*buffer = b
 	h.buffers.Put(buffer)

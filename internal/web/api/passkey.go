@@ -120,11 +120,11 @@ func (h *API) passkeys(a huma.API) {
 		codes: flow,
 	}, h.askPasskey)
 	register(a, operation{
-		id: "prove-passkey", method: http.MethodPost, path: "/signin/passkey", tag: signIn,
+		id: "prove-passkey", method: http.MethodPost, begins: true, path: "/signin/passkey", tag: signIn,
 		summary: "Prove a passkey",
 		about: "A passkey that verified its user is both factors: the session is there. passkey_unknown says that it is none of ours: tell the " +
 			"authenticator (signalUnknownCredential). Whatever else does not fit is passkey_refused.",
-		codes: append([]string{"passkey_refused", "passkey_unknown", "device_key_malformed"}, flow...),
+		codes: append([]string{"passkey_refused", "passkey_unknown", "device_key_malformed", "device_key_unsupported"}, flow...),
 	}, h.provePasskey)
 	register(a, operation{
 		id: "ask-for-passkey-again", method: http.MethodPost, path: "/signin/again/passkey/options", tag: signIn, signedIn: true,

@@ -142,12 +142,12 @@ func (h *API) register(a huma.API) {
 		codes: append([]string{"code_refused"}, every...),
 	}, h.proveAddress)
 	register(a, operation{
-		id: "finish-registration", method: http.MethodPost, path: "/registration/finish", tag: tag, status: http.StatusCreated,
+		id: "finish-registration", method: http.MethodPost, begins: true, path: "/registration/finish", tag: tag, status: http.StatusCreated,
 		summary: "Open the account",
 		about:   "Whatever is wrong with the input costs nothing: put it right and call again.",
 		codes: append([]string{
 			"password_too_short", "password_too_long", "password_malformed", "password_context", "password_common", "claim_missing", "claim_malformed",
-			"terms_not_accepted", "device_key_malformed", "invitation_refused", "identifier_taken", "busy",
+			"terms_not_accepted", "device_key_malformed", "device_key_unsupported", "invitation_refused", "identifier_taken", "busy",
 		}, every...),
 	}, h.finishRegistration)
 }
@@ -214,17 +214,17 @@ func (h *API) finishRegistration(ctx context.Context, in *registerFinishInput) (
 		}
 		about.Remember = &e
 	}
-	opened, err := h.Registrations.Finish(ctx, ref(in.Body.Flow), in.client, about)
+	made, err := h.Registrations.Finish(ctx, ref(in.Body.Flow), in.client, about)
 	if err != nil {
 		return nil, err
 	}
-	for _, p := range opened.Problems { // the first, as if they were found one by one
+	for _, p := range made.Problems { // the first, as if they were found one by one
 		return nil, fault.New(fault.Invalid, p.Code, errors.New("something is to be put right"))
 	}
 	out := &registerFinishOutput{}
-	out.Body.Account = opened.Account
-	out.Body.Session = newSession{Token: opened.Session.Token.Reveal(), ExpiresAt: instant(opened.Session.ExpiresAt)}
-	if d := opened.Device; d != nil {
+	out.Body.Account = made.Account
+	out.Body.Session = opened(made.Session)
+	if d := made.Device; d != nil {
 		out.Body.Device = &newRemembered{ID: d.ID, Handle: d.Handle.Reveal(), ExpiresAt: instant(d.ExpiresAt)}
 	}
 	return out, nil

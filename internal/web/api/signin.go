@@ -56,7 +56,7 @@ type passwordInput struct {
 
 type deviceProof struct {
 	Handle    string `json:"handle" minLength:"1" maxLength:"64" doc:"The newest handle given to this device."`
-	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of r‖s: ECDSA P-256 with SHA-256 over \"countersign-device-v1\\nrecognise\\n\" origin \"\\n\" nonce."`
+	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over \"countersign-device-v1\\nrecognise\\n\" origin \"\\n\" nonce."`
 }
 
 type nextOutput struct {
@@ -82,7 +82,8 @@ type nudgeBody struct {
 }
 
 type newSession struct {
-	Token     string    `json:"token" example:"css_…" doc:"Send it as Authorization: Bearer. Shown this once."`
+	Token     string    `json:"token" example:"css_…" doc:"Send it in Authorization, behind its type. Shown this once."`
+	TokenType string    `json:"token_type" enum:"Bearer,DPoP" doc:"DPoP if a proof came with the call: then each use of the token needs one by the same key."`
 	ExpiresAt time.Time `json:"expires_at" doc:"When it ends at the latest."`
 }
 
@@ -121,8 +122,8 @@ type codeInput struct {
 }
 
 type enrolment struct {
-	PublicKey string `json:"public_key" minLength:"100" maxLength:"200" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of the SubjectPublicKeyInfo (DER) of a P-256 key that cannot leave the device."`
-	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of r‖s over \"countersign-device-v1\\nremember\\n\" origin \"\\n\" nonce."`
+	PublicKey string `json:"public_key" minLength:"59" maxLength:"1024" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of the SubjectPublicKeyInfo (DER) of a P-256 or Ed25519 key that cannot leave the device."`
+	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over \"countersign-device-v1\\nremember\\n\" origin \"\\n\" nonce."`
 	Name      string `json:"name,omitempty" maxLength:"64" example:"Ada's phone" doc:"What its owner will know it by."`
 	Handle    string `json:"handle,omitempty" maxLength:"64" doc:"A handle the device still has for this account; it is replaced."`
 }
@@ -144,7 +145,7 @@ func (h *API) signIn(a huma.API) {
 		codes: []string{"too_many_attempts"},
 	}, h.again)
 	register(a, operation{
-		id: "prove-password", method: http.MethodPost, path: "/signin/password", tag: "Sign-in",
+		id: "prove-password", method: http.MethodPost, begins: true, path: "/signin/password", tag: "Sign-in",
 		summary: "Prove the password",
 		about: "A wrong password, an unknown, a locked and a closed account are all password_refused. With step second, have a code " +
 			"sent; with step done the device was recognised and the session is there.",
@@ -157,10 +158,10 @@ func (h *API) signIn(a huma.API) {
 		codes:   append([]string{"way_unknown", "resend_too_soon"}, flow...),
 	}, h.send)
 	register(a, operation{
-		id: "prove-code", method: http.MethodPost, path: "/signin/code", tag: "Sign-in",
+		id: "prove-code", method: http.MethodPost, begins: true, path: "/signin/code", tag: "Sign-in",
 		summary: "Prove the code, and be remembered if you like",
 		about:   "A wrong, old or expired code is code_refused. A malformed key to remember is found before the code is spent.",
-		codes:   append([]string{"code_refused", "device_key_malformed"}, flow...),
+		codes:   append([]string{"code_refused", "device_key_malformed", "device_key_unsupported"}, flow...),
 	}, h.code)
 }
 
@@ -269,7 +270,7 @@ func body(n signin.Next) nextBody {
 		b.Nonce, b.ExpiresAt = n.Nonce, &ends
 	}
 	if n.Session != nil {
-		b.Session = &newSession{Token: n.Session.Token.Reveal(), ExpiresAt: instant(n.Session.ExpiresAt)}
+		b.Session = new(opened(*n.Session))
 	}
 	if n.Nudge.Wanted {
 		b.Enrol = &nudgeBody{Required: n.Nudge.Must, PasskeyOnly: n.Nudge.Passkey, Deadline: someInstant(n.Nudge.Deadline)}

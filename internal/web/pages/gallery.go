@@ -122,7 +122,7 @@ func (p *Pages) homeShots() []Shot {
 		CreatedAt: at(23, 8), LastSeenAt: at(23, 14),
 	}
 	others := []session.Session{
-		{ID: "2", Name: "Safari on iOS", Source: from, Methods: []string{"password", "sms"}, CreatedAt: at(20, 19), LastSeenAt: at(22, 7)},
+		{ID: "2", Name: "Safari on iOS", Key: "0ZcOCORZNYy-DWpqq30jZyJGHTN0d2HglBV3uiguA4I", Source: from, Methods: []string{"password", "sms"}, CreatedAt: at(20, 19), LastSeenAt: at(22, 7)},
 		mine,
 		{ID: "3", Name: "", Methods: []string{"password", "email"}, CreatedAt: at(2, 11), LastSeenAt: at(3, 9)},
 	}

@@ -138,7 +138,7 @@ func homePage(f frame, mine session.Session, sessions []session.Session, devices
 		row := sessionRow{
 			ID: s.ID, Name: f.name(s.Name), This: s.ID == mine.ID,
 			Since: f.instant(s.CreatedAt), Seen: f.instant(s.LastSeenAt), Methods: f.methods(s.Methods), Place: f.whereabouts(s.Source),
-			Bound: !s.BoundAt.IsZero(),
+			Bound: !s.BoundAt.IsZero(), BoundToApp: s.Key != "",
 		}
 		for _, d := range devices {
 			if d.ID == s.Device && d.Name != s.Name {

@@ -187,6 +187,7 @@ type sessionRow struct {
 	Device      string // what its owner calls the remembered device that it was opened from
 	Methods     string
 	Bound       bool // to the key of the browser that it was opened in
+	BoundToApp  bool // to an app's key
 }
 
 type deviceRow struct {
