@@ -96,6 +96,61 @@ func TestADeviceForgottenOnTheWayIsAStranger(t *testing.T) {
 	})
 }
 
+// P9: a recognised device that is asked all the same has tries and letters of its own, which neither strangers nor whoever has the
+// password use up.
+func TestWrongCodesOfOthersLockNoRecognisedDeviceOut(t *testing.T) {
+	for _, hidden := range []bool{false, true} {
+		each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+			m.HidePasswordResult = hidden
+			id := m.Account("ada@example.org")
+			b := newBrowser(t, m)
+			b.signIn("ada@example.org", factor.Email, true)
+			policy(t, m, id, factor.Always)
+			clock.Advance(time.Hour)
+			word := testkit.Password
+			if hidden {
+				word = "not the password at all"
+			}
+			limited := 0
+			for range 6 {
+				ref, _ := newBrowser(t, m).password("ada@example.org", word)
+				if _, err := m.Send(t.Context(), ref, m.Client, factor.Email); code(err) == "too_many_attempts" {
+					limited++
+				}
+				if _, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of("not it")}); code(err) == "too_many_attempts" {
+					limited++
+				}
+			}
+			if limited != 2 {
+				t.Fatalf("the others were limited %d times", limited)
+			}
+			m.Letters(message.Email)
+			ref, n := b.password("ada@example.org", testkit.Password)
+			b.prove(ref, n)
+			n, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: b.code(ref, factor.Email), Handles: b.handles})
+			if err != nil || n.Step != signin.StepDone {
+				t.Errorf("its owner: %s, %v", n.Step, err)
+			}
+			for range 6 { // its own tries are as few as anybody's
+				ref, n := b.password("ada@example.org", testkit.Password)
+				b.prove(ref, n)
+				if _, err = m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of("not it")}); err != nil {
+					break
+				}
+			}
+			if code(err) != "too_many_attempts" {
+				t.Errorf("whoever holds the device guesses on: %v", err)
+			}
+			change(t, m, func(ctx context.Context, tx *sqldb.Tx) error { return m.ClearCounts(ctx, tx, id) })
+			ref, n = b.password("ada@example.org", testkit.Password)
+			b.prove(ref, n)
+			if _, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of("not it")}); err != nil {
+				t.Errorf("after the operator's unlock: %v", err)
+			}
+		})
+	}
+}
+
 // An approval opens nothing once sign-ins take a passkey alone, however it was asked for and given before.
 func TestAnApprovalIsNoPasskey(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {

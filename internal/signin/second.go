@@ -92,13 +92,17 @@ func minutes(d time.Duration) string { return strconv.Itoa(max(1, int(d/time.Min
 
 // admitSend takes one send of each limit. The account's may be silent (shut): then the letter is withheld.
 func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow) (shut bool, err error) {
+	name, owner := string(f.NameKey), string(f.OwnerKey)
+	if f.Device != "" { // as in codeCounts
+		name, owner = string(f.Device), string(f.Device)
+	}
 	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.SendSource, f.From.Source)
 	if err == nil && ok {
-		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendName, string(f.NameKey))
+		ok, err = s.Throttle.Take(ctx, tx, s.Limits.SendName, name)
 	}
 	if err == nil && ok {
 		var within bool
-		within, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, string(f.OwnerKey))
+		within, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, owner)
 		shut = !within && s.HidePasswordResult
 		ok = within || shut
 	}

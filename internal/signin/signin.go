@@ -408,8 +408,10 @@ func (s *Service) ClearCounts(ctx context.Context, tx *sqldb.Tx, id account.ID) 
 		return err
 	}
 	for _, d := range devices {
-		if err := s.clear(ctx, tx, s.deviceCounts(d.ID)); err != nil {
-			return err
+		for _, c := range []counts{s.deviceCounts(d.ID), s.codeCounts(flow{Device: d.ID})} {
+			if err := s.clear(ctx, tx, c); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
@@ -430,7 +432,11 @@ func (s *Service) deviceCounts(id device.ID) counts {
 	return counts{shown: s.Limits.DevicePassword, shownKey: string(id)}
 }
 
+// codeCounts are the device's own where one was recognised and is asked all the same: a limit never locks the owner's recognised device out.
 func (s *Service) codeCounts(f flow) counts {
+	if f.Device != "" {
+		return counts{shown: s.Limits.Code, shownKey: string(f.Device)}
+	}
 	return counts{s.Limits.Code, s.Limits.CodeAccount, string(f.NameKey), string(f.OwnerKey)}
 }
 
