@@ -7,21 +7,14 @@ import (
 	"testing"
 	"time"
 
-	"github.com/descope/virtualwebauthn"
 	"github.com/google/go-cmp/cmp"
-	"github.com/pquerna/otp/totp"
 
 	"countersign/internal/account"
-	"countersign/internal/device"
 	"countersign/internal/factor"
-	"countersign/internal/passkey"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
-	"countersign/internal/session"
-	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
-	apps "countersign/internal/totp"
 )
 
 // subject is a name that somebody tries.
@@ -124,68 +117,6 @@ func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {
 		s.known = true
 	}
 	return all
-}
-
-// withApp enrols an app and a list of backup codes.
-func withApp(t *testing.T, n *servertest.Node, id account.ID) {
-	t.Helper()
-	own := n.Core().Own
-	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		e, err := own.Authenticators.Begin(t.Context(), tx, id, apps.Label{Issuer: "Example", Account: "Example"})
-		if err != nil {
-			return err
-		}
-		shown, err := totp.GenerateCode(strings.ReplaceAll(e.Key.Reveal(), " ", ""), n.Clock.Now())
-		if err != nil {
-			return err
-		}
-		if ok, err := own.Authenticators.Confirm(t.Context(), tx, id, apps.Confirmation{ID: e.ID, Code: secret.Of(shown), Name: "My phone"}); err != nil || !ok {
-			return fmt.Errorf("the app was not enrolled: %w", err)
-		}
-		_, err = own.BackupCodes.Reissue(t.Context(), tx, id)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// withPasskey gives an account a passkey.
-func withPasskey(t *testing.T, n *servertest.Node, id account.ID) {
-	t.Helper()
-	own := n.Core().Own.Passkeys
-	key := testkit.NewPasskey(t, own.RPID, own.Origins[0], virtualwebauthn.KeyTypeEC2)
-	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		begun, _, err := own.BeginEnrol(t.Context(), tx, passkey.Enrol{Bound: "test", Account: id})
-		if err != nil {
-			return err
-		}
-		_, refused, err := own.FinishEnrol(t.Context(), tx, passkey.Answer{Bound: "test", State: begun.State, Response: key.Create(begun.Options)}, "Phone")
-		if err == nil && refused != "" {
-			err = fmt.Errorf("the passkey was not enrolled: %s", refused)
-		}
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-}
-
-// atHome signs an account in on a device that is remembered, which could let another in.
-func atHome(t *testing.T, n *servertest.Node, id account.ID) {
-	t.Helper()
-	key := testkit.NewKey(t)
-	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
-		kept, err := n.Core().Devices.Remember(t.Context(), tx, id, device.Enrolment{PublicKey: key.Public(), Name: "Desk"}, nil)
-		if err != nil {
-			return err
-		}
-		_, err = n.Core().Sessions.Start(t.Context(), tx, session.New{Account: id, Device: kept.ID, Name: "Desk"})
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
 }
 
 // unverified makes an account that signs in with an address that was never proved.
