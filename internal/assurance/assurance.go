@@ -24,7 +24,7 @@ const (
 	Passkey         Method = "passkey"                   // it showed that somebody is present, and no more
 	PasskeyVerified Method = "passkey_verified"          // its user was verified; it is copied to their other devices
 	PasskeyBound    Method = "passkey_bound_verified"    // the same, and it says that it is never copied
-	PasskeyAttested Method = "passkey_attested_verified" // to come: the same, and its maker attested that it is hardware
+	PasskeyAttested Method = "passkey_attested_verified" // the same, and its maker attested a certified model that is hardware
 	AppKey          Method = "app_key"                   // to come: a key in a phone's keystore, as the app says
 	AppKeyAttested  Method = "app_key_attested"          // to come: the same, and the phone's maker attested it
 	Approved        Method = "approved"                  // by another remembered device
@@ -80,7 +80,7 @@ func worth(m Method) proof {
 		return proof{known: true, had: true, amr: swk | user}
 	case PasskeyBound: // that it is never copied is a flag that the authenticator sets itself: not enough for AAL3, nor for hwk
 		return proof{known: true, had: true, amr: pop | user}
-	case PasskeyAttested: // whoever writes this first also ends such sessions within 12 hours (2.3.3)
+	case PasskeyAttested: // such sessions end within 12 hours (2.3.3)
 		return proof{known: true, had: true, hardware: true, amr: hwk | user}
 	}
 	return proof{}

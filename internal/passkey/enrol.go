@@ -11,6 +11,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/attestation"
 	"countersign/internal/platform/label"
 	"countersign/internal/platform/sqldb"
 )
@@ -40,6 +41,10 @@ func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun,
 	if s.Found {
 		resident = protocol.ResidentKeyRequirementRequired
 	}
+	conveys := protocol.PreferNoAttestation
+	if s.Models.Asks() {
+		conveys = protocol.PreferDirectAttestation
+	}
 	c := newCeremony(tx, ceremony{Enrols: true, Account: e.Account, Required: e.Required})
 	b, err := s.begun(e.Bound, c, protocol.PublicKeyCredentialCreationOptions{
 		RelyingParty: protocol.RelyingPartyEntity{ID: s.RPID, CredentialEntity: protocol.CredentialEntity{Name: s.Site}},
@@ -50,7 +55,7 @@ func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun,
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
 			ResidentKey: resident, RequireResidentKey: &s.Found, UserVerification: c.verification(),
 		},
-		Attestation: protocol.PreferNoAttestation,
+		Attestation: conveys,
 	})
 	return b, "", err
 }
@@ -81,6 +86,14 @@ func (s *Service) FinishEnrol(ctx context.Context, tx *sqldb.Tx, a Answer, name 
 	case c.Required && !flags.HasUserVerified():
 		return Passkey{}, Unverified, nil
 	}
+	var model attestation.Model
+	if s.Models.Asks() {
+		var why string
+		if model, why = s.Models.Vet(ctx, &parsed.Response.AttestationObject); why != "" {
+			tx.AfterCommit(func() { s.Models.Refused(ctx, why) })
+			return Passkey{}, Untaken, nil
+		}
+	}
 	first, err := c.spend(ctx, tx)
 	if err != nil || !first {
 		return Passkey{}, Replayed, err
@@ -89,7 +102,7 @@ func (s *Service) FinishEnrol(ctx context.Context, tx *sqldb.Tx, a Answer, name 
 	if err != nil || len(has) >= MaxPerAccount { // two at once may make one more: the number is there for lists, and protects nobody
 		return Passkey{}, Full, err
 	}
-	r, err := s.newRow(parsed, c.Account, name)
+	r, err := s.newRow(parsed, c.Account, model, name)
 	if err != nil {
 		return Passkey{}, "", err
 	}
@@ -157,7 +170,7 @@ func usable(d protocol.AttestedCredentialData) bool {
 	}
 }
 
-func (s *Service) newRow(p *protocol.ParsedCredentialCreationData, who account.ID, name string) (row, error) {
+func (s *Service) newRow(p *protocol.ParsedCredentialCreationData, who account.ID, model attestation.Model, name string) (row, error) {
 	data := p.Response.AttestationObject.AuthData
 	r := row{
 		Passkey: Passkey{
@@ -170,7 +183,7 @@ func (s *Service) newRow(p *protocol.ParsedCredentialCreationData, who account.I
 		name = "Passkey"
 	}
 	r.name = s.Ring.Seal([]byte(name), place(r.ID, nameColumn))
-	c := credential{ID: data.AttData.CredentialID, PublicKey: data.AttData.CredentialPublicKey, Transports: known(p.Response.Transports)}
+	c := credential{ID: data.AttData.CredentialID, PublicKey: data.AttData.CredentialPublicKey, Transports: known(p.Response.Transports), Attested: model}
 	copy(c.AAGUID[:], data.AttData.AAGUID)
 	var err error
 	r.credential, err = s.seal(r.ID, c)

@@ -131,6 +131,7 @@ type options struct {
 	Allow   []listed `json:"allowCredentials"`
 	Exclude []listed `json:"excludeCredentials"`
 	UV      string   `json:"userVerification"`
+	Conveys string   `json:"attestation"`
 	Wants   struct {
 		UV string `json:"userVerification"`
 	} `json:"authenticatorSelection"`
@@ -163,7 +164,8 @@ type authenticator struct {
 	flags        byte
 	count        uint32
 	transports   []string
-	client       map[string]any // more client data
+	client       map[string]any                         // more client data
+	attests      func(object, clientData []byte) []byte // its maker's statement; nil makes none
 	extensions   map[string]any
 	spoil        bool // signs something else
 }
@@ -246,9 +248,11 @@ func (a *authenticator) creates(raw json.RawMessage) []byte {
 	if err != nil {
 		a.t.Fatal(err)
 	}
-	return a.credential(map[string]any{
-		"clientDataJSON": b64(a.clientData("webauthn.create", o.Challenge)), "attestationObject": b64(object), "transports": a.transports,
-	})
+	client := a.clientData("webauthn.create", o.Challenge)
+	if a.attests != nil {
+		object = a.attests(object, client)
+	}
+	return a.credential(map[string]any{"clientDataJSON": b64(client), "attestationObject": b64(object), "transports": a.transports})
 }
 
 // signs answers request options.

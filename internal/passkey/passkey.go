@@ -8,8 +8,8 @@
 // Every ceremony is begun here and finished here, in two requests. In between the caller keeps State, which
 // is sealed, and gives it back with the same Bound. An answer is worth something once.
 //
-// Which make an authenticator is of is kept as it says, and never believed: attestation is not asked for, and
-// the metadata of the FIDO Alliance are not looked up.
+// Which model an authenticator is of is kept as it says, and believed only where attestation was asked for and
+// the metadata of the FIDO Alliance bear it out (package attestation).
 package passkey
 
 import (
@@ -24,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/attestation"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/label"
@@ -37,7 +38,7 @@ type ID string
 // lists of them badly: an authenticator is asked for eight or so at a time.
 const MaxPerAccount = 20
 
-// Service enrols and verifies passkeys. All fields are required but Found.
+// Service enrols and verifies passkeys. All fields are required but Found and Models.
 type Service struct {
 	Ring    *keyring.Ring
 	Site    string   // our name, as authenticators show it
@@ -46,6 +47,8 @@ type Service struct {
 	// Found refuses authenticators that cannot keep a passkey which is found without its list: where nobody is
 	// shown a list, no other could be used.
 	Found bool
+	// Models are those that are taken; nil takes all.
+	Models *attestation.Service
 }
 
 // Refusal is why an answer was not taken; empty if it was. It is for the record and for what the page does next.
@@ -61,6 +64,7 @@ const (
 	Unverified Refusal = "unverified" // its user was not verified, and had to be
 	Taken      Refusal = "taken"      // this passkey has been enrolled before, by whomever
 	Full       Refusal = "full"       // the account has as many as it may
+	Untaken    Refusal = "model"      // its model is not taken, or not any more
 )
 
 // Begun is a ceremony under way.
@@ -92,6 +96,9 @@ type Passkey struct {
 	BackedUp     bool   // was there a copy when it was last used?
 	UserVerified bool   // when it was enrolled: only then can it ever be two factors at once
 	Make         string // AAGUID of the authenticator as it says, or ""
+	Model        string // what the maker calls that, where it is known: a hint
+	Attested     bool   // its maker vouched for that when it was enrolled
+	Denied       attestation.Denial
 	CreatedAt    time.Time
 	LastUsedAt   time.Time // zero: never
 	EndedAt      time.Time // All alone fills it in; zero for one that did not end
@@ -129,9 +136,15 @@ func (s *Service) show(r row) Passkey {
 	if err == nil {
 		p.Name = string(name)
 	}
-	if c, err := s.open(r); err == nil && c.AAGUID != uuid.Nil {
+	c, err := s.open(r)
+	if err != nil {
+		return p
+	}
+	if c.AAGUID != uuid.Nil {
 		p.Make = c.AAGUID.String()
 	}
+	of := s.Models.Of(c.model())
+	p.Model, p.Denied, p.Attested = of.Name, of.Denied, c.Attested != ""
 	return p
 }
 
@@ -211,6 +224,17 @@ type credential struct {
 	PublicKey  []byte                            `json:"key"` // COSE_Key
 	Transports []protocol.AuthenticatorTransport `json:"via,omitempty"`
 	AAGUID     uuid.UUID                         `json:"make"`
+	// Attested is the model that its maker vouched for; empty if nobody asked. It is sealed with the rest, so that no
+	// one who can only write to the database makes hardware of a passkey.
+	Attested attestation.Model `json:"attested,omitempty"`
+}
+
+// model is what was attested, or else what the authenticator says: against itself it is believed.
+func (c credential) model() attestation.Model {
+	if c.Attested == "" {
+		return attestation.Model(c.AAGUID.String())
+	}
+	return c.Attested
 }
 
 func (s *Service) seal(id ID, c credential) ([]byte, error) {

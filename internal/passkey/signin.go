@@ -28,9 +28,11 @@ type Verdict struct {
 	Passkey ID
 	// UserVerified: it was two factors at once. False is one (N-3.1.7.2-01).
 	UserVerified bool
-	// DeviceBound: it cannot have been copied. Only then may it count as hardware.
+	// DeviceBound: it cannot have been copied, as it says itself.
 	DeviceBound bool
-	BackedUp    bool
+	// Hardware: its maker attested a certified model that keeps keys in hardware, and nothing speaks against that model.
+	Hardware bool
+	BackedUp bool
 	// Challenge is what was signed, in base64url.
 	Challenge string
 	// WentBack: its counter did not go forward, so there may be a copy where none can be. The caller records it, and decides.
@@ -57,7 +59,8 @@ func (s *Service) BeginSignin(ctx context.Context, tx *sqldb.Tx, q Signin) (Begu
 	return b, err
 }
 
-// Verify judges an answer. Of any number of the same, one is taken.
+// Verify judges an answer. Of any number of the same, one is taken. With Untaken too the verdict says whose passkey it is: it has
+// signed, and nothing but its model is wrong.
 func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, Refusal, error) {
 	c, open := s.resume(tx, a, false)
 	if !open {
@@ -71,15 +74,14 @@ func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, 
 	if err != nil {
 		return Verdict{}, "", err
 	}
-	key, live := standInKey(), found && r.EndedAt.IsZero()
+	cred, live := credential{PublicKey: standInKey()}, found && r.EndedAt.IsZero()
 	if live {
-		cred, err := s.open(r)
-		if err != nil {
+		if cred, err = s.open(r); err != nil {
 			return Verdict{}, "", err
 		}
-		key = cred.PublicKey
 	}
-	signed := s.signed(parsed, c, key) // with the stand-in's key too, which takes the same time
+	signed := s.signed(parsed, c, cred.PublicKey) // with the stand-in's key too, which takes the same time
+	model := s.Models.Of(cred.model())
 	verified := r.UserVerified && parsed.Response.AuthenticatorData.Flags.HasUserVerified()
 	switch {
 	case !live:
@@ -92,13 +94,17 @@ func (s *Service) Verify(ctx context.Context, tx *sqldb.Tx, a Answer) (Verdict, 
 	if first, err := c.spend(ctx, tx); err != nil || !first {
 		return Verdict{}, Replayed, err
 	}
+	if model.Denied != "" {
+		return Verdict{Account: r.account, Passkey: r.ID}, Untaken, nil
+	}
 	data := parsed.Response.AuthenticatorData
 	live, back, err := use(ctx, tx, r.ID, data.Counter, data.Flags.HasBackupState())
 	if err != nil || !live {
 		return Verdict{}, Unknown, err
 	}
 	return Verdict{
-		Account: r.account, Passkey: r.ID, UserVerified: verified, DeviceBound: r.DeviceBound, BackedUp: data.Flags.HasBackupState(),
+		Account: r.account, Passkey: r.ID, UserVerified: verified, DeviceBound: r.DeviceBound,
+		Hardware: r.DeviceBound && cred.Attested != "" && model.Hardware, BackedUp: data.Flags.HasBackupState(),
 		Challenge: c.challenge(), WentBack: back,
 	}, "", nil
 }

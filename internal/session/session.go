@@ -36,6 +36,9 @@ const Prefix = "css"
 // MaxPerAccount is how many sessions an account may have; one more ends the oldest.
 const MaxPerAccount = 50
 
+// atAAL3 is how long a session lasts at most that was opened at AAL3 (N-2.3.3-01).
+const atAAL3 = 12 * time.Hour
+
 // Service keeps sessions. All fields are required.
 type Service struct {
 	DB       *sqldb.DB
@@ -105,11 +108,14 @@ func (st Started) TokenType() string { return tokenType(st.Key) }
 
 // Start opens a session. The account's sessions beyond MaxPerAccount end, the oldest first.
 func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, error) {
-	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), Key: n.Key, ExpiresAt: tx.Now().Add(s.Absolute)}
-	now := tx.Now()
+	now, methods, lasts := tx.Now(), words(n.Methods), s.Absolute
+	if assurance.Of(methods).Level == assurance.AAL3 {
+		lasts = min(lasts, atAAL3)
+	}
+	st := Started{ID: ID(uuid.Must(uuid.NewV7()).String()), Token: secret.NewToken(Prefix), Key: n.Key, ExpiresAt: now.Add(lasts)}
 	row := kept{
 		Session: Session{
-			ID: st.ID, Account: n.Account, Device: n.Device, Key: n.Key, Name: n.Name, Methods: words(n.Methods),
+			ID: st.ID, Account: n.Account, Device: n.Device, Key: n.Key, Name: n.Name, Methods: methods,
 			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),

@@ -71,6 +71,40 @@ func TestLifetimes(t *testing.T) {
 	})
 }
 
+// N-2.3.3-01: what was proved with hardware is good for half a day, whatever the operator allows others.
+func TestASessionAtTheHighestLevelLastsHalfADay(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		who := m.Account("ada@example.org")
+		open := func(methods ...assurance.Method) (st session.Started) {
+			t.Helper()
+			err := m.DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+				st, err = m.Sessions.Start(t.Context(), tx, session.New{Account: who, Methods: methods})
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return st
+		}
+		m.Sessions.Idle = 24 * time.Hour
+		hardware, beside, other := open(assurance.PasskeyAttested), open(assurance.Password, assurance.PasskeyAttested), open(assurance.PasskeyBound)
+		clock.Advance(12*time.Hour - time.Second)
+		for _, st := range []session.Started{hardware, beside, other} {
+			if err := check(t, m.Sessions, st.Token); err != nil {
+				t.Error(err)
+			}
+		}
+		clock.Advance(time.Second)
+		if !ended(check(t, m.Sessions, hardware.Token)) || !ended(check(t, m.Sessions, beside.Token)) || check(t, m.Sessions, other.Token) != nil {
+			t.Error("after twelve hours")
+		}
+		m.Sessions.Absolute = time.Hour
+		if short := open(assurance.PasskeyAttested); short.ExpiresAt.Sub(clock.Now()) != time.Hour {
+			t.Errorf("until %s", short.ExpiresAt)
+		}
+	})
+}
+
 func TestTokensThatNeverWere(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
 		st := start(t, m, m.Account("ada@example.org"))

@@ -136,6 +136,9 @@ func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyPro
 			j.refused = passkey.Wrong
 		}
 	}
+	if j.refused == passkey.Untaken { // for its holder's eyes: whoever has it is told no more than of a wrong one
+		f.Account = j.Account
+	}
 	if j.refused != "" {
 		if err := s.refusedPasskey(ctx, tx, f, j.refused); err != nil {
 			return Next{}, err
@@ -246,6 +249,8 @@ func method(v passkey.Verdict) assurance.Method {
 	switch {
 	case !v.UserVerified:
 		return assurance.Passkey
+	case v.Hardware:
+		return assurance.PasskeyAttested
 	case v.DeviceBound:
 		return assurance.PasskeyBound
 	}

@@ -1,9 +1,13 @@
 package testkit
 
 import (
+	"encoding/base64"
+	"encoding/json"
 	"testing"
 
 	"github.com/descope/virtualwebauthn"
+
+	"countersign/internal/attestation/attestationtest"
 )
 
 // Passkey is a passkey in an authenticator of an implementation that is not ours. It verifies its user, is copied to
@@ -13,6 +17,7 @@ type Passkey struct {
 	site virtualwebauthn.RelyingParty
 	auth virtualwebauthn.Authenticator
 	cred virtualwebauthn.Credential
+	by   *attestationtest.Maker // nil: nobody attests it
 }
 
 // NewPasskey makes a passkey for a site's host, as it is on pages of an origin.
@@ -35,6 +40,12 @@ func (p *Passkey) Bound(count uint32) {
 	p.cred.Counter = count
 }
 
+// MadeBy has a maker attest it, and it stays in one authenticator.
+func (p *Passkey) MadeBy(m *attestationtest.Maker) {
+	p.auth.Options.BackupEligible = false
+	p.auth.Aaguid, p.by = m.AAGUID, m
+}
+
 // Create answers the options of an enrolment.
 func (p *Passkey) Create(options []byte) []byte {
 	p.t.Helper()
@@ -43,7 +54,34 @@ func (p *Passkey) Create(options []byte) []byte {
 		p.t.Fatal(err)
 	}
 	p.auth.Options.UserHandle = []byte(o.UserID)
-	return []byte(virtualwebauthn.CreateAttestationResponse(p.site, p.auth, p.cred, *o))
+	answer := []byte(virtualwebauthn.CreateAttestationResponse(p.site, p.auth, p.cred, *o))
+	if p.by == nil {
+		return answer
+	}
+	return p.attested(answer)
+}
+
+func (p *Passkey) attested(answer []byte) []byte {
+	p.t.Helper()
+	var all map[string]any
+	if err := json.Unmarshal(answer, &all); err != nil {
+		p.t.Fatal(err)
+	}
+	response, _ := all["response"].(map[string]any)
+	part := func(name string) []byte {
+		text, _ := response[name].(string)
+		raw, err := base64.RawURLEncoding.DecodeString(text)
+		if err != nil {
+			p.t.Fatal(err)
+		}
+		return raw
+	}
+	response["attestationObject"] = base64.RawURLEncoding.EncodeToString(p.by.Attest(part("attestationObject"), part("clientDataJSON")))
+	answer, err := json.Marshal(all)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return answer
 }
 
 // Sign answers the options of a sign-in.
