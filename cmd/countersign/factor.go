@@ -67,6 +67,9 @@ func passkeyKind(p passkey.Passkey) string {
 	if p.DeviceBound {
 		kind = "passkey, device-bound"
 	}
+	if p.Attested {
+		kind += ", attested"
+	}
 	if !p.UserVerified {
 		kind += ", presence only"
 	}

@@ -49,13 +49,17 @@ func (p printCmd) Run(w world, c *cli) error {
 type checkCmd struct{}
 
 // Run checks settings.
-func (checkCmd) Run(w world, c *cli) error {
+func (checkCmd) Run(ctx context.Context, w world, c *cli) error {
 	cfg, err := c.settings(w, nil)
 	if err != nil {
 		return err
 	}
-	if err := errors.Join(server.CheckLetters(cfg, w.now), server.CheckRegistration(cfg), server.CheckFiles(cfg)); err != nil {
+	late, err := server.Check(ctx, cfg, w.now)
+	if err != nil {
 		return config.Problems(strings.Split(err.Error(), "\n"))
+	}
+	if !late.IsZero() {
+		w.say("passkey.metadata_file: there should be a newer file since %s: fetch it", late.Format(time.DateOnly))
 	}
 	w.say("the settings are fine")
 	return nil

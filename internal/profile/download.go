@@ -168,6 +168,8 @@ type filePasskey struct {
 	BackedUp     bool       `json:"backed_up"`
 	UserVerified bool       `json:"user_verified"`
 	Make         string     `json:"aaguid,omitempty"`
+	Model        string     `json:"model,omitempty"`
+	Attested     bool       `json:"attested"`
 	CreatedAt    time.Time  `json:"created_at"`
 	LastUsedAt   *time.Time `json:"last_used_at,omitempty"`
 	EndedAt      *time.Time `json:"ended_at,omitempty"`
@@ -331,7 +333,7 @@ func (s *Service) gatherPasskeys(ctx context.Context, tx *sqldb.Tx, id account.I
 	f.Proofs.Passkeys = []filePasskey{}
 	for _, p := range all {
 		f.Proofs.Passkeys = append(f.Proofs.Passkeys, filePasskey{
-			string(p.ID), p.Name, p.DeviceBound, p.BackedUp, p.UserVerified, p.Make, p.CreatedAt.UTC(), known(p.LastUsedAt), known(p.EndedAt),
+			string(p.ID), p.Name, p.DeviceBound, p.BackedUp, p.UserVerified, p.Make, p.Model, p.Attested, p.CreatedAt.UTC(), known(p.LastUsedAt), known(p.EndedAt),
 		})
 	}
 	return err

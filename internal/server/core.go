@@ -14,6 +14,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/approval"
+	"countersign/internal/attestation"
 	"countersign/internal/audit"
 	"countersign/internal/backup"
 	"countersign/internal/client"
@@ -52,9 +53,10 @@ type Core struct {
 	Protect      *protect.Service
 	Registration *registration.Service
 	Owner        *profile.Service
-	Places       *place.Finder   // nil without a database of places
-	Clients      *client.Service // the applications that call the API
-	Proofs       *dpop.Service   // of the keys that their sessions are bound to
+	Places       *place.Finder        // nil without a database of places
+	Models       *attestation.Service // those that passkeys are taken from; nil without metadata
+	Clients      *client.Service      // the applications that call the API
+	Proofs       *dpop.Service        // of the keys that their sessions are bound to
 	Moves        *transfer.Service
 
 	signin.Parts
@@ -217,6 +219,10 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
+	models, err := attested(c, d)
+	if err != nil {
+		return nil, err
+	}
 	accounts := &account.Service{DB: db, Ring: ring, Decoys: d.Decoys}
 	devices := &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()}
 	parts := signin.Parts{
@@ -233,7 +239,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	parts.Own = factor.Own{
 		Choices: choices(c, accounts), Authenticators: &totp.Service{DB: db, Ring: ring, Audit: parts.Audit}, BackupCodes: &backup.Service{Ring: ring},
-		Passkeys: &passkey.Service{Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: append([]string{c.Public().String()}, c.Passkey.Origins...), Found: c.SignIn.HidePasswordResult},
+		Passkeys: passkeys(c, ring, models),
 	}
 	parts.Guard = &guard.Guard{DB: db, Throttle: parts.Throttle, Log: d.Log, Rules: pump}
 	parts.Notices = &notice.Service{
@@ -259,7 +265,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	}
 	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()}
 	return &Core{
-		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where,
+		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where, Models: models,
 		Registration: entry,
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Proofs:       &dpop.Service{DB: db, Ring: ring, Node: rand.Text()},
@@ -303,14 +309,49 @@ func places(c config.Config, d Deps) *place.Finder {
 	return &place.Finder{File: c.Place.Database, Log: d.Log}
 }
 
-// CheckRegistration says what in the settings of registration makes no sense.
-func CheckRegistration(c config.Config) error {
+// attested is what the operator wants of the models of passkeys.
+func attested(c config.Config, d Deps) (*attestation.Service, error) {
+	p := c.Passkey
+	return attestation.New(attestation.Settings{
+		Require: p.Attestation, File: p.MetadataFile, Root: p.MetadataRoot, Signer: p.MetadataSigner,
+		Allow: p.AllowModels, Deny: p.DenyModels, DenyStatuses: p.DenyStatuses,
+	}, d.Now, d.Log)
+}
+
+func passkeys(c config.Config, ring *keyring.Ring, models *attestation.Service) *passkey.Service {
+	return &passkey.Service{
+		Ring: ring, Site: c.Site.Name, RPID: c.Public().Hostname(), Origins: append([]string{c.Public().String()}, c.Passkey.Origins...),
+		Found: c.SignIn.HidePasswordResult, Models: models,
+	}
+}
+
+// Check says what in the settings makes no sense where a part of its own knows: all that keeps a server from starting, or from doing its
+// work. It connects to nothing. late is when there should have been newer metadata of authenticators; zero if the file is in time, or there is none.
+func Check(ctx context.Context, c config.Config, now func() time.Time) (late time.Time, err error) {
+	late, err = checkPasskeys(ctx, c, now)
+	return late, errors.Join(checkLetters(c, now), checkRegistration(c), checkFiles(c), err)
+}
+
+// checkPasskeys looks at the file of metadata too.
+func checkPasskeys(ctx context.Context, c config.Config, now func() time.Time) (late time.Time, err error) {
+	models, err := attested(c, Deps{Now: now, Log: slog.New(slog.DiscardHandler)})
+	if err == nil {
+		err = models.Load(ctx)
+	}
+	if next, ok := models.Next(); ok && now().After(next) {
+		late = next
+	}
+	return late, err
+}
+
+// checkRegistration says what in the settings of registration makes no sense.
+func checkRegistration(c config.Config) error {
 	_, err := rules(c)
 	return err
 }
 
-// CheckFiles says why files that the settings name cannot be used: that of places, and that of prices.
-func CheckFiles(c config.Config) error {
+// checkFiles says why files that the settings name cannot be used: that of places, and that of prices.
+func checkFiles(c config.Config) error {
 	if _, err := guardRules(c); err != nil || c.Place.Database == "" {
 		return err
 	}

@@ -39,7 +39,7 @@ const (
 func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
 	out := []Finding{public(c)}
 	out = append(out, database(ctx, c, d)...)
-	return append(out, hashing(c, d), letters(c, d), newcomers(c), placed(c, d), watched(c))
+	return append(out, hashing(c, d), letters(c, d), newcomers(c), vetted(ctx, c, d), placed(c, d), watched(c))
 }
 
 func finding(part string, state State, words, remedy string) Finding {
@@ -159,7 +159,7 @@ func hashing(c config.Config, d Deps) Finding {
 }
 
 func letters(c config.Config, d Deps) Finding {
-	if err := CheckLetters(c, d.Now); err != nil {
+	if err := checkLetters(c, d.Now); err != nil {
 		return finding("letters", Broken, err.Error(), "")
 	}
 	words := "e-mail by " + c.Email.Provider + ", SMS by " + c.SMS.Provider
@@ -171,10 +171,23 @@ func letters(c config.Config, d Deps) Finding {
 
 // newcomers looks at what people who open accounts are asked for.
 func newcomers(c config.Config) Finding {
-	if err := CheckRegistration(c); err != nil {
+	if err := checkRegistration(c); err != nil {
 		return finding("register", Broken, strings.ReplaceAll(err.Error(), "\n", "; "), "")
 	}
 	return finding("register", Fine, "new accounts: "+c.Registration.Mode, "")
+}
+
+// vetted looks at which passkeys are taken, and at the file that says so.
+func vetted(ctx context.Context, c config.Config, d Deps) Finding {
+	late, err := checkPasskeys(ctx, c, d.Now)
+	words := "attestation of new passkeys: " + c.Passkey.Attestation
+	switch {
+	case err != nil:
+		return finding("passkeys", Broken, strings.ReplaceAll(err.Error(), "\n", "; "), "")
+	case !late.IsZero():
+		return finding("passkeys", Warning, words+"; there is newer metadata since "+late.UTC().Format(time.DateOnly), "fetch it once a month at least; the server takes it up by itself")
+	}
+	return finding("passkeys", Fine, words, "")
 }
 
 // placed looks at the file of places. One that is old places people wrongly, and some licences end

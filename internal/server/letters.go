@@ -19,9 +19,9 @@ import (
 	"countersign/internal/platform/secret"
 )
 
-// CheckLetters says what in the settings would keep letters from being written or from leaving. It
+// checkLetters says what in the settings would keep letters from being written or from leaving. It
 // connects to nothing.
-func CheckLetters(c config.Config, now func() time.Time) error {
+func checkLetters(c config.Config, now func() time.Time) error {
 	_, wordless := catalog(c)
 	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now})
 	return errors.Join(wordless, routeless)

@@ -50,6 +50,9 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
+	if err := core.Models.Load(ctx); err != nil { // without it nobody knows which passkeys to take
+		return nil, errors.Join(err, core.Close())
+	}
 	core.Places.Load(ctx)
 	if d.Demo != nil { // no text costs anybody anything, and who tries things out sends many
 		core.SignIn.Limits.SendName.Burst, core.SignIn.Limits.SendAccount.Burst = 100, 100
@@ -175,7 +178,7 @@ func (s *Server) received() []pages.Message {
 }
 
 // Work runs what goes on behind the requests until ctx ends: the courier, the sessions' memory,
-// the rules for applications, the file of places, pruning, the watchdog. Letters under way are given time to finish.
+// the rules for applications, the files of places and of models, pruning, the watchdog. Letters under way are given time to finish.
 func (s *Server) Work(ctx context.Context) {
 	var wg sync.WaitGroup
 	loop := func(name string, run func(context.Context) error) {
@@ -190,6 +193,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)
 	loop("countries", s.countries)
+	loop("models", s.core.Models.Run)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
 	loop("keys", s.keys)

@@ -41,6 +41,7 @@ func newGauges(core *Core, log *slog.Logger) *gauges {
 		"sessions_staleness_seconds":  {"How long ago ended sessions were last read.", nil},
 		"client_requests_total":       {"Calls of the API, by application (those listed, and all others) and by how its version fares.", []string{"client", "version_class"}},
 		"places_built_seconds":        {"When the file of places in use was made, in Unix time.", nil},
+		"models_next_seconds":         {"When there is newer metadata of authenticators than the file in use, in Unix time.", nil},
 		"database_connections":        {"Connections to the database.", []string{"state"}},
 		"database_wait_total":         {"Times that a connection had to be waited for.", nil},
 		"database_wait_seconds_total": {"Time spent waiting for a connection.", nil},
@@ -80,6 +81,9 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	}
 	if built, ok := g.core.Places.Built(); ok {
 		gauge("places_built_seconds", float64(built.Unix()))
+	}
+	if next, ok := g.core.Models.Next(); ok {
+		gauge("models_next_seconds", float64(next.Unix()))
 	}
 	db := g.core.DB.Stats()
 	gauge("database_connections", float64(db.InUse), "used")

@@ -63,6 +63,7 @@ func Codes() []Code {
 		{"too_many_contacts", 409, "The account has five contacts", "Remove one first."},
 		{"passkey_refused", 401, "The passkey was not accepted", "Ask for it again, or go on another way."},
 		{"passkey_unknown", 401, "This passkey is none of ours", "Tell the authenticator so (signalUnknownCredential), and go on another way."},
+		{"passkey_model_refused", 422, "Passkeys of this device or security key are not taken here", "Use another, or ask whoever runs the service which are taken."},
 		{"passkey_taken", 409, "The passkey was enrolled before", "Use it, or add another."},
 		{"too_many_passkeys", 409, "The account has twenty passkeys", "Remove one first."},
 		{"too_many_authenticators", 409, "The account has five apps and tokens", "Remove one first."},

@@ -132,6 +132,14 @@ func (f factor) Deadline() time.Time {
 // Passkey is about passkeys.
 type Passkey struct {
 	Origins []string `toml:"origins" doc:"Who else may ask for them: other sites of yours, such as https://shop.example (browsers find them at /.well-known/webauthn, and take a few), and apps, such as android:apk-key-hash:HASH."`
+
+	Attestation    string   `toml:"attestation" doc:"What the authenticator of a new passkey must show: none; known (its maker vouches for it, and its model is in metadata_file) or certified (and the FIDO Alliance has certified the model). The last two turn away most passkeys that are copied between devices, and browsers ask people whether the model may be told. docs/operating.md has the consequences."`
+	MetadataFile   string   `toml:"metadata_file" doc:"The file of the FIDO Metadata Service, fetched from https://mds.fidoalliance.org. Verified at start, and read again when it changes. With attestation none it only names models."`
+	MetadataRoot   string   `toml:"metadata_root" doc:"Certificate (PEM) that the file's signature must lead to. Empty is the service's own (GlobalSign Root R46)."`
+	MetadataSigner string   `toml:"metadata_signer" doc:"Host name in the certificate that signs the file: the root vouches for others too. Empty takes any, for a root of your own."`
+	AllowModels    []string `toml:"allow_models" doc:"AAGUIDs of the only models that new passkeys are taken from. Empty takes all that attestation lets in."`
+	DenyModels     []string `toml:"deny_models" doc:"AAGUIDs of models that are not taken. Passkeys of theirs that are there already no longer sign in."`
+	DenyStatuses   []string `toml:"deny_statuses" doc:"Statuses in the file that have the same consequence for a model."`
 }
 
 // Device is about remembered devices.
@@ -242,6 +250,9 @@ func Default() Config {
 		Registration: registration{Mode: "closed"},
 
 		Account: accounts{EraseAfter: Duration(14 * day)},
+		Passkey: Passkey{Attestation: "none", MetadataSigner: "mds.fidoalliance.org", DenyStatuses: []string{
+			"REVOKED", "USER_VERIFICATION_BYPASS", "ATTESTATION_KEY_COMPROMISE", "USER_KEY_REMOTE_COMPROMISE", "USER_KEY_PHYSICAL_COMPROMISE",
+		}},
 		Device:  Device{RememberFor: Duration(30 * day)},
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},

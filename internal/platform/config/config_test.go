@@ -101,11 +101,22 @@ func TestMalformedValuesAreRefused(t *testing.T) {
 	}
 }
 
+// Whoever names statuses means those, and not the default's as well.
+func TestAListTakesThePlaceOfItsDefault(t *testing.T) {
+	for toml, want := range map[string]int{"": 5, "deny_statuses = [\"REVOKED\"]": 1, "deny_statuses = []": 0} {
+		c, err := load(t, "[passkey]\n"+toml+"\n", nil, nil)
+		if err != nil || len(c.Passkey.DenyStatuses) != want {
+			t.Errorf("%q: %v, %v", toml, c.Passkey.DenyStatuses, err)
+		}
+	}
+}
+
 func TestValidateSaysWhatToDo(t *testing.T) {
 	for name, c := range map[string]struct {
 		change func(*config.Config)
 		want   string
 	}{
+		"attestation":                   {func(c *config.Config) { c.Passkey.Attestation = "always" }, "passkey.attestation: want one of none, known, certified"},
 		"http elsewhere":                {func(c *config.Config) { c.Site.PublicURL = "http://id.example.org" }, "site.public_url: want https"},
 		"http on a lookalike":           {func(c *config.Config) { c.Site.PublicURL = "http://localhost.example.org" }, "site.public_url: want https"},
 		"a group that nobody can be in": {func(c *config.Config) { c.Factor.Groups = []string{"Admins=phishing_resistant"} }, "factor.groups: \"Admins"},

@@ -117,6 +117,7 @@ func (c Config) checkGuard(k *checker) {
 const appOrigin = "android:apk-key-hash:"
 
 func (c Config) checkPasskeys(k *checker) {
+	k.oneOf("passkey.attestation", c.Passkey.Attestation, "none", "known", "certified")
 	for _, o := range c.Passkey.Origins {
 		hash, app := strings.CutPrefix(o, appOrigin)
 		if app {

@@ -94,6 +94,9 @@ type passkeyRow struct {
 	Name         string     `json:"name" example:"My phone" doc:"What its owner calls it. May be empty."`
 	DeviceBound  bool       `json:"device_bound" doc:"It stays in the authenticator that made it. The others are copied to their owner's other devices."`
 	UserVerified bool       `json:"user_verified" doc:"It checks who holds it, so that it is both factors at once. If not, it is asked for beside the password."`
+	Model        string     `json:"model,omitempty" example:"Example Key 5 with NFC" doc:"What the maker calls the authenticator, where that is known. A hint: unless attested, the authenticator itself says which it is."`
+	Attested     bool       `json:"attested" doc:"The maker vouched for the model."`
+	Denied       string     `json:"denied,omitempty" enum:"listed,reported" doc:"The passkey no longer signs in, because of its model: the operator does not take it (listed), or something is wrong with it (reported)."`
 	AddedAt      time.Time  `json:"added_at" doc:"Since when."`
 	LastUsedAt   *time.Time `json:"last_used_at,omitempty" doc:"Missing if it never was."`
 }
@@ -102,7 +105,8 @@ func passkeyRows(all []passkey.Passkey) []passkeyRow {
 	rows := make([]passkeyRow, 0, len(all))
 	for _, p := range all {
 		rows = append(rows, passkeyRow{
-			ID: p.ID, Name: p.Name, DeviceBound: p.DeviceBound, UserVerified: p.UserVerified, AddedAt: instant(p.CreatedAt), LastUsedAt: someInstant(p.LastUsedAt),
+			ID: p.ID, Name: p.Name, DeviceBound: p.DeviceBound, UserVerified: p.UserVerified,
+			Model: p.Model, Attested: p.Attested, Denied: string(p.Denied), AddedAt: instant(p.CreatedAt), LastUsedAt: someInstant(p.LastUsedAt),
 		})
 	}
 	return rows
@@ -145,7 +149,7 @@ func (h *API) passkeys(a huma.API) {
 		id: "add-passkey", method: http.MethodPost, path: "/account/passkeys", tag: account, signedIn: true, enrols: true, status: http.StatusNoContent,
 		summary: "Add the passkey that an authenticator has made",
 		about:   "Every address is told. From then on it signs in, and a code by e-mail does no more from a new device." + aboutFresh,
-		codes:   guarded("passkey_refused", "passkey_taken", "too_many_passkeys", "too_many_attempts"),
+		codes:   guarded("passkey_refused", "passkey_model_refused", "passkey_taken", "too_many_passkeys", "too_many_attempts"),
 	}, h.addPasskey)
 	register(a, operation{
 		id: "rename-passkey", method: http.MethodPatch, path: "/account/passkeys/{id}", tag: account, signedIn: true, status: http.StatusNoContent,
@@ -240,6 +244,8 @@ func (h *API) addPasskey(ctx context.Context, in *newPasskeyInput) (*none, error
 		return nil, err
 	case refused == passkey.Taken:
 		return nil, fault.New(fault.Conflict, "passkey_taken", errors.New("the passkey was enrolled before"))
+	case refused == passkey.Untaken:
+		return nil, fault.New(fault.Invalid, "passkey_model_refused", errors.New("its model is not taken, or nobody vouches for it"))
 	case refused != "":
 		return nil, passkeyRefused()
 	}

@@ -8,6 +8,7 @@ import (
 	"slices"
 	"strings"
 
+	"countersign/internal/attestation"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/passkey"
@@ -197,6 +198,9 @@ func (h *Security) postAddPasskey(w http.ResponseWriter, r *http.Request, me ses
 		if refused == passkey.Taken {
 			problem = "passkey_taken"
 		}
+		if refused == passkey.Untaken {
+			problem = "passkey_model_refused"
+		}
 		return seeOther(w, r, securityPath+"?problem="+problem)
 	}
 	return after(w, r, "passkey-added", err)
@@ -223,6 +227,7 @@ type passkeysView struct {
 
 type passkeyRow struct {
 	ID, Name, Kind string
+	Model, Denied  string // empty if it is not known, and if it is taken
 	Added          instant
 	Used           *instant
 }
@@ -240,7 +245,13 @@ func (f frame) passkeyRows(all []passkey.Passkey) (rows []passkeyRow) {
 		case p.DeviceBound:
 			kind = "passkey_bound"
 		}
-		row := passkeyRow{ID: string(p.ID), Name: name, Kind: f.say(kind), Added: f.instant(p.CreatedAt)}
+		row := passkeyRow{ID: string(p.ID), Name: name, Kind: f.say(kind), Model: p.Model, Added: f.instant(p.CreatedAt)}
+		switch p.Denied {
+		case attestation.Listed:
+			row.Denied = f.say("passkey_denied_listed")
+		case attestation.Reported:
+			row.Denied = f.say("passkey_denied_reported")
+		}
 		if !p.LastUsedAt.IsZero() {
 			used := f.instant(p.LastUsedAt)
 			row.Used = &used

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"testing"
 
+	"countersign/internal/attestation"
 	"countersign/internal/factor"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
@@ -96,6 +97,19 @@ func TestAPasskeyAgain(t *testing.T) {
 	}
 }
 
+// What a model is called stands in a file of others', and is text to us. Why one no longer signs in is said to its holder.
+func TestTheModelOfAPasskey(t *testing.T) {
+	v := &vault{overview: profile.Overview{Fresh: true}, factors: profile.Factors{Passkeys: []passkey.Passkey{
+		{ID: "7", Name: "Key", Model: "<b>Example</b> Key 5"}, {ID: "8", Denied: attestation.Listed}, {ID: "9", Denied: attestation.Reported},
+	}}}
+	_, body := answer(safe(t, v), get("/security"))
+	for _, want := range []string{"&lt;b&gt;Example&lt;/b&gt; Key 5", "its model is not accepted here any more", "a weakness of its model has become known"} {
+		if strings.Count(body, want) != 1 {
+			t.Errorf("not once: %s", want)
+		}
+	}
+}
+
 func TestOwnPasskeys(t *testing.T) {
 	v := &vault{overview: profile.Overview{Fresh: true}, factors: profile.Factors{
 		Passkeys: []passkey.Passkey{{ID: "7", Name: "Phone", UserVerified: true}}, Signal: passkey.Signal{RPID: "id.example", Accepted: []string{"AAAA"}},
@@ -116,6 +130,8 @@ func TestOwnPasskeys(t *testing.T) {
 	if got := strings.Join(v.done, ", "); got != "add passkey state {}, rename passkey 7 Work, remove passkey 7" {
 		t.Error(got)
 	}
+	v.refusal = passkey.Untaken
+	leads(t, v, post("/security/passkeys"), "/security?problem=passkey_model_refused")
 	v.refusal = passkey.Taken
 	leads(t, v, post("/security/passkeys"), "/security?problem=passkey_taken")
 	v.refusal = passkey.Stale

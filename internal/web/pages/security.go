@@ -133,10 +133,11 @@ var securityProblems = map[string]string{ //nolint:gochecknoglobals // a table t
 	"identifier_taken":        "security_taken",
 	"not_found":               "security_gone",
 
-	"passkey_refused":    "security_passkey_refused",
-	"passkey_taken":      "security_passkey_taken",
-	"passkey_name_empty": "security_app_nameless",
-	"last_passkey":       "security_last_passkey",
+	"passkey_refused":       "security_passkey_refused",
+	"passkey_model_refused": "security_passkey_model_refused",
+	"passkey_taken":         "security_passkey_taken",
+	"passkey_name_empty":    "security_app_nameless",
+	"last_passkey":          "security_last_passkey",
 
 	"factor_choice_invalid": "security_choice_refused",
 

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/attestation"
 	"countersign/internal/factor"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
@@ -40,8 +41,8 @@ func (p *Pages) securityShots() []Shot {
 	frozen.Frozen, frozen.Standing.FrozenUntil = true, now.Add(70*time.Hour)
 	own := profile.Factors{Backup: 7, Passkeys: []passkey.Passkey{
 		{ID: "1", Name: "iCloud Keychain", UserVerified: true, CreatedAt: long, LastUsedAt: now.Add(-time.Hour)},
-		{ID: "2", Name: "Security key", UserVerified: true, DeviceBound: true, CreatedAt: long},
-		{ID: "3", Name: "Old key", DeviceBound: true, CreatedAt: long},
+		{ID: "2", Name: "Security key", UserVerified: true, DeviceBound: true, Model: "Example Key 5 Series with NFC", Attested: true, CreatedAt: long},
+		{ID: "3", Name: "Old key", DeviceBound: true, Model: "Example Key 1", Denied: attestation.Reported, CreatedAt: long},
 	}, Apps: []totp.Authenticator{
 		{ID: "1", Name: "My phone", AddedAt: long, LastUsedAt: now.Add(-time.Hour)}, {ID: "2", Serial: "0847-113", AddedAt: long},
 	}}
