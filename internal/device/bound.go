@@ -131,6 +131,14 @@ func (s *Service) Refresh(ctx context.Context, id ID, proof string) (m Minted, e
 	if uuid.Validate(string(id)) != nil {
 		return Minted{Ended: true}, nil //nolint:nilerr // whatever stood in the header
 	}
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error { // whoever makes ids up must not hold SQLite's one writer up
+		_, _, live, err := boundKey(ctx, tx, id)
+		m = Minted{Device: id, Ended: !live}
+		return err
+	})
+	if err != nil || m.Ended {
+		return m, err
+	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		key, expires, live, err := boundKey(ctx, tx, id)
 		if err != nil || !live {

@@ -81,6 +81,11 @@ func (c *Choices) Choose(ctx context.Context, tx *sqldb.Tx, id account.ID, want 
 	return putChoice(ctx, tx, id, want)
 }
 
+// Forget drops which way comes first and which are not wanted. What a sign-in must prove stays.
+func (c *Choices) Forget(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	return forget(ctx, tx, id)
+}
+
 // Set keeps the operator's policy for an account; "" is none of its own. Errors are those of Check.
 func (c *Choices) Set(ctx context.Context, tx *sqldb.Tx, id account.ID, p Policy) error {
 	if err := (Choice{Operator: p}).Check(); err != nil {

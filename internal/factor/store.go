@@ -46,6 +46,11 @@ func putChoice(ctx context.Context, tx *sqldb.Tx, id account.ID, c Choice) error
 	return err
 }
 
+func forget(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
+	_, err := tx.Exec(ctx, `UPDATE factor_choice SET ways = '', off = '' WHERE account_id = $1`, id)
+	return err
+}
+
 func putPolicy(ctx context.Context, tx *sqldb.Tx, id account.ID, p Policy) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, $2, '', '', '', 0)

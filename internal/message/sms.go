@@ -85,7 +85,6 @@ func hostname(host string) string {
 	return name
 }
 
-// segments is how many SMS a text takes.
 // Segments is how many messages a text is sent and paid as.
 func Segments(text string) int { return segments(text) }
 

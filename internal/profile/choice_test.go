@@ -90,3 +90,20 @@ func TestAnOperatorAsksForMore(t *testing.T) {
 		}
 	})
 }
+
+// After a recovery nothing can be changed for a while; an account that must have a passkey and has none could not be used at all.
+func TestAFrozenAccountEnrolsWhatItMust(t *testing.T) {
+	each(t, func(t *testing.T, h home) {
+		ada := h.Account("ada@example.org")
+		h.must(h.Profile.SetPolicy(t.Context(), ada, factor.PhishingResistant))
+		me := h.signIn(ada, "")
+		h.freeze(ada)
+		if _, err := h.Profile.BeginPasskey(t.Context(), me); code(err) != "account_frozen" {
+			t.Errorf("a session that may do everything: %v", err)
+		}
+		me.Enrol = true
+		if _, err := h.Profile.BeginPasskey(t.Context(), me); err != nil {
+			t.Errorf("one that must enrol a passkey: %v", err)
+		}
+	})
+}

@@ -5,6 +5,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/recovery"
@@ -117,5 +118,26 @@ func TestALinkGivesALongDisusedAddressNoPower(t *testing.T) {
 		if _, _, came := k.recover(ada); came {
 			t.Error("a code comes to an address that its holder took from recovery three weeks ago")
 		}
+	})
+}
+
+// A thief has put text messages, which they can read, before the holder's passkey, and turned e-mail off.
+func TestWhatAThiefPutFirstIsForgotten(t *testing.T) {
+	each(t, []string{ada}, func(t *testing.T, k *kit) {
+		who := k.id
+		k.write(func(tx *sqldb.Tx) error {
+			return k.Choices.Choose(t.Context(), tx, who, factor.Choice{Holder: factor.Always, Order: []factor.Way{factor.SMS}, Off: []factor.Way{factor.Email}})
+		})
+		k.happens(message.FactorChosen, nil)
+		if !k.disavow(k.link(message.FactorChosen, ada)) {
+			t.Fatal("the link is worth nothing")
+		}
+		k.write(func(tx *sqldb.Tx) error {
+			c, err := k.Choices.Of(t.Context(), tx, who)
+			if len(c.Order)+len(c.Off) != 0 || c.Holder != factor.Always {
+				t.Errorf("%+v", c)
+			}
+			return err
+		})
 	})
 }

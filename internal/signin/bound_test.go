@@ -262,6 +262,15 @@ func TestOnlyTheOfferedSessionBinds(t *testing.T) {
 			t.Fatal(err)
 		}
 		refused("a device that was forgotten", third, chip.Enrol(third.Offer))
+		b.handles = nil
+		fourth := b.signIn(ada, factor.Email, true)
+		me = b.session(fourth)
+		if ok, err := m.Profile.EndSession(t.Context(), me, m.Client, me.ID); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		if _, ok, err := m.Bind(t.Context(), me, m.Client, chip.Enrol(fourth.Offer)); err != nil || ok {
+			t.Errorf("a session that has ended, which another node remembers: bound %t, %v", ok, err)
+		}
 	})
 }
 

@@ -27,7 +27,9 @@ func TestHalfASessionOpensNothingElse(t *testing.T) {
 		open    []string // routes that answer otherwise
 	}{
 		"must enrol something": {
-			session.New{Enrol: true}, []string{"303 /enrol"}, "403 enrolment_required",
+			session.New{Enrol: true},
+			[]string{"303 /enrol"},
+			"403 enrolment_required",
 			[]string{
 				"GET /enrol", "POST /security/passkeys", "POST /security/apps", "POST /security/apps/confirm", "POST /signout", "POST /dbsc/register",
 				"GET /api/v1/account/factors", "POST /api/v1/account/passkeys/options", "POST /api/v1/account/passkeys", "POST /api/v1/account/apps",
@@ -36,7 +38,9 @@ func TestHalfASessionOpensNothingElse(t *testing.T) {
 		},
 		// A copy of the cookie, minutes after the key that it is bound to was proved elsewhere.
 		"bound, and its key not proved": {
-			session.New{Bound: true}, []string{"303 /signin?done=unproved", "403 page"}, "401 session_unproved",
+			session.New{Bound: true},
+			[]string{"303 /signin?done=unproved", "403 page"},
+			"401 session_unproved",
 			[]string{"POST /signout", "POST /dbsc/register"},
 		},
 	} {

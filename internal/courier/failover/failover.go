@@ -90,8 +90,8 @@ func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Rec
 			rec.Provider = l.Name()
 			return rec, nil
 		}
-		var why *courier.Error
-		if ctx.Err() != nil || !errors.As(err, &why) || why.Permanent || !why.NotTaken {
+		why, ours := errors.AsType[*courier.Error](err)
+		if ctx.Err() != nil || !ours || why.Permanent || !why.NotTaken {
 			return courier.Receipt{}, err
 		}
 	}
@@ -129,15 +129,14 @@ func (l *leg) admit(now time.Time) bool {
 
 // note keeps how a provider did. That it refused this one letter for good says that it works.
 func (f *Provider) note(ctx context.Context, l *leg, err error) {
-	var why *courier.Error
-	errors.As(err, &why)
-	failed := err != nil && (why == nil || !why.Permanent)
+	why, ours := errors.AsType[*courier.Error](err)
+	failed := err != nil && (!ours || !why.Permanent)
 	l.mu.Lock()
 	was := l.failures >= patience
 	l.probing = false
 	if failed {
 		l.failures++
-		if why == nil || !why.NotTaken {
+		if !ours || !why.NotTaken {
 			l.failures = max(l.failures, patience)
 		}
 		if over := l.failures - patience; over >= 0 {

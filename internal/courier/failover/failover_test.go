@@ -123,8 +123,8 @@ func TestARefusalForGoodIsTheLettersOwn(t *testing.T) {
 	a, b := &line{name: "a", err: courier.Permanent("line_no_such_number")}, &line{name: "b"}
 	f := of(t, nil, &strings.Builder{}, a, b)
 	for range 5 {
-		var why *courier.Error
-		if _, err := send(t, f, "1", "+49"); !errors.As(err, &why) || !why.Permanent {
+		_, err := send(t, f, "1", "+49")
+		if why, ok := errors.AsType[*courier.Error](err); !ok || !why.Permanent {
 			t.Errorf("%v", err)
 		}
 	}

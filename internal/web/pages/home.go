@@ -4,6 +4,7 @@ import (
 	"context"
 	"log/slog"
 	"net/http"
+	"net/url"
 	"slices"
 
 	"countersign/internal/approval"
@@ -74,7 +75,11 @@ func (h *Home) Mount(mux *http.ServeMux) {
 func (p *Pages) signedIn(sessions Sessions, next func(http.ResponseWriter, *http.Request, session.Session) error) func(http.ResponseWriter, *http.Request) error {
 	return p.enrolling(sessions, func(w http.ResponseWriter, r *http.Request, me session.Session) error {
 		if me.Enrol {
-			return seeOther(w, r, enrolPath)
+			to := enrolPath
+			if r.URL.Query().Has("problem") {
+				to += "?problem=" + url.QueryEscape(r.URL.Query().Get("problem"))
+			}
+			return seeOther(w, r, to)
 		}
 		return next(w, r, me)
 	})

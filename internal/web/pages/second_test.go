@@ -92,3 +92,10 @@ func cookie(res *http.Response, name string) *http.Cookie {
 	}
 	return &http.Cookie{}
 }
+
+// What was wrong with a passkey is said where the next can be tried.
+func TestARefusedPasskeyIsSaidOnThePageThatAsksForOne(t *testing.T) {
+	if res, _ := answer(door(t, &desk{enrols: true}), get("/security?problem=passkey_refused")); res.Header.Get("Location") != enrolPath+"?problem=passkey_refused" {
+		t.Errorf("it leads to %q", res.Header.Get("Location"))
+	}
+}
