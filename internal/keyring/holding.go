@@ -48,7 +48,9 @@ type Column struct {
 func (r *Ring) Sealed(c Column) Holding {
 	return Holding{
 		Table: c.Table, Columns: []string{c.Name},
-		Count: func(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) { return r.countSealed(ctx, tx, c) },
+		Count: func(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) {
+			return r.count(ctx, tx, c.Table, "", c.sealedBy)
+		},
 		Read: func(ctx context.Context, tx *sqldb.Tx, after string, n int) (p Page, err error) {
 			rows, err := sealedAfter(ctx, tx, c, after, n)
 			for _, row := range rows {
@@ -75,15 +77,7 @@ func (r *Ring) Sealed(c Column) Holding {
 // needs a key that it has either from.
 func (r *Ring) CountBoth(sealed, digest Column) func(context.Context, *sqldb.Tx) (map[string]int64, error) {
 	return func(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) {
-		count, err := r.countSealed(ctx, tx, sealed)
-		if err != nil {
-			return nil, err
-		}
-		digests, err := r.countDigests(ctx, tx, digest)
-		for id, n := range digests {
-			count[id] = max(count[id], n)
-		}
-		return count, err
+		return r.count(ctx, tx, sealed.Table, "", sealed.sealedBy, digest.digestedBy)
 	}
 }
 
@@ -92,7 +86,9 @@ func (r *Ring) CountBoth(sealed, digest Column) func(context.Context, *sqldb.Tx)
 func (r *Ring) Digested(c Column) Holding {
 	return Holding{
 		Table: c.Table, Columns: []string{c.Name},
-		Count: func(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) { return r.countDigests(ctx, tx, c) },
+		Count: func(ctx context.Context, tx *sqldb.Tx) (map[string]int64, error) {
+			return r.count(ctx, tx, c.Table, c.Live, c.digestedBy)
+		},
 	}
 }
 

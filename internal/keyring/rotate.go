@@ -121,16 +121,28 @@ type Need struct {
 // Needs counts. It reads every table once.
 func (ro *Rotation) Needs(ctx context.Context) (all []Need, err error) {
 	for _, h := range ro.Holdings {
-		err := ro.DB.Read(ctx, func(tx *sqldb.Tx) error {
-			rows, err := h.Count(ctx, tx)
-			all = append(all, Need{h.Table, h.Columns, h.Read != nil, rows})
-			return err
-		})
+		rows, err := ro.count(ctx, h)
 		if err != nil {
-			return nil, fmt.Errorf("count %s: %w", h.Table, err)
+			return nil, err
 		}
+		all = append(all, Need{h.Table, h.Columns, h.Read != nil, rows})
 	}
 	return all, nil
+}
+
+// countTime is how long the rows of one table may take to count: many times the patience of those who wait for an answer. Two
+// hundred thousand took a fraction of a second of one processor, and ten seconds on a machine with too much else to do.
+const countTime = 10 * time.Minute
+
+func (ro *Rotation) count(ctx context.Context, h Holding) (rows map[string]int64, err error) {
+	err = ro.DB.Patient(countTime).Read(ctx, func(tx *sqldb.Tx) error {
+		rows, err = h.Count(ctx, tx)
+		return err
+	})
+	if err != nil {
+		return nil, fmt.Errorf("count %s: %w", h.Table, err)
+	}
+	return rows, nil
 }
 
 // ErrLacking means that a node does not have the key that is to be used.

@@ -207,38 +207,48 @@ func lacks(ctx context.Context, tx *sqldb.Tx, id string) (nodes []string, err er
 	return nodes, err
 }
 
-// tally counts rows by the key that they need: query returns a key's id, or NULL for the one whose digests are bare, and a number.
-func (r *Ring) tally(ctx context.Context, tx *sqldb.Tx, query string, args ...any) (map[string]int64, error) {
-	count := map[string]int64{}
-	err := tx.Each(ctx, query, func(scan func(...any) error) error {
-		var id []byte
-		var n int64
-		if err := scan(&id, &n); err != nil {
-			return err
-		}
-		key := string(id)
-		if id == nil {
-			key = r.state.Load().bare
-		}
-		count[key] += n
-		return nil
-	}, args...)
-	return count, err
-}
-
-// countSealed counts a table's rows by the key that sealed the column.
-func (r *Ring) countSealed(ctx context.Context, tx *sqldb.Tx, c Column) (map[string]int64, error) {
-	return r.tally(ctx, tx, `SELECT substr(`+c.Name+`, 2, 8), COUNT(*) FROM `+c.Table+` WHERE `+c.Name+` IS NOT NULL GROUP BY substr(`+c.Name+`, 2, 8)`)
-}
-
-// countDigests counts a table's rows by the key that made the column's digest, an index's and a MAC's too.
-func (r *Ring) countDigests(ctx context.Context, tx *sqldb.Tx, c Column) (map[string]int64, error) {
-	maker := `CASE WHEN length(` + c.Name + `) = 40 THEN substr(` + c.Name + `, 1, 8) END`
-	query, args := `SELECT `+maker+`, COUNT(*) FROM `+c.Table, []any{}
-	if c.Live != "" {
-		query, args = query+` WHERE `+c.Live, append(args, tx.Now().UnixMilli())
+// count counts a table's rows by the keys of the ring that they need. live, a condition on $1, says which rows matter;
+// a row that needs a key for one of the columns and for another counts once. Each key is a column of the answer:
+// to group by key, SQLite would sort all rows.
+func (r *Ring) count(ctx context.Context, tx *sqldb.Tx, table, live string, needs ...need) (map[string]int64, error) {
+	s := r.state.Load()
+	var args []any
+	if live != "" {
+		args, live = append(args, tx.Now().UnixMilli()), ` WHERE `+live
 	}
-	return r.tally(ctx, tx, query+` GROUP BY `+maker, args...)
+	counts, numbers, into := make([]string, len(s.listed)), make([]int64, len(s.listed)), make([]any, len(s.listed))
+	for i, id := range s.listed {
+		args = append(args, []byte(id))
+		either := make([]string, len(needs))
+		for j, n := range needs {
+			either[j] = n(sqldb.Params(len(args), 1), id == s.bare)
+		}
+		counts[i] = `COUNT(CASE WHEN ` + strings.Join(either, ` OR `) + ` THEN 1 END)`
+		into[i] = &numbers[i]
+	}
+	if err := tx.QueryRow(ctx, `SELECT `+strings.Join(counts, `, `)+` FROM `+table+live, args...).Scan(into...); err != nil {
+		return nil, err
+	}
+	count := map[string]int64{}
+	for i, id := range s.listed {
+		count[id] = numbers[i]
+	}
+	return count, nil
+}
+
+// need is the condition that a row needs a key for a column; param stands for the key's id.
+type need func(param string, bare bool) string
+
+func (c Column) sealedBy(param string, _ bool) string {
+	return `substr(` + c.Name + `, 2, 8) = ` + param
+}
+
+func (c Column) digestedBy(param string, bare bool) string {
+	by := `length(` + c.Name + `) = 40 AND substr(` + c.Name + `, 1, 8) = ` + param
+	if bare {
+		by += ` OR length(` + c.Name + `) <> 40`
+	}
+	return by
 }
 
 // sealedAfter reads n rows at most after the one named, in the order of their ids.

@@ -169,6 +169,13 @@ func boundPauses(ctx context.Context, c *pgx.Conn) error {
 // is set once, before the DB is shared.
 func (db *DB) Before(f func(context.Context, *Tx) error) { db.before = f }
 
+// Patient is the same database with another patience, for what nobody waits for but an operator.
+func (db *DB) Patient(patience time.Duration) *DB {
+	other := *db
+	other.patience = patience
+	return &other
+}
+
 // Engine returns which database this is.
 func (db *DB) Engine() Engine { return db.engine }
 
