@@ -7,8 +7,6 @@ package backup
 
 import (
 	"context"
-	"crypto/rand"
-	"strings"
 	"time"
 
 	"countersign/internal/account"
@@ -20,13 +18,6 @@ import (
 // Codes is how many a list has.
 const Codes = 10
 
-// alphabet has no letter that is taken for a digit or another letter (Crockford's base32).
-const alphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-// length is in characters: 120 bits. From 112 bits on a digest is enough; shorter codes would have to be
-// hashed as passwords are (A-6.5.2, N-3.1.2.2-04), each of them at every try.
-const length = 24
-
 // Service issues backup codes. Ring is required.
 type Service struct{ Ring *keyring.Ring }
 
@@ -36,7 +27,7 @@ type Service struct{ Ring *keyring.Ring }
 func (s *Service) Reissue(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]secret.Token, error) {
 	codes := make([]secret.Token, Codes)
 	for i := range codes {
-		codes[i] = newCode()
+		codes[i] = secret.NewPaper()
 		if err := put(ctx, tx, who, i+1, s.digest(who, codes[i])); err != nil {
 			return nil, err
 		}
@@ -72,36 +63,8 @@ func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error
 }
 
 // digest is what is stored. A list lies in a drawer for years, so it must outlive the keys, and it can: nobody
-// guesses 120 bits.
+// guesses 120 bits. From 112 bits on a digest is enough; shorter codes would have to be hashed as passwords are
+// (A-6.5.2, N-3.1.2.2-04), each of them at every try.
 func (s *Service) digest(who account.ID, code secret.Token) []byte {
-	return s.Ring.Stable("backup/"+string(who), plain(code))
-}
-
-func newCode() secret.Token {
-	raw := make([]byte, length)
-	_, _ = rand.Read(raw) // never fails
-	var b strings.Builder
-	for i, r := range raw {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte('-')
-		}
-		b.WriteByte(alphabet[r%32])
-	}
-	return secret.Of(b.String())
-}
-
-// plain is the code as it was meant, however it was typed: small letters, other hyphens or none, and the letters that
-// the alphabet leaves out, for the digits they are taken for.
-func plain(typed secret.Token) string {
-	return strings.Map(func(r rune) rune {
-		switch {
-		case r == 'O':
-			return '0'
-		case r == 'I' || r == 'L':
-			return '1'
-		case strings.ContainsRune(alphabet, r):
-			return r
-		}
-		return -1
-	}, strings.ToUpper(typed.Reveal()))
+	return s.Ring.Stable("backup/"+string(who), secret.ReadPaper(code).Reveal())
 }

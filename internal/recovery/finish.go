@@ -220,7 +220,7 @@ func (s *Service) keep(ctx context.Context, tx *sqldb.Tx, f flow) error {
 // replaceSaved makes a saved code anew that was used (N-4.2.1.1-05). If it is no more the one that was
 // shown, the proof is void: somebody made a new one because the old was lost.
 func (s *Service) replaceSaved(ctx context.Context, tx *sqldb.Tx, f flow) (secret.Token, error) {
-	code := newSavedCode()
+	code := secret.NewPaper()
 	same, err := swapSavedCode(ctx, tx, f.Saved, s.savedRow(f.Account, code))
 	if err != nil {
 		return secret.Token{}, err

@@ -3,27 +3,19 @@ package recovery
 import (
 	"bytes"
 	"context"
-	"crypto/rand"
 	"errors"
 	"fmt"
 	"slices"
-	"strings"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
 
-// savedAlphabet has no letter that is taken for a digit or another letter (Crockford's base32).
-const savedAlphabet = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
-
-// savedLen characters are 120 bits (N-4.2.1.1-01 asks for 64).
-const savedLen = 24
-
 // NewSavedCode makes an account's saved recovery code, in place of the one there is, and returns it
 // to be shown once: six groups of four. The caller records it and tells the holder (SavedCodeChanged).
 func (s *Service) NewSavedCode(ctx context.Context, tx *sqldb.Tx, id account.ID) (secret.Token, error) {
-	code := newSavedCode()
+	code := secret.NewPaper()
 	if err := putSavedCode(ctx, tx, s.savedRow(id, code)); err != nil {
 		return secret.Token{}, fmt.Errorf("write the saved code of %s: %w", id, err)
 	}
@@ -79,41 +71,10 @@ func (s *Service) EnsureDummies(ctx context.Context, accounts []account.ID) erro
 	return nil
 }
 
-func newSavedCode() secret.Token {
-	raw := make([]byte, savedLen)
-	_, _ = rand.Read(raw) // never fails
-	var b strings.Builder
-	for i, r := range raw {
-		if i > 0 && i%4 == 0 {
-			b.WriteByte('-')
-		}
-		b.WriteByte(savedAlphabet[r%32])
-	}
-	return secret.Of(b.String())
-}
-
-// plainSaved is the code as it was meant, however it was typed: small letters, other hyphens or none,
-// and the letters that the alphabet leaves out, for the digits they are taken for.
-func plainSaved(typed secret.Token) secret.Token {
-	var b strings.Builder
-	for _, r := range strings.ToUpper(typed.Reveal()) {
-		switch r {
-		case 'O':
-			r = '0'
-		case 'I', 'L':
-			r = '1'
-		}
-		if strings.ContainsRune(savedAlphabet, r) {
-			b.WriteRune(r)
-		}
-	}
-	return secret.Of(b.String())
-}
-
 // savedDigest is what is stored. A saved code lies in a drawer for years, so it must outlive the keys, and it
-// can: nobody guesses 120 bits.
+// can: nobody guesses 120 bits (N-4.2.1.1-01 asks for 64).
 func (s *Service) savedDigest(id account.ID, code secret.Token) []byte {
-	return s.Ring.Stable("recovery/saved/"+string(id), plainSaved(code).Reveal())
+	return s.Ring.Stable("recovery/saved/"+string(id), secret.ReadPaper(code).Reveal())
 }
 
 // savedLookup is where an account's saved code stands, whatever the keys. That of account.Last comes after all others.
