@@ -132,18 +132,11 @@ func (h *API) askApproval(ctx context.Context, in *askInput) (*askOutput, error)
 }
 
 func (h *API) enterApproved(ctx context.Context, in *enterInput) (*nextOutput, error) {
-	var proof signin.CodeProof
-	if e := in.Body.Remember; e != nil {
-		read, err := e.read()
-		if err != nil {
-			return nil, err
-		}
-		proof.Remember = &read
-		if e.Handle != "" {
-			proof.Handles = tokens([]string{e.Handle})
-		}
+	remember, held, err := in.Body.Remember.read()
+	if err != nil {
+		return nil, err
 	}
-	next, err := h.Flows.Enter(ctx, ref(in.Body.Flow), in.client, proof)
+	next, err := h.Flows.Enter(ctx, ref(in.Body.Flow), in.client, signin.CodeProof{Remember: remember, Handles: held})
 	if err != nil {
 		return nil, err
 	}

@@ -185,23 +185,14 @@ func (h *API) provePasskey(ctx context.Context, in *passkeyInput) (*nextOutput, 
 	if err != nil {
 		return nil, err
 	}
-	if d := in.Body.Device; d != nil {
-		signature, err := base64.RawURLEncoding.DecodeString(d.Signature)
-		if err != nil {
-			return nil, invalid(err)
-		}
-		proof.Handles, proof.Signature = tokens([]string{d.Handle}), signature
+	if proof.Handles, proof.Signature, err = in.Body.Device.read(); err != nil {
+		return nil, err
 	}
-	if e := in.Body.Remember; e != nil {
-		read, err := e.read()
-		if err != nil {
-			return nil, err
-		}
-		proof.Remember = &read
-		if e.Handle != "" {
-			proof.Handles = append(proof.Handles, secret.Of(e.Handle))
-		}
+	remember, held, err := in.Body.Remember.read()
+	if err != nil {
+		return nil, err
 	}
+	proof.Remember, proof.Handles = remember, append(proof.Handles, held...)
 	return judged(h.Flows.Passkey(ctx, signin.Asked{Flow: secret.Of(in.Body.Flow)}, in.client, proof))
 }
 

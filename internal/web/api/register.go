@@ -206,13 +206,12 @@ func (h *API) proveAddress(ctx context.Context, in *registerCodeInput) (*registe
 }
 
 func (h *API) finishRegistration(ctx context.Context, in *registerFinishInput) (*registerFinishOutput, error) {
-	about := registration.About{Password: in.Body.Password, Claims: in.Body.Claims, Terms: in.Body.Terms, Language: in.Body.Language}
-	if in.Body.Remember != nil {
-		e, err := in.Body.Remember.read()
-		if err != nil {
-			return nil, err
-		}
-		about.Remember = &e
+	remember, _, err := in.Body.Remember.read() // a handle is of another account's
+	if err != nil {
+		return nil, err
+	}
+	about := registration.About{
+		Password: in.Body.Password, Claims: in.Body.Claims, Terms: in.Body.Terms, Language: in.Body.Language, Remember: remember,
 	}
 	made, err := h.Registrations.Finish(ctx, ref(in.Body.Flow), in.client, about)
 	if err != nil {
@@ -231,11 +230,19 @@ func (h *API) finishRegistration(ctx context.Context, in *registerFinishInput) (
 }
 
 // read decodes what a device shows to be remembered.
-func (e enrolment) read() (device.Enrolment, error) {
+// read also returns the handle that the device still has, if any. Without an enrolment there is nothing to read.
+func (e *enrolment) read() (*device.Enrolment, []secret.Token, error) {
+	if e == nil {
+		return nil, nil, nil
+	}
 	key, keyErr := base64.RawURLEncoding.DecodeString(e.PublicKey)
 	signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
 	if err := errors.Join(keyErr, sigErr); err != nil {
-		return device.Enrolment{}, invalid(err)
+		return nil, nil, invalid(err)
 	}
-	return device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}, nil
+	var held []secret.Token
+	if e.Handle != "" {
+		held = tokens([]string{e.Handle})
+	}
+	return &device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}, held, nil
 }

@@ -59,6 +59,16 @@ type deviceProof struct {
 	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over \"countersign-device-v1\\nrecognise\\n\" origin \"\\n\" nonce."`
 }
 
+func (d *deviceProof) read() (held []secret.Token, signature []byte, err error) {
+	if d == nil {
+		return nil, nil, nil
+	}
+	if signature, err = base64.RawURLEncoding.DecodeString(d.Signature); err != nil {
+		return nil, nil, invalid(err)
+	}
+	return tokens([]string{d.Handle}), signature, nil
+}
+
 type nextOutput struct {
 	Body nextBody
 }
@@ -194,12 +204,9 @@ func tokens(values []string) (out []secret.Token) {
 
 func (h *API) password(ctx context.Context, in *passwordInput) (*nextOutput, error) {
 	proof := signin.PasswordProof{Password: in.Body.Password}
-	if d := in.Body.Device; d != nil {
-		signature, err := base64.RawURLEncoding.DecodeString(d.Signature)
-		if err != nil {
-			return nil, invalid(err)
-		}
-		proof.Handles, proof.Signature = tokens([]string{d.Handle}), signature
+	var err error
+	if proof.Handles, proof.Signature, err = in.Body.Device.read(); err != nil {
+		return nil, err
 	}
 	next, err := h.Flows.Password(ctx, ref(in.Body.Flow), in.client, proof)
 	if err != nil {
@@ -234,18 +241,13 @@ func tooSoon(again, now time.Time) error {
 }
 
 func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
-	proof := signin.CodeProof{Way: in.Body.Way, Code: secret.Of(in.Body.Code)}
-	if e := in.Body.Remember; e != nil {
-		read, err := e.read()
-		if err != nil {
-			return nil, err
-		}
-		proof.Remember = &read
-		if e.Handle != "" {
-			proof.Handles = tokens([]string{e.Handle})
-		}
+	remember, held, err := in.Body.Remember.read()
+	if err != nil {
+		return nil, err
 	}
-	next, err := h.Flows.Code(ctx, ref(in.Body.Flow), in.client, proof)
+	next, err := h.Flows.Code(ctx, ref(in.Body.Flow), in.client, signin.CodeProof{
+		Way: in.Body.Way, Code: secret.Of(in.Body.Code), Remember: remember, Handles: held,
+	})
 	if err != nil {
 		return nil, err
 	}
