@@ -86,10 +86,19 @@ func (s *Service) Passkey(ctx context.Context, at Asked, c Client, p PasskeyProo
 			return err
 		}
 		v, why, err := s.Passkeys.Verify(ctx, tx, passkey.Answer{Bound: s.bound(at), Account: f.Account, State: p.State, Response: p.Response})
-		if err != nil {
-			return err
+		if err == nil && why == "" {
+			why, err = s.refusal(ctx, tx, &f, v)
 		}
-		next, err = s.judged(ctx, tx, f, p, judgement{v, why})
+		if why == passkey.Untaken { // for its holder's eyes: whoever has it is told no more than of a wrong one
+			f.Account = v.Account
+		}
+		switch {
+		case err != nil:
+		case why != "":
+			next, err = s.refusePasskey(ctx, tx, f, why)
+		default:
+			next, err = s.afterPasskey(ctx, tx, f, p, v)
+		}
 		return err
 	})
 	if err == nil && !admitted {
@@ -112,61 +121,50 @@ func (s *Service) asked(ctx context.Context, tx *sqldb.Tx, at Asked, c Client) (
 	return f, err
 }
 
-type judgement struct {
-	passkey.Verdict
-
-	refused passkey.Refusal
+// refusal is why a passkey that has signed opens nothing all the same; empty if it may. Where nobody has said who they
+// are the flow is its holder's then.
+func (s *Service) refusal(ctx context.Context, tx *sqldb.Tx, f *flow, v passkey.Verdict) (passkey.Refusal, error) {
+	if v.WentBack {
+		if err := s.wentBack(ctx, tx, *f, v); err != nil {
+			return "", err
+		}
+	}
+	switch {
+	case v.WentBack && v.DeviceBound, f.Barred: // a copy of what cannot be copied; a locked account
+		return passkey.Wrong, nil
+	case f.Account != "":
+		return "", nil
+	}
+	who, err := s.Accounts.Get(ctx, tx, v.Account)
+	if f.Account = who.ID; err == nil && who.State != account.Active {
+		return passkey.Wrong, nil
+	}
+	return "", err
 }
 
-func (s *Service) judged(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, j judgement) (Next, error) {
-	if j.WentBack {
-		if err := s.wentBack(ctx, tx, f, j); err != nil {
-			return Next{}, err
-		}
-	}
-	if j.refused == "" && (j.WentBack && j.DeviceBound || f.Barred) { // a copy of what cannot be copied; a locked account
-		j.refused = passkey.Wrong
-	}
-	if j.refused == "" && f.Account == "" {
-		who, err := s.Accounts.Get(ctx, tx, j.Account)
-		if err != nil {
-			return Next{}, err
-		}
-		if f.Account = who.ID; who.State != account.Active {
-			j.refused = passkey.Wrong
-		}
-	}
-	if j.refused == passkey.Untaken { // for its holder's eyes: whoever has it is told no more than of a wrong one
-		f.Account = j.Account
-	}
-	if j.refused != "" {
-		if err := s.refusedPasskey(ctx, tx, f, j.refused); err != nil {
-			return Next{}, err
-		}
-		n := Next{Step: f.Step}
-		if f.Step == StepSecond {
-			if err := s.noteFailed(ctx, tx, f); err != nil { // in barred flows too, for the work
-				return Next{}, err
-			}
-			var err error
-			if n, err = s.next(ctx, tx, f); err != nil {
-				return Next{}, err
-			}
-		}
-		n.Refused, n.Unknown = true, j.refused == passkey.Unknown
-		return n, nil
-	}
-	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
+func (s *Service) refusePasskey(ctx context.Context, tx *sqldb.Tx, f flow, why passkey.Refusal) (Next, error) {
+	if err := s.recordRefused(ctx, tx, f, why); err != nil {
 		return Next{}, err
 	}
-	return s.afterPasskey(ctx, tx, f, p, j.Verdict)
+	n := Next{Step: f.Step}
+	if f.Step == StepSecond {
+		if err := s.noteFailed(ctx, tx, f); err != nil { // in barred flows too, for the work
+			return Next{}, err
+		}
+		var err error
+		if n, err = s.next(ctx, tx, f); err != nil {
+			return Next{}, err
+		}
+	}
+	n.Refused, n.Unknown = true, why == passkey.Unknown
+	return n, nil
 }
 
 // failedPasskeys is how often what an account's holder is shown says that a passkey was refused: strangers who come to the second
 // door must not bury the rest of it.
 var failedPasskeys = throttle.Rate{Name: "audit/passkey", Burst: 10, Every: 10 * time.Minute} //nolint:gochecknoglobals // a constant
 
-func (s *Service) refusedPasskey(ctx context.Context, tx *sqldb.Tx, f flow, why passkey.Refusal) error {
+func (s *Service) recordRefused(ctx context.Context, tx *sqldb.Tx, f flow, why passkey.Refusal) error {
 	if len(f.OwnerKey) > 0 {
 		if ok, err := s.Throttle.Take(ctx, tx, failedPasskeys, string(f.OwnerKey)); err != nil || !ok {
 			return err
@@ -175,13 +173,16 @@ func (s *Service) refusedPasskey(ctx context.Context, tx *sqldb.Tx, f flow, why 
 	return s.record(ctx, tx, f, audit.PasskeyFailed, map[string]string{"why": string(why)})
 }
 
-func (s *Service) wentBack(ctx context.Context, tx *sqldb.Tx, f flow, j judgement) error {
-	f.Account = j.Account
-	return s.record(ctx, tx, f, audit.PasskeyWentBack, map[string]string{"passkey": string(j.Passkey)})
+func (s *Service) wentBack(ctx context.Context, tx *sqldb.Tx, f flow, v passkey.Verdict) error {
+	f.Account = v.Account
+	return s.record(ctx, tx, f, audit.PasskeyWentBack, map[string]string{"passkey": string(v.Passkey)})
 }
 
 // afterPasskey opens the session.
 func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p PasskeyProof, v passkey.Verdict) (Next, error) {
+	if err := s.Throttle.GiveSource(ctx, tx, s.Limits.Source, f.From.Source); err != nil {
+		return Next{}, err
+	}
 	d := done{methods: []assurance.Method{method(v)}}
 	lane, err := s.laneOf(ctx, tx, f, p.Handles)
 	if err != nil {
