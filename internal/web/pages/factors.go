@@ -1,9 +1,11 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"net/http"
 	"strings"
+	"time"
 
 	"countersign/internal/platform/qrcode"
 	"countersign/internal/platform/secret"
@@ -120,23 +122,19 @@ type appsView struct {
 }
 
 type appRow struct {
-	ID, Name, Serial string
-	Added            instant
-	Used             *instant
+	owned
+
+	Serial string
+	Added  instant
+	Used   *instant
 }
 
 func (f frame) appRows(apps []totp.Authenticator) (all []appRow) {
 	for _, a := range apps {
-		name := strings.TrimSpace(a.Name)
-		if name == "" {
-			name = f.say("app_unnamed")
-		}
-		row := appRow{ID: string(a.ID), Name: name, Serial: a.Serial, Added: f.instant(a.AddedAt)}
-		if !a.LastUsedAt.IsZero() {
-			used := f.instant(a.LastUsedAt)
-			row.Used = &used
-		}
-		all = append(all, row)
+		all = append(all, appRow{
+			owned:  f.owned("apps", string(a.ID), cmp.Or(strings.TrimSpace(a.Name), f.say("app_unnamed")), "app_remove_ask"),
+			Serial: a.Serial, Added: f.instant(a.AddedAt), Used: f.later(a.LastUsedAt, time.Time{}),
+		})
 	}
 	return all
 }

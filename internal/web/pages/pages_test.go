@@ -169,7 +169,7 @@ func TestNothingFromOutsideBecomesMarkup(t *testing.T) {
 		deviceView{frame: f, Flow: "/signin/" + evil, Nonce: evil, Origin: evil},
 		codeView{frame: f, Submit: evil, Nonce: evil, Origin: evil}.ways(nil, evil, 0),
 		homeView{frame: f, Sessions: []sessionRow{{ID: evil, Name: evil}}, Devices: []deviceRow{{ID: evil, Name: evil}}},
-		securityView{frame: f, Open: true, Addresses: []addressRow{{ID: evil, Address: evil, Uses: evil, Reachable: true}}, Contacts: []contactRow{{ID: evil, Label: evil, Holder: evil, Address: evil}}},
+		securityView{frame: f, Open: true, Addresses: []addressRow{{owned: f.owned("addresses", evil, evil, evil), Uses: evil, Reachable: true}}, Contacts: []contactRow{{owned: f.owned("contacts", evil, evil, evil), Holder: evil, Address: evil}}},
 		addressCodeView{frame: f, Submit: evil, Resend: evil, Lead: evil},
 		passwordView{frame: f, CurrentProblem: evil},
 		savedView{frame: f, Code: evil},

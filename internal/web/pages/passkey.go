@@ -1,12 +1,14 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"encoding/json"
 	"net/http"
 	"slices"
 	"strings"
+	"time"
 
 	"countersign/internal/attestation"
 	"countersign/internal/device"
@@ -226,18 +228,16 @@ type passkeysView struct {
 }
 
 type passkeyRow struct {
-	ID, Name, Kind string
-	Model, Denied  string // empty if it is not known, and if it is taken
-	Added          instant
-	Used           *instant
+	owned
+
+	Kind          string
+	Model, Denied string // empty if it is not known, and if it is taken
+	Added         instant
+	Used          *instant
 }
 
 func (f frame) passkeyRows(all []passkey.Passkey) (rows []passkeyRow) {
 	for _, p := range all {
-		name := strings.TrimSpace(p.Name)
-		if name == "" {
-			name = f.say("passkey_unnamed")
-		}
 		kind := "passkey_synced"
 		switch {
 		case !p.UserVerified:
@@ -245,16 +245,15 @@ func (f frame) passkeyRows(all []passkey.Passkey) (rows []passkeyRow) {
 		case p.DeviceBound:
 			kind = "passkey_bound"
 		}
-		row := passkeyRow{ID: string(p.ID), Name: name, Kind: f.say(kind), Model: p.Model, Added: f.instant(p.CreatedAt)}
+		row := passkeyRow{
+			owned: f.owned("passkeys", string(p.ID), cmp.Or(strings.TrimSpace(p.Name), f.say("passkey_unnamed")), "passkey_remove_ask"),
+			Kind:  f.say(kind), Model: p.Model, Added: f.instant(p.CreatedAt), Used: f.later(p.LastUsedAt, time.Time{}),
+		}
 		switch p.Denied {
 		case attestation.Listed:
 			row.Denied = f.say("passkey_denied_listed")
 		case attestation.Reported:
 			row.Denied = f.say("passkey_denied_reported")
-		}
-		if !p.LastUsedAt.IsZero() {
-			used := f.instant(p.LastUsedAt)
-			row.Used = &used
 		}
 		rows = append(rows, row)
 	}

@@ -33,8 +33,18 @@ func (securityView) template() string { return "security" }
 
 type adviceView struct{ Words, Link, Path string }
 
+// owned is something of the account's that its holder can rename or remove.
+type owned struct {
+	words
+
+	Path string // where it is changed
+	Name string
+	Ask  string // before it is removed
+}
+
 type addressRow struct {
-	ID, Address               string
+	owned
+
 	Uses                      string
 	Reachable                 bool // something can be sent there
 	SignsIn, Notices, Recover bool
@@ -44,9 +54,11 @@ type addressRow struct {
 }
 
 type contactRow struct {
-	ID, Label, Holder, Address string
-	Added                      instant
-	NewUntil                   *instant // they cannot help before
+	owned
+
+	Holder, Address string
+	Added           instant
+	NewUntil        *instant // they cannot help before
 }
 
 func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Time) securityView {
@@ -68,12 +80,16 @@ func securityPage(f frame, o profile.Overview, own profile.Factors, now time.Tim
 	v.Only = told == 1
 	for _, c := range o.Contacts {
 		v.Contacts = append(v.Contacts, contactRow{
-			ID: c.ID, Label: c.Label, Holder: c.Holder, Address: c.Identifier.Normal(), Added: f.instant(c.AddedAt),
+			owned: f.owned("contacts", c.ID, c.Label, "contact_remove_ask"), Holder: c.Holder, Address: c.Identifier.Normal(), Added: f.instant(c.AddedAt),
 			NewUntil: f.later(account.Address{AddedAt: c.AddedAt}.SettledAt(o.Account), now),
 		})
 	}
 	v.Advice = f.advice(o, own, told)
 	return v
+}
+
+func (f frame) owned(kind, id, name, ask string) owned {
+	return owned{f.words, securityPath + "/" + kind + "/" + id, name, f.say(ask)}
 }
 
 // later is an instant that is still to come.
@@ -86,8 +102,12 @@ func (f frame) later(at, now time.Time) *instant {
 }
 
 func (f frame) addressRow(a account.Address, who account.Account, now time.Time) addressRow {
+	ask := "address_remove_ask"
+	if a.Kind == account.Username {
+		ask = "address_remove_name_ask"
+	}
 	row := addressRow{
-		ID: a.ID, Address: a.Normal, Reachable: a.Kind != account.Username, SignsIn: a.SignsIn, Notices: a.Notices, Recover: a.Recovers,
+		owned: f.owned("addresses", a.ID, a.Normal, ask), Reachable: a.Kind != account.Username, SignsIn: a.SignsIn, Notices: a.Notices, Recover: a.Recovers,
 		Unproved: !a.Verified && a.Kind != account.Username, Added: f.instant(a.AddedAt),
 	}
 	if a.Verified {
