@@ -90,6 +90,11 @@ func New(host string) (*Catalog, error) {
 		if err := json.Unmarshal(raw, &w.text); err != nil {
 			return nil, fmt.Errorf("words/%s.json: %w", name, err)
 		}
+		for key, text := range w.text {
+			if !strings.HasPrefix(key, "sms.") { // whose alphabet has the plain space alone
+				w.text[key] = Typeset(name, text)
+			}
+		}
 		c.words[name] = w
 	}
 	for name, w := range c.words {

@@ -398,6 +398,24 @@ func TestDatesAndNumbersAreTheLanguages(t *testing.T) {
 	}
 }
 
+func TestNoFrenchLineBeginsWithItsQuestionMark(t *testing.T) {
+	c, breakable := catalog(t, "id.example.org"), regexp.MustCompile(`[ \n][;:!?»]|«[ \n]`)
+	narrow := 0
+	for _, l := range letters() {
+		if l.Language = "fr"; l.Channel == SMS { // another alphabet: TestNoTextMessageNeedsAnotherAlphabetThanItsLanguage
+			continue
+		}
+		r, err := c.Render(l)
+		if found := breakable.FindString(r.Subject + "\n" + r.Text); err != nil || found != "" {
+			t.Errorf("%s: %v: %q in\n%s", l, err, found, r.Text)
+		}
+		narrow += strings.Count(r.Text, "\u202f")
+	}
+	if narrow == 0 {
+		t.Error("no letter has a French space")
+	}
+}
+
 func TestMatch(t *testing.T) {
 	if got := Languages(); !slices.Equal(got, []string{"en", "ar", "de", "es", "fr"}) {
 		t.Fatalf("languages %v", got)

@@ -151,7 +151,7 @@ func rightToLeft(text string) string {
 func wrap(s string, width int) string {
 	var b strings.Builder
 	col := 0
-	for i, word := range strings.Fields(s) {
+	for i, word := range strings.FieldsFunc(s, breaks) {
 		n := len([]rune(word))
 		switch {
 		case i == 0:
@@ -167,3 +167,6 @@ func wrap(s string, width int) string {
 	}
 	return b.String()
 }
+
+// breaks reports whether a line may end at r.
+func breaks(r rune) bool { return unicode.IsSpace(r) && r != '\u00a0' && r != '\u202f' }

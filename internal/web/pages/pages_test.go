@@ -133,6 +133,15 @@ func TestNoWordsAreUnusedAndNoneAreMissing(t *testing.T) {
 	}
 }
 
+func TestNoFrenchLineBeginsWithItsQuestionMark(t *testing.T) {
+	breakable := regexp.MustCompile(` [;:!?»]|« `)
+	for key, text := range testPages(t).words["fr"] {
+		if breakable.MatchString(text) {
+			t.Errorf("%s: %q", key, text)
+		}
+	}
+}
+
 // A-3.4.3: the policy allows no inline script, style or handler and nothing of other hosts, so no page may need them.
 func TestNoPageNeedsWhatThePolicyForbids(t *testing.T) {
 	forbidden := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script(?:[^>]*)>[^<]|<base|<iframe|(?:href|src|action)="(?:https?:)?//`)

@@ -12,6 +12,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/message"
 	"countersign/internal/platform/secret"
 	"countersign/internal/web"
 )
@@ -82,7 +83,7 @@ func readWords() (map[string]words, error) {
 			if _, twice := all[lang][key]; twice {
 				return fmt.Errorf("read %s: %q stands in another file too", name, key)
 			}
-			all[lang][key] = text
+			all[lang][key] = message.Typeset(lang, text)
 		}
 		return nil
 	})
