@@ -167,7 +167,11 @@ func (tokenAssignCmd) Help() string {
 // Run assigns a token.
 func (a tokenAssignCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, a.Account, func(core *server.Core, who account.Account) error {
-		return core.Owner.GiveToken(ctx, a.Serial, who.ID)
+		if err := core.Owner.GiveToken(ctx, a.Serial, who.ID); err != nil {
+			return err
+		}
+		w.say("token %s is given to account %s: its codes count from now on", a.Serial, who.ID)
+		return nil
 	})
 }
 
@@ -191,10 +195,10 @@ func (u tokenUnassignCmd) Run(ctx context.Context, w world, c *cli) error {
 			return explained(err)
 		}
 		if was == "" {
-			w.say("it was nobody's")
+			w.say("token %s was nobody's: nothing was done", u.Serial)
 			return nil
 		}
-		w.say("taken from account %s", was)
+		w.say("token %s is taken from account %s: its codes count no more", u.Serial, was)
 		return nil
 	})
 }
