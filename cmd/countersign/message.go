@@ -61,7 +61,7 @@ func (p messagePreviewCmd) Run(w world, c *cli) error {
 				return err
 			}
 			if ch == message.SMS {
-				w.say("== %s by sms: %s, %d characters, %d messages\n%s\n", k, message.Alphabet(words.Text), len([]rune(words.Text)), message.Segments(words.Text), words.Text)
+				w.say("== %s by sms: %s, %d characters, paid as %d\n%s\n", k, message.Alphabet(words.Text), len([]rune(words.Text)), message.Segments(words.Text), words.Text)
 				continue
 			}
 			w.say("== %s by email: %s\n%s\n", k, words.Subject, words.Text)

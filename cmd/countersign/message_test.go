@@ -13,7 +13,7 @@ func TestMessagesAreShown(t *testing.T) {
 	if out := s.ok("message", "preview"); strings.Contains(out, "{") || strings.Count(out, "== ") < 50 {
 		t.Error(out)
 	}
-	if out := s.ok("message", "preview", "signin_code", "--channel", "sms"); !strings.Contains(out, "GSM-7") || !strings.Contains(out, ", 1 messages") || strings.Contains(out, "email") {
+	if out := s.ok("message", "preview", "signin_code", "--channel", "sms"); !strings.Contains(out, "GSM-7") || !strings.Contains(out, ", paid as 1\n") || strings.Contains(out, "email") {
 		t.Error(out)
 	}
 	s.fails(exitUsage, "there is no kind", "message", "preview", "nothing")

@@ -96,6 +96,9 @@ func limited() limits {
 	}
 }
 
+// forNew is how many hundredths of a cap strangers' numbers may use up: the rest is for people who have an account.
+const forNew = 80
+
 // givesBack is how many tries a code that came back gives: of honest people's codes more than half come back.
 const givesBack = 2
 
@@ -121,7 +124,7 @@ func (g *Guard) Admit(ctx context.Context, m Message) (why Refusal, err error) {
 		if before, after, err = g.spend(ctx, tx, m, country); err != nil {
 			return err
 		}
-		if after > 100 {
+		if after > 100 || m.New && after > forNew {
 			why = Spend
 			return errOver // nothing of it was sent or spent
 		}
@@ -134,8 +137,12 @@ func (g *Guard) Admit(ctx context.Context, m Message) (why Refusal, err error) {
 		return "", err
 	}
 	g.warn(ctx, before, after)
-	if why != "" && g.Count != nil {
-		g.Count(why)
+	if why != "" {
+		g.Log.LogAttrs(ctx, slog.LevelWarn, "text message withheld", slog.String("why", string(why)), slog.String("country", country),
+			slog.Int("kind", int(phonenumbers.GetNumberType(n))), slog.Bool("new", m.New))
+		if g.Count != nil {
+			g.Count(why)
+		}
 	}
 	return why, nil
 }

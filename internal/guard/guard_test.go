@@ -282,3 +282,23 @@ func TestAPump(t *testing.T) {
 		t.Errorf("without the guard: %d of 500", off.sent)
 	}
 }
+
+// What strangers' numbers use up leaves a part of each cap to people who have an account.
+func TestStrangersLeaveAPartOfACap(t *testing.T) {
+	each(t, guard.Rules{Prices: guard.Prices{"+": 1e5}, Caps: guard.Caps{Hour: 1e6}}, func(t *testing.T, g gate, _ *dbtest.Clock) {
+		fresh, known := 0, 0
+		for i := range 20 {
+			if g.send(guard.Message{To: german(i * 1009), New: true, Parts: 1}) == "" {
+				fresh++
+			}
+		}
+		for i := range 20 {
+			if g.send(guard.Message{To: german(i), Parts: 1}) == "" {
+				known++
+			}
+		}
+		if fresh != 8 || known != 2 || !strings.Contains(g.log.String(), "country=DE") {
+			t.Errorf("%d new, %d known", fresh, known)
+		}
+	})
+}

@@ -1,5 +1,7 @@
 package message
 
+import "strings"
+
 // Kinds are all kinds of letter.
 func Kinds() []Kind {
 	return []Kind{
@@ -17,7 +19,7 @@ type Site struct{ Name, Base string }
 func Sample(k Kind, ch Channel, language string, from Site) Letter {
 	values := map[string]string{
 		"code": "482913", "minutes": "10", "holder": "Ada", "when": "2026-11-23T18:49:00Z", "ends": "2026-11-24T18:49:00Z",
-		"device": "Firefox on Linux", "link": from.Base + "/notme#csn_1", "site": from.Name,
+		"device": "Firefox on Linux", "link": from.Base + "/notme#csn_" + strings.Repeat("x", linkSecret-len("csn_")), "site": from.Name,
 	}
 	l := Letter{Kind: k, Channel: ch, To: map[Channel]string{Email: "ada@example.org", SMS: "+4915112345678"}[ch], Language: language, Params: map[string]string{}}
 	need, _ := k.form()

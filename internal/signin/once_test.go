@@ -258,7 +258,7 @@ func (o twice) saved() use {
 		ref := signin.Ref{Flow: st.Flow, Browser: browser}
 		var code secret.Token
 		for _, l := range o.m.Letters(message.Email) {
-			if !l.Withhold {
+			if !l.Withhold && l.Kind == message.RecoveryCode {
 				code = secret.Of(l.Params["code"])
 			}
 		}

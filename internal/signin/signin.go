@@ -102,8 +102,16 @@ const (
 	StepDone     Step = "done"     // signed in
 )
 
+// Notes are what else there is to say of a step.
+type Notes struct {
+	Unknown bool // the passkey just refused is none that we know
+	Always  bool // a device that is remembered is asked all the same
+}
+
 // Next is what a flow wants next.
 type Next struct {
+	Notes
+
 	Step    Step
 	Refused bool // the proof just given did not fit; why is not for the caller
 	// Ways are where a code can come from, at StepSecond, the better first; Sent is the one it was last sent by, if any.
@@ -122,8 +130,6 @@ type Next struct {
 	Offer   string
 	// Nudge asks who is signed in to enrol something better, at StepDone. With Must the session is good for nothing else.
 	Nudge factor.Nudge
-	// Unknown says that the passkey just refused is none that we know.
-	Unknown bool
 	// Again says that somebody who is signed in proves who they are once more; Back is their door's word.
 	Again bool
 	Back  string
@@ -265,6 +271,7 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 		return Next{}, err
 	}
 	n.Ways = d.offered()
+	n.Always = d.Policy != factor.Unrecognised && !d.hidden
 	if may, err := s.approvable(ctx, tx, f); err != nil {
 		return Next{}, err
 	} else if may {

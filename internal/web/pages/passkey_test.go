@@ -43,7 +43,7 @@ func TestThePageAsksForAPasskey(t *testing.T) {
 	if kept == nil || kept.Value != d.asked.Browser.Reveal() || !strings.Contains(body, "data-autofill") || !strings.Contains(body, `name="state" value="c3RhdGU"`) {
 		t.Errorf("%v\n%s", kept, body)
 	}
-	d.next = signin.Next{Refused: true, Unknown: true}
+	d.next = signin.Next{Refused: true, Notes: signin.Notes{Unknown: true}}
 	key := []string{"state", "c3RhdGU", "response", `{"id":"Y3JlZGVudGlhbA"}`, "recognise", "CCCC", "remember", "on", "public_key", "AAAA", "signature", "BBBB"}
 	res, body = answer(door(t, d), post("/signin/passkey", key...))
 	if res.StatusCode != http.StatusUnprocessableEntity || !strings.Contains(body, `data-unknown-passkey="Y3JlZGVudGlhbA"`) {

@@ -101,7 +101,8 @@ type enrolView struct {
 	Only    bool // a passkey, and nothing else
 	Stale   bool // it takes another sign-in
 	Passkey ceremony
-	Left    int // sign-ins at which it can be put off; 0 where that is not limited
+	Left    int  // sign-ins at which it can be put off; 0 where that is not limited
+	Last    bool // this was the last of them
 	Until   *instant
 }
 
@@ -135,7 +136,7 @@ func enrolPage(f frame, own profile.Factors, must bool, now time.Time) enrolView
 	f.SignedIn = true
 	v := enrolView{frame: f, Must: must, Only: own.Nudge.Passkey}
 	if own.Nudge.Required && !must {
-		v.Left, v.Until = own.Nudge.Left, f.later(own.Nudge.Deadline, now)
+		v.Left, v.Until, v.Last = own.Nudge.Left, f.later(own.Nudge.Deadline, now), own.Nudge.Must
 	}
 	return v
 }

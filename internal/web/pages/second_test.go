@@ -99,3 +99,13 @@ func TestARefusedPasskeyIsSaidOnThePageThatAsksForOne(t *testing.T) {
 		t.Errorf("it leads to %q", res.Header.Get("Location"))
 	}
 }
+
+// Nobody is promised that a remembered device is not asked, where it is.
+func TestRememberingIsOfferedWhereItHelps(t *testing.T) {
+	for always, want := range map[bool]bool{false: true, true: false} {
+		d := &desk{next: signin.Next{Step: signin.StepSecond, Sent: factor.SMS, Ways: []factor.Way{factor.SMS}, Notes: signin.Notes{Always: always}}}
+		if _, body := answer(door(t, d), get(flowAt)); strings.Contains(body, `name="remember"`) != want {
+			t.Errorf("always %t: offered %t", always, !want)
+		}
+	}
+}

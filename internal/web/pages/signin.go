@@ -217,6 +217,9 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 		Hidden: h.Pages.options.HidePasswordResult,
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
 	}
+	if next.Always {
+		v.RememberDays = 0
+	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}

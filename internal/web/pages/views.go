@@ -129,7 +129,7 @@ type codeView struct {
 	SMSRisk              string
 	WaitSeconds          int  // until another code may be sent
 	NoMore               bool // this sign-in gets no further code
-	RememberDays         int
+	RememberDays         int  // 0 where a device that is remembered is asked all the same
 	Hidden               bool // whether the password was right is not said
 }
 
