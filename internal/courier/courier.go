@@ -276,7 +276,7 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	defer cancel()
 	return r.Provider.Send(ctx, Message{
 		ID: l.ID, Channel: l.Channel, To: l.To, From: r.from(l.To),
-		Subject: words.Subject, Text: words.Text, HTML: words.HTML,
+		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt,
 	})
 }
 

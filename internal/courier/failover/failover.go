@@ -8,6 +8,7 @@ package failover
 import (
 	"context"
 	"errors"
+	"io"
 	"log/slog"
 	"slices"
 	"strings"
@@ -150,6 +151,16 @@ func (f *Provider) note(ctx context.Context, l *leg, err error) {
 	if was != is {
 		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.Bool("works", !is))
 	}
+}
+
+// Close closes those that keep a connection.
+func (f *Provider) Close() (err error) {
+	for _, l := range f.legs {
+		if p, ok := l.Provider.(io.Closer); ok {
+			err = errors.Join(err, p.Close())
+		}
+	}
+	return err
 }
 
 // Works says of each provider whether letters go by it now.
