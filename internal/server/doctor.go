@@ -39,7 +39,7 @@ const (
 func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
 	out := []Finding{public(c)}
 	out = append(out, database(ctx, c, d)...)
-	return append(out, hashing(c, d), letters(c, d), newcomers(c), vetted(ctx, c, d), placed(c, d), watched(c))
+	return append(out, hashing(c, d), letters(ctx, c, d), newcomers(c), vetted(ctx, c, d), placed(c, d), watched(c))
 }
 
 func finding(part string, state State, words, remedy string) Finding {
@@ -158,9 +158,24 @@ func hashing(c config.Config, d Deps) Finding {
 	return finding("password", Fine, words, "")
 }
 
-func letters(c config.Config, d Deps) Finding {
+// checker is a provider that can be tried without sending anything.
+type checker interface {
+	Check(ctx context.Context) error
+}
+
+func letters(ctx context.Context, c config.Config, d Deps) Finding {
 	if err := checkLetters(c, d.Now); err != nil {
 		return finding("letters", Broken, err.Error(), "")
+	}
+	for _, name := range c.SMS.Providers() {
+		sms, _ := smsProvider(c.SMS, name, d.Now, nil, nil) // checkLetters has seen the error
+		p, ok := sms.(checker)
+		if !ok {
+			continue
+		}
+		if err := p.Check(ctx); err != nil {
+			return finding("letters", Broken, "SMS by "+name+": "+err.Error(), "if this server runs already, the operator may allow no second connection: ask for one, or stop the server and look again")
+		}
 	}
 	words := "e-mail by " + c.Email.Provider + ", SMS by " + c.SMS.Provider
 	if c.Email.Provider == "inbox" || c.SMS.Provider == "inbox" {

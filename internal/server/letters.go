@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"log/slog"
 	"net/url"
 	"time"
@@ -11,6 +12,7 @@ import (
 	"countersign/internal/courier"
 	"countersign/internal/courier/failover"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/courier/smpp"
 	"countersign/internal/courier/smtp"
 	"countersign/internal/courier/twilio"
 	"countersign/internal/courier/webhook"
@@ -23,7 +25,7 @@ import (
 // connects to nothing.
 func checkLetters(c config.Config, now func() time.Time) error {
 	_, wordless := catalog(c)
-	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now})
+	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now}, nil)
 	return errors.Join(wordless, routeless)
 }
 
@@ -43,8 +45,9 @@ func typed(u *url.URL) string {
 	return u.Host
 }
 
-// routes says how letters leave, by channel. box serves the provider inbox.
-func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox) (map[message.Channel]courier.Route, error) {
+// routes says how letters leave, by channel. box serves the provider inbox; report is told what
+// became of letters, where a provider tells, unless it is nil.
+func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (map[message.Channel]courier.Route, error) {
 	out := map[message.Channel]courier.Route{}
 	email, err := emailProvider(c.Email, now, box)
 	if err != nil {
@@ -53,7 +56,7 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 	if email != nil {
 		out[message.Email] = courier.Route{Provider: email, From: c.Email.From}
 	}
-	sms, err := smsProviders(c.SMS, log, now, box)
+	sms, err := smsProviders(c.SMS, log, now, box, report)
 	if err != nil {
 		return nil, fmt.Errorf("sms: %w", err)
 	}
@@ -64,10 +67,10 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 }
 
 // smsProviders is the one provider of text messages, or what chooses among several.
-func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (courier.Provider, error) {
 	var all []courier.Provider
 	for _, name := range s.Providers() {
-		p, err := smsProvider(s, name, now, box)
+		p, err := smsProvider(s, name, now, box, report)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -101,8 +104,17 @@ func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (cour
 	return nil, nil //nolint:nilnil // none is a provider an operator can choose
 }
 
-func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (courier.Provider, error) {
 	switch name {
+	case "smpp":
+		source, err := smpp.ParseSource(s.SMPPSource)
+		if err != nil {
+			return nil, fmt.Errorf("smpp_source: %w", err)
+		}
+		return smpp.New(smpp.Config{
+			Address: s.SMPPAddress, TLS: s.SMPPTLS, SystemID: s.SMPPSystemID, Password: s.SMPPPassword.Token, SystemType: s.SMPPSystemType,
+			Window: s.SMPPWindow, Source: source, Report: report, Now: now,
+		})
 	case "twilio":
 		user := s.TwilioUser
 		if user == "" {
@@ -123,7 +135,7 @@ func (c *Core) SendTest(ctx context.Context, l message.Letter) (courier.Receipt,
 	if err != nil {
 		return courier.Receipt{}, err
 	}
-	ways, err := routes(c.Config, slog.New(slog.DiscardHandler), c.DB.Now, &inbox.Inbox{Now: c.DB.Now})
+	ways, err := routes(c.Config, slog.New(slog.DiscardHandler), c.DB.Now, &inbox.Inbox{Now: c.DB.Now}, nil)
 	if err != nil {
 		return courier.Receipt{}, err
 	}
@@ -134,5 +146,16 @@ func (c *Core) SendTest(ctx context.Context, l message.Letter) (courier.Receipt,
 	if _, demo := r.Provider.(*inbox.Inbox); demo {
 		return courier.Receipt{}, errors.New("the provider inbox is for demonstrations, and delivers to nobody: set another")
 	}
+	defer func() { _ = hangUp(ways) }()
 	return r.Now(ctx, words, l)
+}
+
+// hangUp says goodbye to providers that a connection is kept to.
+func hangUp(ways map[message.Channel]courier.Route) (err error) {
+	for _, way := range ways {
+		if p, ok := way.Provider.(io.Closer); ok {
+			err = errors.Join(err, p.Close())
+		}
+	}
+	return err
 }

@@ -20,6 +20,7 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/message"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/registration"
@@ -35,6 +36,8 @@ type Server struct {
 	deps     Deps
 	handler  http.Handler
 	courier  *courier.Courier
+	ways     map[message.Channel]courier.Route
+	receipts receipts
 	inbox    *inbox.Inbox
 	registry *prometheus.Registry
 	stopping atomic.Bool
@@ -87,12 +90,12 @@ func (s *Server) letters() error {
 	if err != nil {
 		return err
 	}
-	ways, err := routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox)
-	if err != nil {
+	s.receipts = newReceipts(s.deps.Log)
+	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, s.receipts.take); err != nil {
 		return err
 	}
 	s.courier = courier.New(courier.Options{
-		Box: s.core.Outbox, Catalog: words, Routes: ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
+		Box: s.core.Outbox, Catalog: words, Routes: s.ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
 		Guard: s.core.Guard,
 	})
 	s.core.Outbox.Wake = s.courier.Wake
@@ -104,6 +107,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
+	registry.MustRegister(s.receipts.total)
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	countRefusals(s.core.Guard, registry)
@@ -188,7 +192,7 @@ func (s *Server) Work(ctx context.Context) {
 			}
 		})
 	}
-	loop("courier", s.courier.Run)
+	loop("courier", s.deliver)
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)
@@ -202,6 +206,11 @@ func (s *Server) Work(ctx context.Context) {
 		loop("watchdog", s.watchdog)
 	}
 	wg.Wait()
+}
+
+// deliver sends letters until ctx ends, and then says goodbye to providers that a connection is kept to.
+func (s *Server) deliver(ctx context.Context) error {
+	return errors.Join(s.courier.Run(ctx), hangUp(s.ways))
 }
 
 func (s *Server) watchdog(ctx context.Context) error {

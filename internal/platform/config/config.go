@@ -183,11 +183,18 @@ type Email struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string   `toml:"provider" doc:"twilio, webhook, inbox or none."`
+	Provider       string   `toml:"provider" doc:"smpp, twilio, webhook, inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
 	Routes         []string `toml:"routes" doc:"Other orders for numbers that begin alike, such as +49=webhook,twilio. The longest beginning counts."`
-	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id."`
+	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id; with smpp also a short code, or a name of up to 11 characters."`
 	Senders        []string `toml:"senders" doc:"Other senders for numbers that begin alike, such as +1=+15005550006. The longest beginning counts."`
+	SMPPAddress    string   `toml:"smpp_address" doc:"The operator's message centre, host:port."`
+	SMPPTLS        bool     `toml:"smpp_tls" doc:"TLS from the first byte. false is allowed to this machine and to private networks only, where a tunnel ends."`
+	SMPPSystemID   string   `toml:"smpp_system_id" doc:"The name that the operator gave you."`
+	SMPPPassword   Secret   `toml:"smpp_password" doc:"Its password."`
+	SMPPSystemType string   `toml:"smpp_system_type" doc:"The system type, where the operator asks for one."`
+	SMPPWindow     int      `toml:"smpp_window" doc:"How many messages may be unanswered at once; the operator's sheet says how many it allows."`
+	SMPPSource     string   `toml:"smpp_source" doc:"Type of number and numbering plan of the sender, such as 5/0, where the operator wants others than follow from its form."`
 	TwilioAccount  string   `toml:"twilio_account" doc:"Twilio's account SID."`
 	TwilioUser     string   `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
 	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
@@ -257,7 +264,7 @@ func Default() Config {
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
-		SMS:     SMS{Provider: "inbox", TwilioURL: "https://api.twilio.com"},
+		SMS:     SMS{Provider: "inbox", SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com"},
 		Log:     Log{Format: "json", Level: "info"},
 		Metrics: Metrics{Listen: "127.0.0.1:9090"},
 	}

@@ -141,7 +141,9 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"sender with a header": {func(c *config.Config) {
 			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "starttls", From: "a@b.example\r\nBcc: c@d.example"}
 		}, "email.from"},
-		"twilio without a token": {func(c *config.Config) { c.SMS.Provider = "twilio" }, "sms.twilio_password: give the auth token"},
+		"twilio without a token":  {func(c *config.Config) { c.SMS.Provider = "twilio" }, "sms.twilio_password: give the auth token"},
+		"smpp without an address": {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_address: want the message centre's host:port"},
+		"smpp without a password": {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_password: give the password (or COUNTERSIGN_SMS_SMPP_PASSWORD_FILE)"},
 		"webhook with a weak key": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.WebhookURL, c.SMS.WebhookSecret = "webhook", "https://s.example", config.NewSecret("hunter2")
 		}, "sms.webhook_secret: want"},
@@ -178,7 +180,7 @@ func TestAllProblemsAreListedAtOnce(t *testing.T) {
 func TestNothingPrintsASecret(t *testing.T) {
 	c, err := load(t, "", []string{
 		"COUNTERSIGN_KEYS=canary-keys", "COUNTERSIGN_DATABASE_URL=postgres://u:canary-db@h/n",
-		"COUNTERSIGN_SMS_TWILIO_PASSWORD=canary-token", "COUNTERSIGN_EMAIL_SMTP_PASSWORD=canary-smtp", "COUNTERSIGN_EMAIL_WEBHOOK_SECRET=canary-hook",
+		"COUNTERSIGN_SMS_TWILIO_PASSWORD=canary-token", "COUNTERSIGN_SMS_SMPP_PASSWORD=canary-smpp", "COUNTERSIGN_EMAIL_SMTP_PASSWORD=canary-smtp", "COUNTERSIGN_EMAIL_WEBHOOK_SECRET=canary-hook",
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

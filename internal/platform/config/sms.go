@@ -1,6 +1,7 @@
 package config
 
 import (
+	"net"
 	"slices"
 	"strings"
 )
@@ -46,13 +47,13 @@ func (k *checker) beginnings(key string, lines []string, fits func(value string)
 
 func (c Config) checkSMS(k *checker) {
 	s := c.SMS
-	k.oneOf("sms.provider", s.Provider, "twilio", "webhook", "inbox", "none")
+	k.oneOf("sms.provider", s.Provider, "smpp", "twilio", "webhook", "inbox", "none")
 	c.checkInbox(k, "sms.provider", s.Provider)
 	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
 	all := s.Providers()
 	for i, name := range all {
 		if i > 0 {
-			k.oneOf("sms.then", name, "twilio", "webhook")
+			k.oneOf("sms.then", name, "smpp", "twilio", "webhook")
 		}
 		k.want(slices.Index(all, name) == i, "sms.then", "%s stands there twice", name)
 		c.checkSMSProvider(k, name)
@@ -68,6 +69,13 @@ func (c Config) checkSMS(k *checker) {
 func (c Config) checkSMSProvider(k *checker, name string) {
 	s := c.SMS
 	switch name {
+	case "smpp":
+		_, port, err := net.SplitHostPort(s.SMPPAddress)
+		k.want(err == nil && port != "", "sms.smpp_address", "want the message centre's host:port, such as smsc.example.net:3550")
+		k.want(s.SMPPSystemID != "", "sms.smpp_system_id", "give the name that the operator gave you")
+		k.want(!s.SMPPPassword.Empty(), "sms.smpp_password", "give the password (or COUNTERSIGN_SMS_SMPP_PASSWORD_FILE)")
+		k.between("sms.smpp_window", s.SMPPWindow, 1, 1000)
+		k.want(s.From != "", "sms.from", "give the sender: a number such as +4915112345678, a short code, or a name of up to 11 characters")
 	case "twilio":
 		k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
 		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
