@@ -14,7 +14,7 @@ func order() []string {
 		"outbox", "throttle", "guard", "client",
 		"account",
 		"assurance",
-		"attestation", "password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "dpop", "device",
+		"attestation", "password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "dpop", "appkey", "device",
 		"factor", "session", "notice", "approval",
 		"risk",
 		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",
