@@ -13,6 +13,7 @@
 package device
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"net/netip"
@@ -21,6 +22,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/account"
+	"countersign/internal/appkey"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/label"
@@ -39,18 +41,21 @@ const HandlePrefix = "csd"
 // longest unseen. People have fewer; a list longer than this is not read.
 const MaxPerAccount = 20
 
-// Service remembers devices. All fields are required.
+// Service remembers devices. All fields but the last two are required.
 type Service struct {
 	DB          *sqldb.DB
 	Ring        *keyring.Ring
 	Origin      string        // scheme and host of the site, part of every signed statement
 	RememberFor time.Duration // from the second step on; recognition does not extend it
+
+	Attestations       appkey.Policy
+	RequireAttestation bool // of every key but a browser's
 }
 
 // Strength says what a device proves itself with, and so how hard it is to copy.
 type Strength string
 
-// The strengths.
+// The strengths. Keys that a phone vouches for have those of appkey.Kind.
 const (
 	// SoftwareKey is a key that the browser or app keeps and gives to nobody, its own pages included.
 	// Whoever has the whole disk may have it.
@@ -86,6 +91,11 @@ type Enrolment struct {
 	Signature []byte
 	Name      string
 	Source    netip.Addr // as in a Proof
+
+	Attestation *appkey.Attestation // for Statement("attest", …); nil: nobody vouches for the key
+	Browser     bool                // it is a browser's on our own pages, which has nobody to vouch for it
+
+	attested Strength // as Check found it
 }
 
 // Remembered tells the device what to keep. Replaces, if not empty, is the handle it must drop.
@@ -121,7 +131,7 @@ type Judged struct {
 const grace = time.Minute
 
 // Statement is the text a device signs. purpose is "remember",
-// "recognise" or "approve"; origin is scheme and host of the site; nonce is the flow's, or the
+// "recognise" or "approve", or "attest" for what its phone vouches for; origin is scheme and host of the site; nonce is the flow's, or the
 // id of the sign-in that is approved.
 func Statement(purpose, origin, nonce string) []byte {
 	return []byte("countersign-device-v1\n" + purpose + "\n" + origin + "\n" + nonce)
@@ -171,7 +181,7 @@ func (s *Service) proved(tx *sqldb.Tx, f found, p Proof, nonce string) Strength 
 	case s.signedFor(tx, f, p, nonce):
 		return Bound
 	case verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature):
-		return SoftwareKey
+		return cmp.Or(f.attested, SoftwareKey)
 	}
 	return ""
 }
@@ -222,8 +232,9 @@ func (s *Service) rotate(ctx context.Context, tx *sqldb.Tx, f found, old secret.
 
 var errSignature = errors.New("want a 64-byte signature over the remember statement")
 
-// Check refuses an enrolment that does not prove its key. It is called before a code is spent on it.
-func (s *Service) Check(e Enrolment, nonce string) error {
+// Check refuses an enrolment that does not prove its key, or whose attestation is wrong or missing. It is called before a
+// code is spent on it, and Remember then knows what was attested.
+func (s *Service) Check(e *Enrolment, nonce string) error {
 	key, err := pubkey.Parse(e.PublicKey)
 	switch {
 	case errors.Is(err, pubkey.ErrUnsupported):
@@ -234,7 +245,7 @@ func (s *Service) Check(e Enrolment, nonce string) error {
 	if err != nil {
 		return fault.New(fault.Invalid, "device_key_malformed", err)
 	}
-	return nil
+	return s.judge(e, nonce)
 }
 
 // Remember remembers the device for the account. The caller has called Check and seen a full
@@ -255,7 +266,7 @@ func (s *Service) Remember(ctx context.Context, tx *sqldb.Tx, who account.ID, e 
 	}
 	d := kept{
 		Device: Device{ID: ID(uuid.Must(uuid.NewV7()).String()), Name: clean(e.Name), ExpiresAt: tx.Now().Add(s.RememberFor)},
-		owner:  who, publicKey: e.PublicKey,
+		owner:  who, publicKey: e.PublicKey, attested: e.attested,
 	}
 	d.source = s.seal(d.ID, e.Source)
 	h := secret.NewToken(HandlePrefix)
@@ -295,7 +306,7 @@ func (s *Service) All(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]Devi
 func (s *Service) shown(rows []kept) []Device {
 	all := make([]Device, 0, len(rows))
 	for _, r := range rows {
-		r.Strength, r.Source = SoftwareKey, s.open(r.ID, r.source)
+		r.Strength, r.Source = cmp.Or(r.attested, SoftwareKey), s.open(r.ID, r.source)
 		if r.bound {
 			r.Strength = Bound
 		}

@@ -90,11 +90,11 @@ func enrolmentProves(t *testing.T, key, other testkit.Key) {
 		return b
 	}
 	sign := func(nonce string) []byte { return key.Sign("remember", testkit.Origin, nonce) }
-	if err := s.Check(device.Enrolment{PublicKey: key.Public(), Signature: sign("n")}, "n"); err != nil {
+	if err := s.Check(&device.Enrolment{PublicKey: key.Public(), Signature: sign("n")}, "n"); err != nil {
 		t.Fatal(err)
 	}
 	for name, public := range map[string]any{"P-384": &p384.PublicKey, "RSA": &rsaKey.PublicKey} {
-		if err := s.Check(device.Enrolment{PublicKey: spki(public), Signature: sign("n")}, "n"); fault.Of(err).Code != "device_key_unsupported" {
+		if err := s.Check(&device.Enrolment{PublicKey: spki(public), Signature: sign("n")}, "n"); fault.Of(err).Code != "device_key_unsupported" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
@@ -108,7 +108,7 @@ func enrolmentProves(t *testing.T, key, other testkit.Key) {
 		"rubbish":       {PublicKey: []byte("rubbish"), Signature: sign("n")},
 		"huge":          {PublicKey: make([]byte, 1<<20), Signature: sign("n")},
 	} {
-		if err := s.Check(e, "n"); fault.Of(err).Code != "device_key_malformed" {
+		if err := s.Check(&e, "n"); fault.Of(err).Code != "device_key_malformed" {
 			t.Errorf("%s: %v", name, err)
 		}
 	}

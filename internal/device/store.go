@@ -15,6 +15,7 @@ type found struct {
 	id        ID
 	publicKey []byte
 	boundKey  []byte
+	attested  Strength
 	expiresAt time.Time
 	spent     bool
 	spentAt   time.Time
@@ -40,10 +41,10 @@ func byHandle(ctx context.Context, tx *sqldb.Tx, who account.ID, digests [][]byt
 	var spent sql.NullInt64
 	var expires int64
 	err := tx.QueryRow(ctx, `
-		SELECT d.id, d.public_key, d.bound_key, d.expires_at, h.spent_at
+		SELECT d.id, d.public_key, d.bound_key, d.attested, d.expires_at, h.spent_at
 		FROM device_handle h JOIN device d ON d.id = h.device_id
 		WHERE d.account_id = $1 AND d.ended_at IS NULL AND d.expires_at > $2 AND h.digest IN (`+sqldb.Params(3, len(digests))+`)`,
-		append([]any{who, tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&f.id, &f.publicKey, &f.boundKey, &expires, &spent)
+		append([]any{who, tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&f.id, &f.publicKey, &f.boundKey, &f.attested, &expires, &spent)
 	if errors.Is(err, sql.ErrNoRows) {
 		return found{}, false, nil
 	}
@@ -70,14 +71,15 @@ type kept struct {
 	owner     account.ID
 	publicKey []byte
 	bound     bool
+	attested  Strength // empty if nobody vouches for the key
 	source    []byte
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, d kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO device (id, account_id, name, public_key, created_at, last_seen_at, expires_at, source)
-		VALUES ($1, $2, $3, $4, $5, $5, $6, $7)`,
-		d.ID, d.owner, d.Name, d.publicKey, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli(), d.source)
+		INSERT INTO device (id, account_id, name, public_key, created_at, last_seen_at, expires_at, source, attested)
+		VALUES ($1, $2, $3, $4, $5, $5, $6, $7, $8)`,
+		d.ID, d.owner, d.Name, d.publicKey, tx.Now().UnixMilli(), d.ExpiresAt.UnixMilli(), d.source, d.attested)
 	return err
 }
 
@@ -153,7 +155,7 @@ func endBeyond(ctx context.Context, tx *sqldb.Tx, who account.ID, keep int) erro
 
 func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL FROM device
+		SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL, attested FROM device
 		WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
 		ORDER BY last_seen_at DESC, id DESC`,
 		func(scan func(...any) error) error {
@@ -166,14 +168,14 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err er
 
 func scanDevice(scan func(...any) error, more ...any) (d kept, err error) {
 	var created, seen, expires int64
-	err = scan(append([]any{&d.ID, &d.Name, &created, &seen, &expires, &d.source, &d.bound}, more...)...)
+	err = scan(append([]any{&d.ID, &d.Name, &created, &seen, &expires, &d.source, &d.bound, &d.attested}, more...)...)
 	d.CreatedAt, d.LastSeenAt, d.ExpiresAt = time.UnixMilli(created), time.UnixMilli(seen), time.UnixMilli(expires)
 	return d, err
 }
 
 // listAll asks twice, for the two indexes.
 func listAll(ctx context.Context, tx *sqldb.Tx, who account.ID) (all []kept, err error) {
-	const every = `SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL, ended_at FROM device WHERE account_id = $1 AND ended_at IS `
+	const every = `SELECT id, name, created_at, last_seen_at, expires_at, source, bound_key IS NOT NULL, attested, ended_at FROM device WHERE account_id = $1 AND ended_at IS `
 	err = tx.Each(ctx, every+`NULL UNION ALL `+every+`NOT NULL ORDER BY created_at DESC, id DESC`,
 		func(scan func(...any) error) error {
 			var ended sql.NullInt64

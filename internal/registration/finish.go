@@ -88,7 +88,7 @@ func (s *Service) prepare(ctx context.Context, r request, a About) (newcomer, []
 		err = tooMany()
 	}
 	if err == nil && a.Remember != nil {
-		err = s.Devices.Check(*a.Remember, f.Nonce)
+		err = s.Devices.Check(a.Remember, f.Nonce)
 	}
 	if p := r.from.Proof; err == nil && p.Key != "" && p.Nonce != f.Nonce {
 		err = fault.New(fault.Unauthenticated, "dpop_proof_refused", errors.New("it does not answer the nonce of this step"))

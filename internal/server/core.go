@@ -223,8 +223,15 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
+	vouched, err := vouching(c)
+	if err != nil {
+		return nil, err
+	}
 	accounts := &account.Service{DB: db, Ring: ring, Decoys: d.Decoys}
-	devices := &device.Service{DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D()}
+	devices := &device.Service{
+		DB: db, Ring: ring, Origin: c.Public().String(), RememberFor: c.Device.RememberFor.D(),
+		Attestations: vouched, RequireAttestation: c.App.RequireAttestation,
+	}
 	parts := signin.Parts{
 		DB: db, Ring: ring, Accounts: accounts, Passwords: passwords,
 		Audit:    &audit.Log{Ring: ring},
@@ -350,8 +357,11 @@ func checkRegistration(c config.Config) error {
 	return err
 }
 
-// checkFiles says why files that the settings name cannot be used: that of places, and that of prices.
+// checkFiles says why files that the settings name cannot be used: that of places, that of prices, and those about apps.
 func checkFiles(c config.Config) error {
+	if _, err := vouching(c); err != nil {
+		return err
+	}
 	if _, err := guardRules(c); err != nil || c.Place.Database == "" {
 		return err
 	}

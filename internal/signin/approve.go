@@ -139,7 +139,7 @@ func (s *Service) Enter(ctx context.Context, ref Ref, c Client, p CodeProof) (ne
 			return err
 		}
 		if p.Remember != nil {
-			if err := s.Devices.Check(*p.Remember, f.Nonce); err != nil {
+			if err := s.Devices.Check(p.Remember, f.Nonce); err != nil {
 				return err
 			}
 		}

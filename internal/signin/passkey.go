@@ -190,7 +190,7 @@ func (s *Service) afterPasskey(ctx context.Context, tx *sqldb.Tx, f flow, p Pass
 	}
 	d.lane, d.device, d.stranger = lane, f.Device, f.Replaces == "" && f.Device == ""
 	if p.Remember != nil {
-		if err := s.Devices.Check(*p.Remember, v.Challenge); err != nil {
+		if err := s.Devices.Check(p.Remember, v.Challenge); err != nil {
 			return Next{}, err
 		}
 	}

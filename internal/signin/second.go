@@ -135,7 +135,7 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 			return err
 		}
 		if p.Remember != nil { // before the code is spent: a mistake of the app must not cost a try
-			if err := s.Devices.Check(*p.Remember, f.Nonce); err != nil {
+			if err := s.Devices.Check(p.Remember, f.Nonce); err != nil {
 				return err
 			}
 		}

@@ -32,6 +32,7 @@ type Config struct {
 	Factor   factor   `toml:"factor" doc:"The second proof: when it is asked for, and what will do."`
 	Passkey  Passkey  `toml:"passkey" doc:"Passkeys (WebAuthn). They are for the host of site.public_url."`
 	Device   Device   `toml:"device" doc:"Remembered devices."`
+	App      app      `toml:"app" doc:"Your own apps, whose phones vouch for the keys that they are recognised by. docs/apps.md says how an app asks for it."`
 	Session  Session  `toml:"session" doc:"Signed-in browsers and apps."`
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`

@@ -152,7 +152,18 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"page in clear":             {func(c *config.Config) { c.API.DeprecationURL = "http://example.org/old" }, "api.deprecation_url: want an https address"},
 		"page that ends the header": {func(c *config.Config) { c.API.DeprecationURL = `https://example.org/>; rel="next"` }, "api.deprecation_url: want an address as it stands"},
 		"page in other letters":     {func(c *config.Config) { c.API.DeprecationURL = "https://example.org/ä b" }, "api.deprecation_url: want an address as it stands"},
-		"region in words":           {func(c *config.Config) { c.Phone.DefaultRegion = "Germany" }, "phone.default_region"},
+		"an app without a root":     {func(c *config.Config) { c.App.AndroidPackage = "org.example.app" }, "android_digests and android_roots go together"},
+		"an app of no package": {func(c *config.Config) {
+			c.App.AndroidPackage, c.App.AndroidRoots, c.App.AndroidDigests = "app", "r.pem", []string{strings.Repeat("AB:", 31) + "AB"}
+		}, "app.android_package: \"app\""},
+		"a short digest": {func(c *config.Config) {
+			c.App.AndroidPackage, c.App.AndroidRoots, c.App.AndroidDigests = "org.example.app", "r.pem", []string{"abcd"}
+		}, "app.android_digests: \"abcd\": want a SHA-256"},
+		"revoked for nobody":      {func(c *config.Config) { c.App.AndroidStatus = "s.json" }, "app.android_status"},
+		"an app without a team":   {func(c *config.Config) { c.App.AppleAppID, c.App.AppleRoot = "org.example.app", "r.pem" }, "app.apple_app_id: \"org.example.app\""},
+		"an Apple without a root": {func(c *config.Config) { c.App.AppleAppID = "A1B2C3D4E5.org.example.app" }, "set both or neither"},
+		"attested by nobody":      {func(c *config.Config) { c.App.RequireAttestation = true }, "app.require_attestation"},
+		"region in words":         {func(c *config.Config) { c.Phone.DefaultRegion = "Germany" }, "phone.default_region"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			cfg := config.Default()

@@ -50,6 +50,7 @@ func (c Config) Validate() error {
 	c.checkTimes(k)
 	c.checkFactor(k)
 	c.checkPasskeys(k)
+	c.checkApp(k)
 	c.checkRegistration(k)
 	c.checkEmail(k)
 	c.checkSMS(k)

@@ -99,7 +99,7 @@ func (h *API) approve(a huma.API) {
 		summary: "See whether it was approved, and go in",
 		about: "Call it every few seconds. With step second and refused, nobody has approved it so far; with step done the session is there. " +
 			"A sign-in that was refused is flow_ended.",
-		codes: append([]string{"device_key_malformed", "device_key_unsupported"}, flow...),
+		codes: append(keyCodes(), flow...),
 	}, h.enterApproved)
 	register(a, operation{
 		id: "list-approvals", method: http.MethodGet, path: "/account/approvals", tag: "Account", signedIn: true,

@@ -98,7 +98,7 @@ type deviceRow struct {
 	ID         device.ID       `json:"id" doc:"Names the device to its owner. Not a secret."`
 	Name       string          `json:"name" example:"Ada's phone" doc:"What its owner may know it by."`
 	Current    bool            `json:"current" doc:"Whether the session that asks was opened from it."`
-	Strength   device.Strength `json:"strength" enum:"software_key,dbsc" doc:"What it proves itself with: software_key is a key kept in the browser or app, dbsc one that the browser has bound to the machine. Expect more kinds."`
+	Strength   device.Strength `json:"strength" enum:"software_key,dbsc,android_tee,android_strongbox,app_attest" doc:"What it proves itself with: software_key is a key kept in the browser or app, dbsc one that the browser has bound to the machine. Of a key that its phone vouches for: android_tee is in protected hardware, android_strongbox in a security chip, app_attest of an app that is unchanged. Expect more kinds."`
 	Place      string          `json:"place,omitempty" example:"Graz, Austria" doc:"Roughly where it was last seen. Missing where that is not known."`
 	CreatedAt  time.Time       `json:"created_at" doc:"Since when it is remembered."`
 	LastSeenAt time.Time       `json:"last_seen_at" doc:"When it was last recognised."`

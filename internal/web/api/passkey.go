@@ -6,6 +6,7 @@ import (
 	"encoding/json"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -128,7 +129,7 @@ func (h *API) passkeys(a huma.API) {
 		summary: "Prove a passkey",
 		about: "A passkey that verified its user is both factors: the session is there. passkey_unknown says that it is none of ours: tell the " +
 			"authenticator (signalUnknownCredential). Whatever else does not fit is passkey_refused.",
-		codes: append([]string{"passkey_refused", "passkey_unknown", "device_key_malformed", "device_key_unsupported"}, flow...),
+		codes: slices.Concat([]string{"passkey_refused", "passkey_unknown"}, keyCodes(), flow),
 	}, h.provePasskey)
 	register(a, operation{
 		id: "ask-for-passkey-again", method: http.MethodPost, path: "/signin/again/passkey/options", tag: signIn, signedIn: true,

@@ -2,16 +2,15 @@ package api
 
 import (
 	"context"
-	"encoding/base64"
 	"errors"
 	"maps"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
 
 	"countersign/internal/account"
-	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -145,10 +144,10 @@ func (h *API) register(a huma.API) {
 		id: "finish-registration", method: http.MethodPost, begins: true, path: "/registration/finish", tag: tag, status: http.StatusCreated,
 		summary: "Open the account",
 		about:   "Whatever is wrong with the input costs nothing: put it right and call again.",
-		codes: append([]string{
+		codes: slices.Concat([]string{
 			"password_too_short", "password_too_long", "password_malformed", "password_context", "password_common", "claim_missing", "claim_malformed",
-			"terms_not_accepted", "device_key_malformed", "device_key_unsupported", "invitation_refused", "identifier_taken", "busy",
-		}, every...),
+			"terms_not_accepted", "invitation_refused", "identifier_taken", "busy",
+		}, keyCodes(), every),
 	}, h.finishRegistration)
 }
 
@@ -227,22 +226,4 @@ func (h *API) finishRegistration(ctx context.Context, in *registerFinishInput) (
 		out.Body.Device = &newRemembered{ID: d.ID, Handle: d.Handle.Reveal(), ExpiresAt: instant(d.ExpiresAt)}
 	}
 	return out, nil
-}
-
-// read decodes what a device shows to be remembered.
-// read also returns the handle that the device still has, if any. Without an enrolment there is nothing to read.
-func (e *enrolment) read() (*device.Enrolment, []secret.Token, error) {
-	if e == nil {
-		return nil, nil, nil
-	}
-	key, keyErr := base64.RawURLEncoding.DecodeString(e.PublicKey)
-	signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
-	if err := errors.Join(keyErr, sigErr); err != nil {
-		return nil, nil, invalid(err)
-	}
-	var held []secret.Token
-	if e.Handle != "" {
-		held = tokens([]string{e.Handle})
-	}
-	return &device.Enrolment{PublicKey: key, Signature: signature, Name: e.Name}, held, nil
 }

@@ -5,6 +5,7 @@ import (
 	"encoding/base64"
 	"errors"
 	"net/http"
+	"slices"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -131,13 +132,6 @@ type codeInput struct {
 	}
 }
 
-type enrolment struct {
-	PublicKey string `json:"public_key" minLength:"59" maxLength:"1024" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of the SubjectPublicKeyInfo (DER) of a P-256 or Ed25519 key that cannot leave the device."`
-	Signature string `json:"signature" minLength:"86" maxLength:"86" pattern:"^[A-Za-z0-9_-]+$" doc:"base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over \"countersign-device-v1\\nremember\\n\" origin \"\\n\" nonce."`
-	Name      string `json:"name,omitempty" maxLength:"64" example:"Ada's phone" doc:"What its owner will know it by."`
-	Handle    string `json:"handle,omitempty" maxLength:"64" doc:"A handle the device still has for this account; it is replaced."`
-}
-
 // signIn registers the calls of a sign-in. An app has no browser secret: the flow's handle is its own.
 func (h *API) signIn(a huma.API) {
 	flow := []string{"flow_ended", "step_out_of_order", "too_many_attempts"}
@@ -171,7 +165,7 @@ func (h *API) signIn(a huma.API) {
 		id: "prove-code", method: http.MethodPost, begins: true, path: "/signin/code", tag: "Sign-in",
 		summary: "Prove the code, and be remembered if you like",
 		about:   "A wrong, old or expired code is code_refused. A malformed key to remember is found before the code is spent.",
-		codes:   append([]string{"code_refused", "device_key_malformed", "device_key_unsupported"}, flow...),
+		codes:   slices.Concat([]string{"code_refused"}, keyCodes(), flow),
 	}, h.code)
 }
 

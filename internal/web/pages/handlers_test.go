@@ -384,7 +384,7 @@ func TestADeviceIsRememberedOnlyWhenAskedAndAble(t *testing.T) {
 		form []string
 		want *device.Enrolment
 	}{
-		{[]string{"remember", "on", "public_key", "a2V5", "signature", "c2ln"}, &device.Enrolment{PublicKey: []byte("key"), Signature: []byte("sig")}},
+		{[]string{"remember", "on", "public_key", "a2V5", "signature", "c2ln"}, &device.Enrolment{PublicKey: []byte("key"), Signature: []byte("sig"), Browser: true}},
 		{[]string{"public_key", "a2V5", "signature", "c2ln"}, nil},
 		{[]string{"remember", "on"}, nil},
 		{[]string{"remember", "on", "public_key", "", "signature", "c2ln"}, nil},
@@ -392,7 +392,7 @@ func TestADeviceIsRememberedOnlyWhenAskedAndAble(t *testing.T) {
 	} {
 		d := &desk{next: signin.Next{Step: signin.StepDone}}
 		answer(door(t, d), post(flowAt+"/code", append(c.form, "code", "123456")...))
-		if diff := cmp.Diff(c.want, d.code.Remember, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+		if diff := cmp.Diff(c.want, d.code.Remember, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(device.Enrolment{})); diff != "" {
 			t.Errorf("%v: %s", c.form, diff)
 		}
 	}

@@ -152,9 +152,9 @@ func TestWhatTheFormOfANewAccountSends(t *testing.T) {
 		"language", "ar", "remember", "on", "public_key", "a2V5", "signature", "c2ln"), web.DeviceCookie, "a.b"), web.SessionCookie, "css_before"))
 	want := registration.About{
 		Password: " p ", Claims: map[string]string{"name": "Ada"}, Terms: "7", Language: "ar",
-		Remember: &device.Enrolment{PublicKey: []byte("key"), Signature: []byte("sig")},
+		Remember: &device.Enrolment{PublicKey: []byte("key"), Signature: []byte("sig"), Browser: true},
 	}
-	if diff := cmp.Diff(want, l.about, cmpopts.EquateComparable(netip.Addr{})); diff != "" {
+	if diff := cmp.Diff(want, l.about, cmpopts.EquateComparable(netip.Addr{}), cmpopts.IgnoreUnexported(device.Enrolment{})); diff != "" {
 		t.Error(diff)
 	}
 	if res.Header.Get("Location") != "/welcome" || cookie(res, web.SessionCookie).Value != "css_x" || cookie(res, web.DeviceCookie).Value != "new.a.b" {

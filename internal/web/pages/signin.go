@@ -330,7 +330,7 @@ func enrolment(form url.Values) *device.Enrolment {
 	if keyErr != nil || sigErr != nil || len(key) == 0 || len(signature) == 0 {
 		return nil
 	}
-	return &device.Enrolment{PublicKey: key, Signature: signature}
+	return &device.Enrolment{PublicKey: key, Signature: signature, Browser: true}
 }
 
 // outOfStep leads whoever pressed the back button, or pressed twice, to where the flow stands.
