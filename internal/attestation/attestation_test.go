@@ -8,6 +8,7 @@ import (
 	"log/slog"
 	"os"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -138,12 +139,32 @@ func TestAFileThatIsPastItsTimeIsTakenWithAWarning(t *testing.T) {
 	}
 }
 
+// lines is a log that may be read while it is written.
+type lines struct {
+	mu sync.Mutex
+	b  bytes.Buffer
+}
+
+func (l *lines) Write(p []byte) (int, error) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.b.Write(p)
+}
+
+// take returns what was written since it was last called.
+func (l *lines) take() string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	defer l.b.Reset()
+	return l.b.String()
+}
+
 // What is in use stays in use until there is a better file.
 func TestAWorseFileLeavesTheOldOneInUse(t *testing.T) {
 	m, maker := published(t)
 	now := time.Now() // that of the certificates: inside, it is the year 2000
 	synctest.Test(t, func(t *testing.T) {
-		var log bytes.Buffer
+		var log lines
 		s := m.Settings(attestation.Known)
 		a, err := attestation.New(s, func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
@@ -155,14 +176,15 @@ func TestAWorseFileLeavesTheOldOneInUse(t *testing.T) {
 		go func() { _ = a.Run(t.Context()) }()
 		wait := func(wantLog string, want attestation.Denial) {
 			t.Helper()
-			log.Reset()
+			log.take()
 			time.Sleep(3 * time.Minute)
 			synctest.Wait()
+			logged := log.take()
 			if got := a.Of(model(maker)); got.Name != maker.Name || got.Denied != want {
 				t.Errorf("%+v, want %q", got, want)
 			}
-			if strings.Count(log.String(), "level=") != min(1, len(wantLog)) || !strings.Contains(log.String(), wantLog) {
-				t.Errorf("logged %q, want %q", log.String(), wantLog)
+			if strings.Count(logged, "level=") != min(1, len(wantLog)) || !strings.Contains(logged, wantLog) {
+				t.Errorf("logged %q, want %q", logged, wantLog)
 			}
 		}
 		wait("", "")
