@@ -5,8 +5,10 @@ TEST      ?= ./...
 # A package at a time per core; what runs within it decides for itself (t.Parallel).
 TESTFLAGS ?= -race -timeout 15m
 LEAK_PAIRS ?= 10000
-# What measures times runs alone; what waits most runs first, and leaves a core to the others.
+# What measures times runs alone.
 TIMED      = 'TestTimes|TestALeakInTime'
+# Thousands of the same, which other tests do a few times under the race detector.
+MANY       = 'TestOfAThousandUses|TestAPump'
 PACKAGES   = $(shell $(GO) list $(TEST))
 WITH       = TMPDIR=$$(scripts/roomy-tmp) scripts/with-postgres
 TOOL       = $(GO) tool -modfile=tools/go.mod
@@ -20,11 +22,13 @@ help:
 build: ## the binary: bin/countersign, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/countersign
 
-# The browser's and the leaks' tests take one step after another: the race detector finds nothing in them, and makes them four times as long.
+# The browser's and the leaks' tests take one step after another, and those of faults kill a server that is built without it: the race detector finds
+# nothing in them, and makes them four times as long.
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
-	$(WITH) $(GO) test $(TESTFLAGS) $(filter %/test/fault,$(PACKAGES)) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
-	$(WITH) $(GO) test -timeout 25m -skip $(TIMED) ./test/browser ./test/leak
+	$(WITH) $(GO) test $(TESTFLAGS) -skip $(MANY) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
+	$(WITH) $(GO) test -timeout 25m -skip $(TIMED) ./test/browser ./test/leak ./test/fault
+	$(WITH) $(GO) test -timeout 15m -run $(MANY) ./internal/signin ./internal/guard
 	$(WITH) $(GO) test -timeout 15m -run $(TIMED) ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)
