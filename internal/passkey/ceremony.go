@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"slices"
 	"time"
 
@@ -94,22 +93,16 @@ func (s *Service) ours(c protocol.CollectedClientData) bool {
 	return slices.Contains(s.Origins, c.Origin) && !c.CrossOrigin && c.TopOrigin == ""
 }
 
-// descriptors are the account's live passkeys as authenticators know them, in the order of their ids: that in which
-// they were enrolled is nobody's business.
-func (s *Service) descriptors(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]protocol.CredentialDescriptor, error) {
-	rows, err := list(ctx, tx, who)
-	if err != nil {
-		return nil, err
-	}
+// descriptors are passkeys as authenticators know them, in the order of their ids: that in which they were enrolled
+// is nobody's business. One that does not open is left out, as it is good for nothing, so that the others stay so.
+func (s *Service) descriptors(rows []row) []protocol.CredentialDescriptor {
 	all := make([]protocol.CredentialDescriptor, 0, len(rows))
 	for _, r := range rows {
-		c, err := s.open(r)
-		if err != nil {
-			return nil, fmt.Errorf("list the passkeys of %s: %w", who, err)
+		if c, err := s.open(r); err == nil {
+			all = append(all, descriptor(c.ID, c.Transports))
 		}
-		all = append(all, descriptor(c.ID, c.Transports))
 	}
-	return inOrder(all), nil
+	return inOrder(all)
 }
 
 func descriptor(id []byte, transports []protocol.AuthenticatorTransport) protocol.CredentialDescriptor {

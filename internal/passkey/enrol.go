@@ -30,7 +30,7 @@ type Enrol struct {
 // BeginEnrol begins the enrolment of a passkey. The caller has seen enough proofs of the account's for a
 // new one (N-4.1.2.1-03). It is refused with Full alone.
 func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun, Refusal, error) {
-	has, err := s.descriptors(ctx, tx, e.Account)
+	has, err := list(ctx, tx, e.Account)
 	if err != nil {
 		return Begun{}, "", err
 	}
@@ -51,7 +51,7 @@ func (s *Service) BeginEnrol(ctx context.Context, tx *sqldb.Tx, e Enrol) (Begun,
 		User: protocol.UserEntity{
 			ID: protocol.URLEncodedBase64(s.handle(e.Account)), DisplayName: e.Shown, CredentialEntity: protocol.CredentialEntity{Name: e.Name},
 		},
-		Challenge: c.Challenge, Parameters: parameters(), Timeout: timeout(), CredentialExcludeList: has,
+		Challenge: c.Challenge, Parameters: parameters(), Timeout: timeout(), CredentialExcludeList: s.descriptors(has),
 		AuthenticatorSelection: protocol.AuthenticatorSelection{
 			ResidentKey: resident, RequireResidentKey: &s.Found, UserVerification: c.verification(),
 		},
@@ -124,7 +124,11 @@ func parseCreation(response []byte) (*protocol.ParsedCredentialCreationData, boo
 
 // attested reports whether the answer is a new passkey for us, and one that we can use (section 7.1 of the specification).
 func (s *Service) attested(p *protocol.ParsedCredentialCreationData, c ceremony) bool {
-	data := p.Response.AttestationObject.AuthData
+	object := &p.Response.AttestationObject
+	data := object.AuthData
+	if !s.Models.Asks() { // then its statement says nothing to us, and one by a maker that the library does not know is no reason to refuse a key
+		object.Format, object.AttStatement, object.SubStatements = string(protocol.AttestationFormatNone), nil, nil
+	}
 	if !s.ours(p.Response.CollectedClientData) || !consistent(data.Flags) || !usable(data.AttData) {
 		return false
 	}

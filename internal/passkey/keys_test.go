@@ -3,6 +3,7 @@ package passkey_test
 import (
 	"bytes"
 	"encoding/base64"
+	"slices"
 	"testing"
 
 	"countersign/internal/passkey"
@@ -97,4 +98,43 @@ func cells(t *testing.T, db *sqldb.DB) (all [][]byte) {
 		t.Fatal(err)
 	}
 	return all
+}
+
+// A row that was damaged, or whose key is lost, takes nothing from the passkeys beside it, and opens nothing.
+func TestAPasskeyThatDoesNotOpenIsPassedOver(t *testing.T) {
+	each(t, func(t *testing.T, k *kit) {
+		bad, good := newAuthenticator(t), newAuthenticator(t)
+		lost := k.enrol(k.ada, bad)
+		k.enrol(k.ada, good)
+		k.write(func(tx *sqldb.Tx) error {
+			_, err := tx.Exec(t.Context(), `UPDATE passkey SET credential = $1 WHERE id = $2`, []byte("torn"), lost.ID)
+			return err
+		})
+		k.write(func(tx *sqldb.Tx) error {
+			s, err := k.Signal(t.Context(), tx, k.ada)
+			if !slices.Equal(s.Accepted, []string{b64(good.id)}) {
+				t.Errorf("%+v", s)
+			}
+			return err
+		})
+		if b := k.beginSignin(passkey.Signin{Account: k.ada}); b.Listed != 1 {
+			t.Errorf("%d listed", b.Listed)
+		}
+		if _, r := k.signIn(passkey.Signin{}, bad); r != passkey.Wrong { // not Unknown, which would have it deleted: a key may come back
+			t.Errorf("the damaged one: %q", r)
+		}
+		if _, r := k.signIn(passkey.Signin{}, good); r != "" {
+			t.Errorf("the other: %q", r)
+		}
+		for range passkey.MaxPerAccount - 2 {
+			k.enrol(k.ada, newAuthenticator(t))
+		}
+		k.write(func(tx *sqldb.Tx) error {
+			_, r, err := k.BeginEnrol(t.Context(), tx, passkey.Enrol{Bound: flow, Account: k.ada})
+			if r != passkey.Full {
+				t.Errorf("it does not count: %q", r)
+			}
+			return err
+		})
+	})
 }

@@ -202,8 +202,8 @@ type Signal struct {
 // Signal returns the signal of an account.
 func (s *Service) Signal(ctx context.Context, tx *sqldb.Tx, who account.ID) (Signal, error) {
 	out := Signal{RPID: s.RPID, UserID: base64.RawURLEncoding.EncodeToString(s.handle(who)), Accepted: []string{}}
-	all, err := s.descriptors(ctx, tx, who)
-	for _, d := range all {
+	all, err := list(ctx, tx, who)
+	for _, d := range s.descriptors(all) {
 		out.Accepted = append(out.Accepted, d.CredentialID.String())
 	}
 	return out, err
