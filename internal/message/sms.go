@@ -88,6 +88,12 @@ func hostname(host string) string {
 // Segments is how many messages a text is sent and paid as.
 func Segments(text string) int { return segments(text) }
 
+// GSM reports whether a text can be written in GSM 03.38; another is sent in UCS-2.
+func GSM(text string) bool {
+	_, ok := septets(text)
+	return ok
+}
+
 func segments(s string) int {
 	n, gsm := septets(s)
 	one, part := oneSMS, partSMS

@@ -174,10 +174,14 @@ func letters(ctx context.Context, c config.Config, d Deps) Finding {
 			continue
 		}
 		if err := p.Check(ctx); err != nil {
-			return finding("letters", Broken, "SMS by "+name+": "+err.Error(), "if this server runs already, the operator may allow no second connection: ask for one, or stop the server and look again")
+			remedy := "see that it can be reached from here, and that its key and secret are right"
+			if name == "smpp" {
+				remedy = "if this server runs already, the operator may allow no second connection: ask for one, or stop the server and look again"
+			}
+			return finding("letters", Broken, "SMS by "+name+": "+err.Error(), remedy)
 		}
 	}
-	words := "e-mail by " + c.Email.Provider + ", SMS by " + c.SMS.Provider
+	words := "e-mail by " + c.Email.Provider + ", SMS by " + strings.Join(append([]string{c.SMS.Provider}, c.SMS.Then...), ", ")
 	if c.Email.Provider == "inbox" || c.SMS.Provider == "inbox" {
 		return finding("letters", Warning, words, "inbox delivers to nobody: set email.provider and sms.provider")
 	}

@@ -10,11 +10,15 @@ import (
 	"time"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/anyhttp"
 	"countersign/internal/courier/failover"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/courier/infobip"
 	"countersign/internal/courier/smpp"
 	"countersign/internal/courier/smtp"
+	"countersign/internal/courier/sns"
 	"countersign/internal/courier/twilio"
+	"countersign/internal/courier/vonage"
 	"countersign/internal/courier/webhook"
 	"countersign/internal/message"
 	"countersign/internal/platform/config"
@@ -121,6 +125,17 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 			user = s.TwilioAccount
 		}
 		return twilio.New(twilio.Config{AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL})
+	case "vonage":
+		return vonage.New(vonage.Config{Key: s.VonageKey, Secret: s.VonageSecret.Token, Signature: s.VonageSig.Token, Base: s.VonageURL, Now: now})
+	case "infobip":
+		return infobip.New(infobip.Config{Base: s.InfobipURL, Key: s.InfobipKey.Token, Now: now})
+	case "sns":
+		return sns.New(sns.Config{Region: s.SNSRegion, Key: s.SNSKey, Secret: s.SNSSecret.Token, Base: s.SNSURL, Now: now})
+	case "http":
+		return anyhttp.New(anyhttp.Config{
+			URL: s.HTTPURL, Method: s.HTTPMethod, Headers: s.HTTPHeaders, Body: s.HTTPBody, Type: s.HTTPType, Secret: s.HTTPSecret.Token,
+			Taken: s.HTTPTaken, Refused: s.HTTPRefused, ID: s.HTTPID,
+		})
 	case "webhook":
 		return webhook.New(webhook.Config{URL: s.WebhookURL, Secrets: []secret.Token{s.WebhookSecret.Token}, Now: now})
 	case "inbox":

@@ -1,4 +1,4 @@
-// Package post sends one HTTP POST to a provider and classes what came of it.
+// Package post sends one HTTP request to a provider and classes what came of it.
 package post
 
 import (
@@ -13,6 +13,7 @@ import (
 	"net/http"
 	"net/url"
 	"strconv"
+	"strings"
 	"syscall"
 	"time"
 
@@ -63,7 +64,10 @@ func loopbackOnly(_, address string, _ syscall.RawConn) error {
 }
 
 // Answer is a provider's answer with a status of 200 to 299.
-type Answer struct{ Body []byte }
+type Answer struct {
+	Status int
+	Body   []byte // empty if it broke off
+}
 
 // Refusal is any other answer.
 type Refusal struct {
@@ -74,7 +78,12 @@ type Refusal struct {
 
 // Do posts. Exactly one of the three results is there; an error is a *courier.Error.
 func (c *Client) Do(ctx context.Context, address string, header http.Header, body []byte) (*Answer, *Refusal, error) {
-	req, err := http.NewRequestWithContext(ctx, http.MethodPost, address, bytes.NewReader(body))
+	return c.Call(ctx, http.MethodPost, address, header, body)
+}
+
+// Call is Do with another method.
+func (c *Client) Call(ctx context.Context, method, address string, header http.Header, body []byte) (*Answer, *Refusal, error) {
+	req, err := http.NewRequestWithContext(ctx, method, address, bytes.NewReader(body))
 	if err != nil {
 		return nil, nil, courier.Temporary(c.name+"_request", nil)
 	}
@@ -87,7 +96,10 @@ func (c *Client) Do(ctx context.Context, address string, header http.Header, bod
 	defer func() { _ = res.Body.Close() }()
 	got, err := io.ReadAll(io.LimitReader(res.Body, 64<<10))
 	if res.StatusCode >= 200 && res.StatusCode < 300 {
-		return &Answer{Body: got}, nil, nil // taken, even if the rest of the answer was lost
+		if err != nil {
+			got = nil // half an answer is none
+		}
+		return &Answer{Status: res.StatusCode, Body: got}, nil, nil // taken, even if the rest of the answer was lost
 	}
 	if err != nil {
 		return nil, nil, c.transport(err)
@@ -128,6 +140,27 @@ func (c *Client) Fault(r *Refusal, detail string) *courier.Error {
 	}
 	e.After = r.After
 	return e
+}
+
+// Refused is the error for a letter that was refused in an answer of 200 to 299, which some providers give
+// whatever they have done: detail is the provider's own code.
+func (c *Client) Refused(detail string, permanent bool) *courier.Error {
+	e := courier.Temporary(c.name+"_"+detail, nil)
+	e.Permanent, e.NotTaken = permanent, true
+	return e
+}
+
+// Unclear is the error for an answer of 200 to 299 that does not say whether the letter was taken.
+func (c *Client) Unclear() *courier.Error { return courier.Temporary(c.name+"_answer_unclear", nil) }
+
+// Word returns a provider's code if it is one, and nothing if it might be a sentence: those quote the address.
+func Word(code string) string {
+	if len(code) > 48 || strings.ContainsFunc(code, func(r rune) bool {
+		return r != '_' && r != '.' && r != '-' && (r < '0' || r > '9') && (r < 'A' || r > 'Z') && (r < 'a' || r > 'z')
+	}) || strings.Trim(code, "0123456789") == "" && len(code) > 6 { // as long as a number
+		return ""
+	}
+	return code
 }
 
 func retryAfter(h http.Header) time.Duration {

@@ -184,7 +184,7 @@ type Email struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string   `toml:"provider" doc:"smpp, twilio, webhook, inbox or none."`
+	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
 	Routes         []string `toml:"routes" doc:"Other orders for numbers that begin alike, such as +49=webhook,twilio. The longest beginning counts."`
 	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id; with smpp also a short code, or a name of up to 11 characters."`
@@ -200,6 +200,25 @@ type SMS struct {
 	TwilioUser     string   `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
 	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
 	TwilioURL      string   `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
+	VonageKey      string   `toml:"vonage_key" doc:"Vonage's API key."`
+	VonageSecret   Secret   `toml:"vonage_secret" doc:"Its API secret. Not needed with vonage_signature."`
+	VonageSig      Secret   `toml:"vonage_signature" doc:"Vonage's signature secret: requests are signed with it. Set the account to SHA-256 HMAC."`
+	VonageURL      string   `toml:"vonage_url" doc:"Vonage's address, or a stand-in's."`
+	InfobipURL     string   `toml:"infobip_url" doc:"The account's own address at Infobip, such as https://xyz123.api.infobip.com."`
+	InfobipKey     Secret   `toml:"infobip_key" doc:"Infobip's API key."`
+	SNSRegion      string   `toml:"sns_region" doc:"The region of Amazon SNS, such as eu-central-1."`
+	SNSKey         string   `toml:"sns_key" doc:"Id of an IAM user's access key; the user may do sns:Publish and needs no more."`
+	SNSSecret      Secret   `toml:"sns_secret" doc:"The access key's secret."`
+	SNSURL         string   `toml:"sns_url" doc:"The address of SNS where it does not follow from the region."`
+	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {id} and {secret} are filled in."`
+	HTTPMethod     string   `toml:"http_method" doc:"POST, PUT or GET."`
+	HTTPHeaders    []string `toml:"http_headers" doc:"Headers, such as \"Authorization: Bearer {secret}\" or \"Idempotency-Key: {id}\"."`
+	HTTPType       string   `toml:"http_type" doc:"What the body is, and how fields in it are escaped: application/json, application/x-www-form-urlencoded, application/xml or text/xml."`
+	HTTPBody       string   `toml:"http_body" doc:"The body. In JSON, fields stand between quotation marks."`
+	HTTPSecret     Secret   `toml:"http_secret" doc:"What {secret} stands for."`
+	HTTPTaken      []string `toml:"http_taken" doc:"A message was taken if the answer fits all of these: a status (2xx, 201), a value in its JSON (messages.0.status=0), a text in it (~OK)."`
+	HTTPRefused    []string `toml:"http_refused" doc:"It was refused for good, as to a number that does not exist, if the answer fits any of these. Otherwise it is tried again."`
+	HTTPID         string   `toml:"http_id" doc:"Where the gateway's id of the message stands in its JSON, such as messages.0.id."`
 	WebhookURL     string   `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
 	WebhookSecret  Secret   `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
@@ -265,7 +284,10 @@ func Default() Config {
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
-		SMS:     SMS{Provider: "inbox", SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com"},
+		SMS: SMS{
+			Provider: "inbox", SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
+			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},
+		},
 		Log:     Log{Format: "json", Level: "info"},
 		Metrics: Metrics{Listen: "127.0.0.1:9090"},
 	}

@@ -141,9 +141,15 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"sender with a header": {func(c *config.Config) {
 			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "starttls", From: "a@b.example\r\nBcc: c@d.example"}
 		}, "email.from"},
-		"twilio without a token":  {func(c *config.Config) { c.SMS.Provider = "twilio" }, "sms.twilio_password: give the auth token"},
-		"smpp without an address": {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_address: want the message centre's host:port"},
-		"smpp without a password": {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_password: give the password (or COUNTERSIGN_SMS_SMPP_PASSWORD_FILE)"},
+		"twilio without a token":     {func(c *config.Config) { c.SMS.Provider = "twilio" }, "sms.twilio_password: give the auth token"},
+		"vonage without a secret":    {func(c *config.Config) { c.SMS.Provider = "vonage" }, "sms.vonage_secret: give the API secret"},
+		"infobip without a key":      {func(c *config.Config) { c.SMS.Provider = "infobip" }, "sms.infobip_key: give the API key"},
+		"infobip without an address": {func(c *config.Config) { c.SMS.Provider = "infobip" }, "sms.infobip_url: want an https address"},
+		"sns without a region":       {func(c *config.Config) { c.SMS.Provider = "sns" }, "sms.sns_region: name the region"},
+		"sns without a secret":       {func(c *config.Config) { c.SMS.Provider = "sns" }, "sms.sns_secret: give the access key's secret"},
+		"http in clear":              {func(c *config.Config) { c.SMS.Provider, c.SMS.HTTPURL = "http", "http://sms.example.org/?to={to}" }, "sms.http_url: want an https address"},
+		"smpp without an address":    {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_address: want the message centre's host:port"},
+		"smpp without a password":    {func(c *config.Config) { c.SMS.Provider = "smpp" }, "sms.smpp_password: give the password (or COUNTERSIGN_SMS_SMPP_PASSWORD_FILE)"},
 		"webhook with a weak key": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.WebhookURL, c.SMS.WebhookSecret = "webhook", "https://s.example", config.NewSecret("hunter2")
 		}, "sms.webhook_secret: want"},
@@ -192,6 +198,7 @@ func TestNothingPrintsASecret(t *testing.T) {
 	c, err := load(t, "", []string{
 		"COUNTERSIGN_KEYS=canary-keys", "COUNTERSIGN_DATABASE_URL=postgres://u:canary-db@h/n",
 		"COUNTERSIGN_SMS_TWILIO_PASSWORD=canary-token", "COUNTERSIGN_SMS_SMPP_PASSWORD=canary-smpp", "COUNTERSIGN_EMAIL_SMTP_PASSWORD=canary-smtp", "COUNTERSIGN_EMAIL_WEBHOOK_SECRET=canary-hook",
+		"COUNTERSIGN_SMS_VONAGE_SECRET=canary-vonage", "COUNTERSIGN_SMS_VONAGE_SIGNATURE=canary-sig", "COUNTERSIGN_SMS_INFOBIP_KEY=canary-infobip", "COUNTERSIGN_SMS_SNS_SECRET=canary-sns", "COUNTERSIGN_SMS_HTTP_SECRET=canary-http",
 	}, nil)
 	if err != nil {
 		t.Fatal(err)

@@ -47,13 +47,14 @@ func (k *checker) beginnings(key string, lines []string, fits func(value string)
 
 func (c Config) checkSMS(k *checker) {
 	s := c.SMS
-	k.oneOf("sms.provider", s.Provider, "smpp", "twilio", "webhook", "inbox", "none")
+	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook"}
+	k.oneOf("sms.provider", s.Provider, append(slices.Clone(senders), "inbox", "none")...)
 	c.checkInbox(k, "sms.provider", s.Provider)
 	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
 	all := s.Providers()
 	for i, name := range all {
 		if i > 0 {
-			k.oneOf("sms.then", name, "smpp", "twilio", "webhook")
+			k.oneOf("sms.then", name, senders...)
 		}
 		k.want(slices.Index(all, name) == i, "sms.then", "%s stands there twice", name)
 		c.checkSMSProvider(k, name)
@@ -81,6 +82,25 @@ func (c Config) checkSMSProvider(k *checker, name string) {
 		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
 		k.want(s.From != "", "sms.from", "give the sending number, such as +15005550006")
 		k.outbound("sms.twilio_url", s.TwilioURL)
+	case "vonage":
+		k.want(s.VonageKey != "", "sms.vonage_key", "give the API key")
+		k.want(!s.VonageSecret.Empty() || !s.VonageSig.Empty(), "sms.vonage_secret", "give the API secret (or COUNTERSIGN_SMS_VONAGE_SECRET_FILE), or the signature secret as sms.vonage_signature")
+		k.want(s.From != "", "sms.from", "give the sender: a number such as +15005550006, or a name of up to 11 characters")
+		k.outbound("sms.vonage_url", s.VonageURL)
+	case "infobip":
+		k.want(!s.InfobipKey.Empty(), "sms.infobip_key", "give the API key (or COUNTERSIGN_SMS_INFOBIP_KEY_FILE)")
+		k.want(s.From != "", "sms.from", "give the sender: a number such as +15005550006, or a name of up to 11 characters")
+		k.outbound("sms.infobip_url", s.InfobipURL)
+	case "sns":
+		k.want(s.SNSRegion != "", "sms.sns_region", "name the region, such as eu-central-1")
+		k.want(s.SNSKey != "", "sms.sns_key", "give the id of the access key")
+		k.want(!s.SNSSecret.Empty(), "sms.sns_secret", "give the access key's secret (or COUNTERSIGN_SMS_SNS_SECRET_FILE)")
+		if s.SNSURL != "" {
+			k.outbound("sms.sns_url", s.SNSURL)
+		}
+	case "http":
+		address, _, _ := strings.Cut(s.HTTPURL, "?")
+		k.outbound("sms.http_url", address)
 	case "webhook":
 		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
 	}
