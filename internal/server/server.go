@@ -20,6 +20,7 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
@@ -168,7 +169,7 @@ func (s *Server) doors() error {
 func asks(c config.Config, r *registration.Service) pages.Asks {
 	return pages.Asks{
 		Invitation: r.Rules.Mode == registration.Invited, Ways: r.Ways, TermsURL: r.Rules.Terms.URL, TermsVersion: r.Rules.Terms.Version,
-		Claims: r.Rules.Claims, MinPassword: c.Password.MinLength,
+		Claims: r.Rules.Claims, MinPassword: c.Password.MinLength, Always: factor.Policy(c.Factor.Policy) != factor.Unrecognised,
 	}
 }
 

@@ -74,7 +74,7 @@ type askedView struct {
 	QR                 qrcode.Drawing
 	Until              instant
 	Over               bool
-	RememberDays       int
+	RememberDays       int // 0 where a device that is remembered is asked all the same
 }
 
 func (askedView) template() string { return "asked" }
@@ -109,7 +109,7 @@ func (h *Approve) showAsked(w http.ResponseWriter, r *http.Request, problem stri
 		f, status = f.fails(f.say(problem)), http.StatusUnprocessableEntity
 	}
 	v, err := h.Pages.askedPage(f, flowPath(ref), asked)
-	v.Nonce = next.Nonce
+	v.Nonce, v.RememberDays = next.Nonce, h.Pages.rememberDays(next.Notes)
 	if err != nil {
 		return err
 	}

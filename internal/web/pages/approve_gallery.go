@@ -45,6 +45,11 @@ func (p *Pages) approveShots() []Shot {
 			}.ways([]factor.Way{factor.Email, factor.Approve}, factor.Email, 0)
 		}),
 		p.shot("asked", "way_approve", newcomer(asked, same)),
+		p.shot("asked-always", "way_approve", func(f frame) view {
+			v := newcomer(asked, same)(f).(askedView) //nolint:forcetypeassert // it is no other
+			v.RememberDays = 0
+			return v
+		}),
 		p.shot("asked-early", "way_approve", newcomer(asked, says("approve_not_yet"))),
 		p.shot("asked-over", "way_approve", newcomer(over, same)),
 		p.shot("approve", "approve_title", old(can, same, one)),

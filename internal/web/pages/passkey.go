@@ -112,7 +112,6 @@ type passkeyView struct {
 
 	Submit, Flow string // paths
 	Passkey      ceremony
-	RememberDays int
 	Hidden       bool
 	Others       []wayView
 	Resend       string
@@ -126,7 +125,7 @@ func (p *Pages) passkeyPage(f frame, at atCode, c ceremony) passkeyView {
 	code := codeView{frame: f}.ways(slices.DeleteFunc(slices.Clone(at.next.Ways), func(w factor.Way) bool { return w == factor.Passkey }), "", 0)
 	path := flowPath(at.ref)
 	return passkeyView{
-		frame: f, Flow: path, Submit: path + "/passkey", Passkey: c, RememberDays: p.options.RememberDays,
+		frame: f, Flow: path, Submit: path + "/passkey", Passkey: c,
 		Hidden: p.options.HidePasswordResult, Others: code.Others, Resend: path + "/send", SMSRisk: code.SMSRisk,
 	}
 }

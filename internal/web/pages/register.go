@@ -33,6 +33,7 @@ type Asks struct {
 	TermsURL, TermsVersion string
 	Claims                 []registration.Claim
 	MinPassword            int
+	Always                 bool // a device that is remembered is asked for a second proof all the same
 }
 
 // Register is the way to an account: an address, its code, and then the rest. All fields are required.
@@ -269,7 +270,7 @@ func (h *Register) about(form url.Values) registration.About {
 func (h *Register) aboutPage(f frame, ref signin.Ref, next registration.Next, problems []registration.Problem) aboutView {
 	v := aboutView{
 		frame: f, Submit: registrationPath(ref) + "/finish", Nonce: next.Nonce, Origin: h.Pages.options.Origin,
-		RememberDays: h.Pages.options.RememberDays, Asks: h.Asks,
+		RememberDays: h.Pages.rememberDays(signin.Notes{Always: h.Asks.Always}), Asks: h.Asks,
 	}
 	return v.asking(problems)
 }

@@ -1,14 +1,19 @@
 package pages
 
 import (
+	"context"
 	"net/http"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
+	"countersign/internal/approval"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
+	"countersign/internal/registration"
 	"countersign/internal/signin"
 )
 
@@ -107,5 +112,26 @@ func TestRememberingIsOfferedWhereItHelps(t *testing.T) {
 		if _, body := answer(door(t, d), get(flowAt)); strings.Contains(body, `name="remember"`) != want {
 			t.Errorf("always %t: offered %t", always, !want)
 		}
+		if _, body := answer(waitingRoom(t, d), get(flowAt+"/approve")); strings.Contains(body, `name="remember"`) != want || !strings.Contains(body, "492817") {
+			t.Errorf("always %t, with another device: offered %t", always, !want)
+		}
+		v := (&Register{SignIn: SignIn{Pages: testPages(t)}, Asks: Asks{Always: always}}).aboutPage(frame{}, d.ref, registration.Next{}, nil)
+		if (v.RememberDays > 0) != want {
+			t.Errorf("always %t, to newcomers: offered %t", always, !want)
+		}
 	}
+}
+
+// asking is a sign-in that waits for another device.
+type asking struct{ approvals }
+
+func (asking) Approval(context.Context, signin.Ref) (signin.Approval, error) {
+	return signin.Approval{ID: "7", State: approval.Waiting, Number: secret.Of("492817"), ExpiresAt: time.Now().Add(time.Minute)}, nil
+}
+
+func waitingRoom(t *testing.T, d *desk) http.Handler {
+	t.Helper()
+	p, mux := testPages(t), http.NewServeMux()
+	(&Approve{SignIn: SignIn{Pages: p, Log: quiet(), Flows: d, Sessions: d}, Asks: asking{}}).Mount(mux)
+	return mux
 }

@@ -213,17 +213,22 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 	pause := wait(h.Pages.options.Now(), next.ResendAt)
 	v := codeView{
 		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
-		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.options.RememberDays,
+		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.rememberDays(next.Notes),
 		Hidden: h.Pages.options.HidePasswordResult,
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
-	}
-	if next.Always {
-		v.RememberDays = 0
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
 	return v.ways(next.Ways, at.shown(), pause)
+}
+
+// rememberDays is how long a device would be remembered; 0 where one that is remembered is asked all the same.
+func (p *Pages) rememberDays(n signin.Notes) int {
+	if n.Always {
+		return 0
+	}
+	return p.options.RememberDays
 }
 
 // shown is the way that is asked for: the one that the person chose, or by which a code was sent, or their best.
