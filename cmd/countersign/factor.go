@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"strings"
 	"text/tabwriter"
 
 	"countersign/internal/account"
@@ -149,7 +150,7 @@ type factorPolicyCmd struct {
 // Help is shown after the flags.
 func (factorPolicyCmd) Help() string {
 	return `usual leaves it to factor.policy of the settings and to the account's groups; of those and this, and what the holder has chosen, the
-strictest counts. phishing_resistant takes a passkey and nothing else: as long as there is none, any other way lets its holder enrol
+strictest counts, and without a policy each is shown. phishing_resistant takes a passkey and nothing else: as long as there is none, any other way lets its holder enrol
 one and do nothing else. Takes effect at the next sign-in.
 
   countersign factor policy ada@example.org
@@ -161,10 +162,11 @@ func (p factorPolicyCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, p.Account, func(core *server.Core, who account.Account) error {
 		if p.Policy == "" {
 			has, err := core.Owner.Equipment(ctx, who.ID)
-			if err == nil {
-				stands(w, has.Second)
+			if err != nil {
+				return err
 			}
-			return err
+			stands(w, has.Second)
+			return rules(w, has.Second)
 		}
 		policy := factor.Policy(p.Policy)
 		if p.Policy == "usual" {
@@ -189,4 +191,14 @@ func stands(w world, s signin.Second) {
 			w.say("%s: turned off by its holder", way.Way)
 		}
 	}
+}
+
+// rules says who wants how much proved.
+func rules(w world, s signin.Second) error {
+	t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+	_, _ = fmt.Fprintln(t, "WANTED BY\tPOLICY")
+	for _, r := range s.Rules {
+		_, _ = fmt.Fprintf(t, "%s\t%s\n", strings.TrimSpace(string(r.Of)+" "+r.Group), dash(string(r.Policy)))
+	}
+	return t.Flush()
 }

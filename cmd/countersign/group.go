@@ -3,6 +3,8 @@ package main
 import (
 	"context"
 	"fmt"
+	"slices"
+	"strings"
 	"text/tabwriter"
 
 	"countersign/internal/account"
@@ -88,7 +90,7 @@ type groupListCmd struct {
 
 // Help is shown after the flags.
 func (groupListCmd) Help() string {
-	return `Shows no contact data.
+	return `Shows no contact data. Groups that factor.groups names are listed even if nobody is in them.
 
   countersign group list
   countersign group list admins`
@@ -105,6 +107,12 @@ func (g groupListCmd) Run(ctx context.Context, w world, c *cli) error {
 			if err != nil {
 				return err
 			}
+			for name := range core.Config.Factor.OfGroups() { // one that is misspelt there is seen here
+				if !slices.ContainsFunc(all, func(g account.Group) bool { return g.Name == name }) {
+					all = append(all, account.Group{Name: name})
+				}
+			}
+			slices.SortFunc(all, func(a, b account.Group) int { return strings.Compare(a.Name, b.Name) })
 			if len(all) == 0 {
 				w.say("there are no groups")
 				return nil

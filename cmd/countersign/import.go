@@ -25,7 +25,7 @@ import (
 
 type importCmd struct {
 	File   string `arg:"" help:"CSV with a first line that names the columns, or JSON Lines; - is standard input."`
-	Format string `enum:",csv,jsonl" default:"" help:"csv or jsonl. By default by the file's name."`
+	Format string `enum:",csv,jsonl" default:"" placeholder:"csv|jsonl" help:"csv or jsonl. By default by the file's name."`
 	DryRun bool   `help:"Read everything, say what would happen and how long it would take, and write nothing."`
 	Report string `help:"Where to write which lines were refused: line, reason, id. No contact data." placeholder:"FILE"`
 

@@ -149,7 +149,8 @@ func run(ctx context.Context, w world) (code int) {
 	}
 	parsed, err := parser.Parse(w.args)
 	if err != nil {
-		_, _ = fmt.Fprintf(w.stderr, "countersign: %s; see countersign --help\n", err)
+		// Among what an option may be kong lists what it is when nobody gives it.
+		_, _ = fmt.Fprintf(w.stderr, "countersign: %s; see countersign --help\n", strings.Replace(err.Error(), `one of "",`, "one of ", 1))
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))

@@ -19,7 +19,7 @@ type messageCmd struct {
 type messagePreviewCmd struct {
 	Kind     string `arg:"" optional:"" help:"Such as signin_code; without it all kinds are shown."`
 	Language string `default:"en" help:"Such as de."`
-	Channel  string `enum:",email,sms" default:"" help:"email or sms; without it both."`
+	Channel  string `enum:",email,sms" default:"" placeholder:"email|sms" help:"email or sms; without it both."`
 }
 
 // Help is shown after the flags.

@@ -20,6 +20,7 @@ import (
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
+	"countersign/internal/signin"
 	"countersign/internal/web"
 )
 
@@ -238,7 +239,7 @@ type showCmd struct {
 
 // Help is shown after the flags.
 func (showCmd) Help() string {
-	return `Contact data stays hidden without --reveal.
+	return `Contact data stays hidden without --reveal. The policy is the one in force; countersign factor policy says where it comes from.
 
   countersign account show ada@example.org
   countersign account show 0196f0c1-… --reveal`
@@ -249,11 +250,19 @@ func (s showCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withAccount(ctx, w, c, s.Account, func(core *server.Core, who account.Account) error {
 		var addresses []account.Address
 		var standing account.Standing
+		var second signin.Second
+		var groups []string
 		err := core.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 			if addresses, err = core.Accounts.Addresses(ctx, tx, who.ID); err != nil {
 				return err
 			}
 			if standing, err = core.Accounts.Standing(ctx, tx, who.ID); err != nil {
+				return err
+			}
+			if second, err = core.SignIn.Second(ctx, tx, who.ID); err != nil {
+				return err
+			}
+			if groups, err = core.Accounts.Groups(ctx, tx, who.ID); err != nil {
 				return err
 			}
 			return core.Audit.Append(ctx, tx, audit.Event{
@@ -267,6 +276,7 @@ func (s showCmd) Run(ctx context.Context, w world, c *cli) error {
 		if !standing.EraseAt.IsZero() {
 			w.say("erased at %s", standing.EraseAt.UTC().Format(time.RFC3339))
 		}
+		w.say("groups    %s\npolicy    %s", dash(strings.Join(groups, ", ")), second.Policy)
 		for _, a := range addresses {
 			text := "[hidden]"
 			if s.Reveal {

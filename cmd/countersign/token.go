@@ -28,7 +28,7 @@ type tokenCmd struct {
 
 type tokenImportCmd struct {
 	File           string `arg:"" help:"PSKC (RFC 6030), or CSV with a first line that names the columns."`
-	Format         string `enum:",pskc,csv" default:"" help:"pskc or csv. By default by the file's name."`
+	Format         string `enum:",pskc,csv" default:"" placeholder:"pskc|csv" help:"pskc or csv. By default by the file's name."`
 	KeyFile        string `help:"A file with the key that encrypts a PSKC file, in hexadecimal digits." placeholder:"FILE"`
 	PassphraseFile string `help:"A file with the passphrase of a PSKC file, to the first line's end." placeholder:"FILE"`
 	Secret         string `enum:"base32,hex,base64" default:"base32" help:"How secrets are written in CSV: base32, hex, base64."`

@@ -94,19 +94,48 @@ func (c *Choices) Set(ctx context.Context, tx *sqldb.Tx, id account.ID, p Policy
 	return putPolicy(ctx, tx, id, p)
 }
 
-// PolicyOf is the strictest policy that applies to an account. least is that without its holder's own wish.
-func (c *Choices) PolicyOf(ctx context.Context, tx *sqldb.Tx, id account.ID, chosen Choice) (p, least Policy, err error) {
-	least = c.Policy.or(chosen.Operator)
+// Rule is a policy, and who wants it.
+type Rule struct {
+	Of     Maker
+	Group  string // of OfGroup
+	Policy Policy // "" is none
+}
+
+// Maker is who makes a rule about an account.
+type Maker string
+
+// The makers.
+const (
+	OfSettings Maker = "settings"
+	OfGroup    Maker = "group"
+	OfAccount  Maker = "account" // the operator, for this one
+	OfHolder   Maker = "holder"
+)
+
+// Rules lists what applies to an account, the groups by name: the strictest counts.
+func (c *Choices) Rules(ctx context.Context, tx *sqldb.Tx, id account.ID, chosen Choice) ([]Rule, error) {
+	rules := []Rule{{Of: OfSettings, Policy: c.Policy}}
 	if len(c.Groups) > 0 {
 		groups, err := c.Accounts.Groups(ctx, tx, id)
 		if err != nil {
-			return "", "", err
+			return nil, err
 		}
 		for _, g := range groups {
-			least = least.or(c.Groups[g])
+			rules = append(rules, Rule{OfGroup, g, c.Groups[g]})
 		}
 	}
-	return least.or(chosen.Holder), least, nil
+	return append(rules, Rule{Of: OfAccount, Policy: chosen.Operator}, Rule{Of: OfHolder, Policy: chosen.Holder}), nil
+}
+
+// PolicyOf is the strictest policy that applies to an account. least is that without its holder's own wish.
+func (c *Choices) PolicyOf(ctx context.Context, tx *sqldb.Tx, id account.ID, chosen Choice) (p, least Policy, err error) {
+	rules, err := c.Rules(ctx, tx, id, chosen)
+	for _, r := range rules {
+		if p = p.or(r.Policy); r.Of != OfHolder {
+			least = least.or(r.Policy)
+		}
+	}
+	return p, least, err
 }
 
 // Fill completes an account's door by what was chosen for it.

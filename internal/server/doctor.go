@@ -5,10 +5,13 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"os"
+	"slices"
 	"strings"
 	"time"
 
+	"countersign/internal/account"
 	"countersign/internal/keyring"
 	"countersign/internal/password"
 	"countersign/internal/platform/config"
@@ -71,7 +74,28 @@ func database(ctx context.Context, c config.Config, d Deps) []Finding {
 	if err != nil || empty {
 		return append(out, keyFile(c, empty))
 	}
-	return append(out, fits(ctx, c, db))
+	return append(out, fits(ctx, c, db), ruled(ctx, c, db))
+}
+
+// ruled looks at the groups that factor.groups has rules of. A name that is misspelt there is a rule for nobody.
+func ruled(ctx context.Context, c config.Config, db *sqldb.DB) Finding {
+	rules := c.Factor.OfGroups()
+	named := len(rules)
+	err := db.Read(ctx, func(tx *sqldb.Tx) error {
+		groups, err := (&account.Service{}).AllGroups(ctx, tx)
+		for _, g := range groups {
+			delete(rules, g.Name)
+		}
+		return err
+	})
+	switch {
+	case err != nil:
+		return finding("groups", Broken, err.Error(), "")
+	case len(rules) > 0:
+		return finding("groups", Warning, "nobody is in "+strings.Join(slices.Sorted(maps.Keys(rules)), ", ")+", of which factor.groups has a rule",
+			"compare the names with those of countersign group list, or put people in with countersign group add")
+	}
+	return finding("groups", Fine, fmt.Sprintf("with a rule of their own: %d", named), "")
 }
 
 // newFile reports whether the settings name an SQLite file that is not there yet.

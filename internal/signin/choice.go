@@ -14,6 +14,7 @@ import (
 type Second struct {
 	Policy factor.Policy // that counts
 	Least  factor.Policy // that the operator wants at least
+	Rules  []factor.Rule // whose strictest it is
 	Ways   []SecondWay   // in the order in which they are offered, and behind them those that open nothing
 }
 
@@ -37,6 +38,9 @@ func (s *Service) Second(ctx context.Context, tx *sqldb.Tx, id account.ID) (Seco
 	}
 	out := Second{}
 	if out.Policy, out.Least, err = s.Choices.PolicyOf(ctx, tx, id, chosen); err != nil {
+		return Second{}, err
+	}
+	if out.Rules, err = s.Choices.Rules(ctx, tx, id, chosen); err != nil {
 		return Second{}, err
 	}
 	opens := d.Offer()
