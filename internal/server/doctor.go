@@ -191,6 +191,12 @@ func letters(ctx context.Context, c config.Config, d Deps) Finding {
 	if err := checkLetters(c, d.Now); err != nil {
 		return finding("letters", Broken, err.Error(), "")
 	}
+	email, _ := emailProvider(c.Email, d.Now, nil) // checkLetters has seen the error
+	if p, ok := email.(checker); ok {
+		if err := p.Check(ctx); err != nil {
+			return finding("letters", Broken, "e-mail by "+c.Email.Provider+": "+err.Error(), "")
+		}
+	}
 	for _, name := range c.SMS.Providers() {
 		sms, _ := smsProvider(c.SMS, name, d.Now, nil, nil) // checkLetters has seen the error
 		p, ok := sms.(checker)

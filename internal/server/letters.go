@@ -7,6 +7,7 @@ import (
 	"io"
 	"log/slog"
 	"net/url"
+	"strings"
 	"time"
 
 	"countersign/internal/courier"
@@ -96,16 +97,27 @@ func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inb
 func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
 	switch e.Provider {
 	case "smtp":
-		return smtp.New(smtp.Config{
-			Host: e.SMTPHost, Port: e.SMTPPort, Security: smtp.Security(e.SMTPTLS),
-			User: e.SMTPUser, Password: e.SMTPPassword.Token, Now: now,
-		})
+		return smtpProvider(e, now)
 	case "webhook":
 		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now})
 	case "inbox":
 		return box, nil
 	}
 	return nil, nil //nolint:nilnil // none is a provider an operator can choose
+}
+
+func smtpProvider(e config.Email, now func() time.Time) (courier.Provider, error) {
+	var tokens *smtp.OAuth
+	if e.OAuthTokenURL != "" {
+		tokens = &smtp.OAuth{
+			TokenURL: e.OAuthTokenURL, ClientID: e.OAuthClientID, ClientSecret: e.OAuthSecret.Token,
+			RefreshToken: e.OAuthRefresh.Token, Scopes: strings.Fields(e.OAuthScope),
+		}
+	}
+	return smtp.New(smtp.Config{
+		Host: e.SMTPHost, Port: e.SMTPPort, Security: smtp.Security(e.SMTPTLS),
+		User: e.SMTPUser, Password: e.SMTPPassword.Token, OAuth: tokens, Now: now,
+	})
 }
 
 func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (courier.Provider, error) {

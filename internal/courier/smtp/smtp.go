@@ -11,10 +11,11 @@ import (
 	"net/mail"
 	"strconv"
 	"strings"
-	"syscall"
+	"sync"
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
+	"golang.org/x/oauth2"
 
 	"countersign/internal/courier"
 	"countersign/internal/platform/secret"
@@ -38,6 +39,7 @@ type Config struct {
 	Security Security // empty means StartTLS
 	User     string   // empty: no authentication
 	Password secret.Token
+	OAuth    *OAuth // in the place of a password
 	Hello    string // the name we greet with; empty means the domain of the sender
 	Now      func() time.Time
 	// Roots verify the server's certificate. Nil means the system's.
@@ -45,7 +47,13 @@ type Config struct {
 }
 
 // Provider is a mail server.
-type Provider struct{ c Config }
+type Provider struct {
+	c Config
+
+	mu     sync.Mutex
+	idle   []*link            // the one used last at the end
+	tokens oauth2.TokenSource // nil: User and Password, or none was wanted yet
+}
 
 // New checks the configuration; it connects to nothing.
 func New(c Config) (*Provider, error) {
@@ -65,25 +73,37 @@ func New(c Config) (*Provider, error) {
 	if ip := net.ParseIP(c.Host); c.Security == None && c.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, errors.New("smtp: security none is for a mail server on this machine only")
 	}
-	return &Provider{c}, nil
+	if c.OAuth != nil && c.Security == None {
+		return nil, errors.New("smtp: tokens are for a connection with TLS only")
+	}
+	return &Provider{c: c}, nil
 }
 
 // Name returns "smtp".
 func (p *Provider) Name() string { return "smtp" }
 
-// Send connects, hands one letter over and disconnects. Its Message-ID is made of the
+// Send hands one letter over, on a connection that is kept from others or a new one. Its Message-ID is made of the
 // letter's id, so a letter that is sent twice can be recognised.
 func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
 	msg, domain, err := p.compose(m)
 	if err != nil {
 		return courier.Receipt{}, err
 	}
-	client, done, err := p.client(ctx, domain)
-	if err != nil {
-		return courier.Receipt{}, courier.Temporary("smtp_configuration", nil)
+	l, kept, err := p.take(ctx, domain)
+	if err == nil {
+		err = l.send(ctx, m.To, msg)
 	}
-	defer done()
-	err = client.DialAndSendWithContext(ctx, msg)
+	if kept && hungUp(err) { // as servers do when they have heard nothing for a while: nothing was taken
+		l.close()
+		if l, err = p.dial(ctx, domain); err == nil {
+			err = l.send(ctx, m.To, msg)
+		}
+	}
+	if err == nil {
+		p.keep(l)
+	} else if l != nil {
+		l.close()
+	}
 	if err == nil || msg.IsDelivered() { // a lost goodbye does not undo the delivery
 		return courier.Receipt{ID: strings.Trim(msg.GetMessageID(), "<>")}, nil
 	}
@@ -116,79 +136,17 @@ func (p *Provider) compose(m courier.Message) (msg *gomail.Msg, domain string, e
 	return msg, domain, nil
 }
 
-// client prepares one connection. done must be called; it, or the end of ctx, closes the
-// connection under whatever the library is doing.
-func (p *Provider) client(ctx context.Context, domain string) (c *gomail.Client, done func(), err error) {
-	hello := p.c.Hello
-	if hello == "" {
-		hello = domain
-	}
-	var closers []func()
-	opts := []gomail.Option{
-		gomail.WithPort(p.c.Port), gomail.WithHELO(hello), gomail.WithoutNoop(),
-		gomail.WithTimeout(p.timeout(ctx)), gomail.WithTLSConfig(p.tls()),
-		gomail.WithDialContextFunc(func(dial context.Context, network, address string) (net.Conn, error) {
-			conn, err := p.dial(dial, network, address)
-			if err == nil {
-				stop := context.AfterFunc(ctx, func() { _ = conn.Close() })
-				closers = append(closers, func() { stop(); _ = conn.Close() })
-			}
-			return conn, err
-		}),
-	}
-	switch p.c.Security {
-	case Implicit:
-		opts = append(opts, gomail.WithSSL())
-	case StartTLS:
-		opts = append(opts, gomail.WithTLSPolicy(gomail.TLSMandatory))
-	case None:
-		opts = append(opts, gomail.WithTLSPolicy(gomail.NoTLS))
-	}
-	if p.c.User != "" {
-		opts = append(opts, gomail.WithUsername(p.c.User), gomail.WithPassword(p.c.Password.Reveal()),
-			gomail.WithOpportunisticSMTPAuth(gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin))
-	}
-	c, err = gomail.NewClient(p.c.Host, opts...)
-	return c, func() {
-		for _, f := range closers {
-			f()
-		}
-	}, err
-}
-
-func (p *Provider) timeout(ctx context.Context) time.Duration {
-	if deadline, ok := ctx.Deadline(); ok {
-		return max(time.Until(deadline), time.Millisecond) //nolint:forbidigo // a deadline is kept by the real clock
-	}
-	return 30 * time.Second
-}
-
 func (p *Provider) tls() *tls.Config {
 	return &tls.Config{ServerName: p.c.Host, RootCAs: p.c.Roots, MinVersion: tls.VersionTLS12}
-}
-
-func (p *Provider) dial(ctx context.Context, network, address string) (net.Conn, error) {
-	d := &net.Dialer{}
-	switch p.c.Security {
-	case Implicit:
-		return (&tls.Dialer{NetDialer: d, Config: p.tls()}).DialContext(ctx, network, address)
-	case None:
-		d.Control = func(_, address string, _ syscall.RawConn) error {
-			host, _, err := net.SplitHostPort(address)
-			if ip := net.ParseIP(host); err != nil || ip == nil || !ip.IsLoopback() {
-				return errors.New("mail without TLS is for this machine only")
-			}
-			return nil
-		}
-	case StartTLS: // go-mail upgrades the plain connection
-	}
-	return d.DialContext(ctx, network, address)
 }
 
 // classify keeps a server's codes and drops its words, which quote the address. Only a
 // refusal of this recipient or this text is permanent: a refused sender or password is ours
 // to put right while the letter waits.
 func classify(ctx context.Context, err error) *courier.Error {
+	if e, ok := errors.AsType[*courier.Error](err); ok {
+		return e
+	}
 	if n, ok := errors.AsType[net.Error](err); ctx.Err() != nil || ok && n.Timeout() {
 		return courier.Temporary("smtp_timeout", nil)
 	}

@@ -2,6 +2,7 @@ package smtp_test
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -38,7 +39,13 @@ type server struct {
 	heads  []mail.Header
 	stage  string // where a refusal comes: "from", "rcpt" or "data"
 	code   int    // of a refusal; 0 means by the mood
+	once   bool   // refuse one letter
 	logins int
+	utf8   int // letters that asked for SMTPUTF8
+
+	mechanisms []string              // empty means PLAIN
+	token      string                // that is taken; empty means "ein-token"
+	open       map[*gosmtp.Conn]bool // that there were, and whether they still are
 }
 
 type session struct {
@@ -48,7 +55,37 @@ type session struct {
 }
 
 func (s *server) NewSession(c *gosmtp.Conn) (gosmtp.Session, error) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.open[c] = true // again after STARTTLS
 	return &session{s: s, conn: c}, nil
+}
+
+// talks returns how many connections there were, and how many there are.
+func (s *server) talks() (dials, open int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, is := range s.open {
+		if dials++; is {
+			open++
+		}
+	}
+	return dials, open
+}
+
+// hangUp closes every connection without a word.
+func (s *server) hangUp() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for c := range s.open {
+		_ = c.Conn().Close()
+	}
+}
+
+func (s *server) refuseOnce(stage string, code int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.mood, s.stage, s.code, s.once = couriertest.RefuseForGood, stage, code, true
 }
 
 func (s *server) set(m couriertest.Mood) {
@@ -74,6 +111,11 @@ func (x *session) react(stage string) error {
 	if at != stage {
 		return nil
 	}
+	x.s.mu.Lock()
+	if x.s.once {
+		x.s.mood, x.s.once = couriertest.Accept, false
+	}
+	x.s.mu.Unlock()
 	text := "not for <" + x.to + "> with 482913"
 	switch mood {
 	case couriertest.Hang:
@@ -92,8 +134,11 @@ func (x *session) react(stage string) error {
 	return nil
 }
 
-func (x *session) Mail(from string, _ *gosmtp.MailOptions) error {
+func (x *session) Mail(from string, o *gosmtp.MailOptions) error {
 	x.from = from
+	if o.UTF8 {
+		x.s.utf8++
+	}
 	return x.react("from")
 }
 
@@ -123,21 +168,54 @@ func (x *session) Data(r io.Reader) error {
 	return nil
 }
 
-func (x *session) Reset()        {}
-func (x *session) Logout() error { return nil }
+func (x *session) Reset() {}
+func (x *session) Logout() error {
+	x.s.mu.Lock()
+	defer x.s.mu.Unlock()
+	x.s.open[x.conn] = false
+	return nil
+}
 
-func (x *session) AuthMechanisms() []string { return []string{sasl.Plain} }
+func (x *session) AuthMechanisms() []string {
+	if len(x.s.mechanisms) > 0 {
+		return x.s.mechanisms
+	}
+	return []string{sasl.Plain}
+}
 
-func (x *session) Auth(string) (sasl.Server, error) {
-	return sasl.NewPlainServer(func(_, user, pass string) error {
+func (x *session) Auth(mechanism string) (sasl.Server, error) {
+	login := func(right bool) error {
 		x.s.mu.Lock()
 		defer x.s.mu.Unlock()
 		x.s.logins++
-		if user != "countersign" || pass != "geheim" {
+		if !right {
 			return errors.New("no")
 		}
 		return nil
-	}), nil
+	}
+	token := cmp.Or(x.s.token, "ein-token")
+	switch mechanism {
+	case sasl.OAuthBearer:
+		return sasl.NewOAuthBearerServer(func(o sasl.OAuthBearerOptions) *sasl.OAuthBearerError {
+			// The library of the server leaves the name as it was written.
+			if login(o.Token == token && o.Username == "no-reply=2C=3D@example.org" && o.Host == "localhost" && o.Port > 0) != nil {
+				return &sasl.OAuthBearerError{Status: "invalid_token", Schemes: "bearer"}
+			}
+			return nil
+		}), nil
+	case "XOAUTH2":
+		return xoauth2(func(answer string) error {
+			return login(answer == "user=no-reply,=@example.org\x01auth=Bearer "+token+"\x01\x01")
+		}), nil
+	}
+	return sasl.NewPlainServer(func(_, user, pass string) error { return login(user == "countersign" && pass == "geheim") }), nil
+}
+
+// xoauth2 is that mechanism, which is its inventors' alone.
+type xoauth2 func(answer string) error
+
+func (x xoauth2) Next(answer []byte) (challenge []byte, done bool, err error) {
+	return nil, true, x(string(answer))
 }
 
 // decode reads a letter from its wire form, as a mail program would.
@@ -184,11 +262,14 @@ func decode(raw []byte) (m courier.Message, head mail.Header, err error) {
 }
 
 // serve starts a server; security says how it is reached.
-func serve(t *testing.T, security smtp.Security) (*server, smtp.Config) {
+func serve(t *testing.T, security smtp.Security, options ...func(*gosmtp.Server)) (*server, smtp.Config) {
 	t.Helper()
 	cert, roots := couriertest.Certificate(t)
-	s := &server{t: t, over: make(chan struct{})}
+	s := &server{t: t, over: make(chan struct{}), open: map[*gosmtp.Conn]bool{}}
 	srv := gosmtp.NewServer(s)
+	for _, o := range options {
+		o(srv)
+	}
 	srv.Domain, srv.AllowInsecureAuth, srv.ErrorLog = "localhost", false, quiet{}
 	conf := &tls.Config{Certificates: []tls.Certificate{cert}}
 	l, err := net.Listen("tcp", "127.0.0.1:0")
@@ -208,6 +289,8 @@ func serve(t *testing.T, security smtp.Security) (*server, smtp.Config) {
 		Host: "localhost", Port: l.Addr().(*net.TCPAddr).Port, Security: security, Roots: roots, Now: time.Now,
 	}
 }
+
+func beyondASCII(s *gosmtp.Server) { s.EnableSMTPUTF8 = true }
 
 type quiet struct{}
 

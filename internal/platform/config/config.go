@@ -177,6 +177,11 @@ type Email struct {
 	SMTPPort      int    `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
 	SMTPUser      string `toml:"smtp_user" doc:"User at the relay; empty sends without signing in."`
 	SMTPPassword  Secret `toml:"smtp_password" doc:"Password at the relay."`
+	OAuthTokenURL string `toml:"smtp_oauth_token_url" doc:"Where tokens are to be had that the relay takes in the place of a password (OAUTHBEARER or XOAUTH2)."`
+	OAuthClientID string `toml:"smtp_oauth_client_id" doc:"The client that asks for them."`
+	OAuthSecret   Secret `toml:"smtp_oauth_client_secret" doc:"Its secret."`
+	OAuthRefresh  Secret `toml:"smtp_oauth_refresh_token" doc:"A refresh token of the mailbox's owner, who has consented. Empty asks in the client's own name (client credentials)."`
+	OAuthScope    string `toml:"smtp_oauth_scope" doc:"Scopes to ask for, with spaces between, such as https://outlook.office365.com/.default."`
 	SMTPTLS       string `toml:"smtp_tls" doc:"starttls (demanded, never just tried), implicit, or none, which is allowed to a relay on localhost only."`
 	WebhookURL    string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
 	WebhookSecret Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`

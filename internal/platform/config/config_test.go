@@ -138,6 +138,23 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"smtp in clear": {func(c *config.Config) {
 			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "none", From: "a@b.example"}
 		}, "email.smtp_tls: none is for a relay on localhost only"},
+		"a token in clear": {func(c *config.Config) {
+			c.Email = config.Email{
+				Provider: "smtp", SMTPHost: "localhost", SMTPPort: 25, SMTPTLS: "none", From: "a@b.example", SMTPUser: "a@b.example",
+				OAuthTokenURL: "https://login.example.org/token", OAuthClientID: "id", OAuthSecret: config.NewSecret("hunter2"),
+			}
+		}, "email.smtp_tls: a token is not shown in clear"},
+		"a token and a password": {func(c *config.Config) {
+			c.Email = config.Email{
+				Provider: "smtp", SMTPHost: "mail", SMTPPort: 587, SMTPTLS: "starttls", From: "a@b.example", SMTPUser: "a@b.example", SMTPPassword: config.NewSecret("hunter2"),
+				OAuthTokenURL: "https://login.example.org/token", OAuthClientID: "id", OAuthSecret: config.NewSecret("hunter2"),
+			}
+		}, "email.smtp_password: a token takes the place"},
+		"tokens from nowhere": {func(c *config.Config) {
+			c.Email = config.Email{
+				Provider: "smtp", SMTPHost: "mail", SMTPPort: 587, SMTPTLS: "starttls", From: "a@b.example", OAuthClientID: "id",
+			}
+		}, "email.smtp_oauth_token_url: say where"},
 		"sender with a header": {func(c *config.Config) {
 			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "starttls", From: "a@b.example\r\nBcc: c@d.example"}
 		}, "email.from"},

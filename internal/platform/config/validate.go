@@ -208,12 +208,28 @@ func (c Config) checkEmail(k *checker) {
 		k.between("email.smtp_port", e.SMTPPort, 1, 65535)
 		k.oneOf("email.smtp_tls", e.SMTPTLS, "starttls", "implicit", "none")
 		k.want(e.SMTPTLS != "none" || Loopback(e.SMTPHost), "email.smtp_tls", "none is for a relay on localhost only: codes must not cross a network in clear")
-		k.want((e.SMTPUser == "") == e.SMTPPassword.Empty(), "email.smtp_user", "smtp_user and smtp_password go together: set both or neither")
+		c.checkTokens(k)
 		_, err := mail.ParseAddress(e.From)
 		k.want(err == nil, "email.from", `want a sender such as "Example <no-reply@example.org>"`)
 	case "webhook":
 		k.webhook("email", e.WebhookURL, e.WebhookSecret)
 	}
+}
+
+// checkTokens looks at what the relay is shown: nothing, a password, or tokens.
+func (c Config) checkTokens(k *checker) {
+	e := c.Email
+	if e.OAuthTokenURL == "" {
+		k.want((e.SMTPUser == "") == e.SMTPPassword.Empty(), "email.smtp_user", "smtp_user and smtp_password go together: set both or neither")
+		k.want(e.OAuthClientID == "" && e.OAuthSecret.Empty() && e.OAuthRefresh.Empty(), "email.smtp_oauth_token_url", "say where tokens are to be had")
+		return
+	}
+	k.outbound("email.smtp_oauth_token_url", e.OAuthTokenURL)
+	k.want(e.OAuthClientID != "", "email.smtp_oauth_client_id", "name the client that asks for tokens")
+	k.want(!e.OAuthSecret.Empty() || !e.OAuthRefresh.Empty(), "email.smtp_oauth_client_secret", "give the client's secret (or COUNTERSIGN_EMAIL_SMTP_OAUTH_CLIENT_SECRET_FILE), or a refresh token")
+	k.want(e.SMTPUser != "", "email.smtp_user", "name the mailbox that the token is for")
+	k.want(e.SMTPPassword.Empty(), "email.smtp_password", "a token takes the place of the password: set one of them")
+	k.want(e.SMTPTLS != "none", "email.smtp_tls", "a token is not shown in clear: want starttls or implicit")
 }
 
 // checkInbox keeps the demonstration's inbox away from real people (A-15.2.3): its letters never arrive.
