@@ -68,17 +68,46 @@ func (s *Service) factors(ctx context.Context, tx *sqldb.Tx, id account.ID) (f F
 	return f, err
 }
 
-// BeginApp makes the secret of a new app, which is shown this once. It counts for nothing until ConfirmApp has
+// BeginApp makes the secret of a new app. It counts for nothing until ConfirmApp has
 // seen a code. Errors are those of may, and fault.Conflict "too_many_authenticators".
 func (s *Service) BeginApp(ctx context.Context, me session.Session) (e totp.Enrolment, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		if err := s.may(ctx, tx, me); err != nil {
 			return err
 		}
-		e, err = s.SignIn.Authenticators.Begin(ctx, tx, me.Account, totp.Label{Issuer: s.SignIn.Site, Account: s.SignIn.Site})
+		l, err := s.label(ctx, tx, me.Account)
+		if err != nil {
+			return err
+		}
+		e, err = s.SignIn.Authenticators.Begin(ctx, tx, me.Account, l)
 		return err
 	})
 	return e, err
+}
+
+// BegunApp is what BeginApp made, for the page on which its code is typed again. ok is false if it is over. Errors are those of may.
+func (s *Service) BegunApp(ctx context.Context, me session.Session, id totp.ID) (e totp.Enrolment, ok bool, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error { // it changes nothing, so it takes no try
+		if err := fresh(tx, me); err != nil {
+			return err
+		}
+		if err := s.unfrozen(ctx, tx, me); err != nil {
+			return err
+		}
+		l, err := s.label(ctx, tx, me.Account)
+		if err != nil {
+			return err
+		}
+		e, ok, err = s.SignIn.Authenticators.Begun(ctx, tx, me.Account, id, l)
+		return err
+	})
+	return e, ok, err
+}
+
+// label is what an app shows beside its codes: whoever has two accounts here tells them apart by the name they sign in with.
+func (s *Service) label(ctx context.Context, tx *sqldb.Tx, id account.ID) (totp.Label, error) {
+	addresses, err := s.Accounts.Addresses(ctx, tx, id)
+	return totp.Label{Issuer: s.SignIn.Site, Account: cmp.Or(knownBy(addresses), s.SignIn.Site)}, err
 }
 
 // ConfirmApp enrols an app. ok is false if the code does not fit, or the enrolment is over.

@@ -42,6 +42,16 @@ func TestAnAppIsAddedByItsFirstCode(t *testing.T) {
 			h.must(err)
 			return ok
 		}
+		for of, want := range map[*session.Session]bool{&me: true, &his: false} {
+			again, ok, err := h.Profile.BegunApp(t.Context(), *of, e.ID)
+			h.must(err)
+			if ok != want || ok != again.Key.Equal(e.Key) || ok != again.URL.Equal(e.URL) || ok != again.ExpiresAt.Equal(e.ExpiresAt) {
+				t.Errorf("shown again to its owner %t: %t", want, ok)
+			}
+		}
+		if !strings.Contains(e.URL.Reveal(), ":ada@example.org?") {
+			t.Error("the app does not say whose account it is")
+		}
 		if confirm(me, secret.Of("000000")) || confirm(his, h.shows(e)) || len(h.factors(me).Apps)+len(h.factors(his).Apps) != 0 {
 			t.Fatal("added without its code, or by somebody else")
 		}

@@ -13,6 +13,20 @@ import (
 	"countersign/internal/testkit/servertest"
 )
 
+// What cannot be chosen is refused by a code that says so, and nothing is changed.
+func TestAChoiceThatIsNoneIsRefusedAsOne(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	a := &app{t: t, node: n}
+	a.signIn("ada@example.org", nothing)
+	for _, body := range []string{`{"order":["pigeon"]}`, `{"order":["sms","sms"]}`, `{"off":["passkey"]}`} {
+		if got := a.want(422, a.call("PUT", "/api/v1/account/second-proof", body)); got.Code != "factor_choice_invalid" {
+			t.Errorf("%s: %s", body, got.text)
+		}
+	}
+	a.want(204, a.call("PUT", "/api/v1/account/second-proof", `{"order":["email"],"always":true}`))
+}
+
 // A session that must enrol something is good for that on every node, and for nothing else until it is done.
 func TestASessionThatMustEnrol(t *testing.T) {
 	clock := dbtest.NewClock()

@@ -40,7 +40,7 @@ type needle struct {
 // no other. Such an answer is never stored.
 var ownRoutes = []string{
 	"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
-	"POST /api/v1/account/passkeys/options",
+	"POST /api/v1/account/passkeys/options", "POST /api/v1/account/apps",
 	"POST /account/data", "POST /api/v1/account/data",
 }
 

@@ -67,7 +67,7 @@ func (f *failures) Errorf(string, ...any) { f.n++ }
 func TestWhereOwnersSeeTheirContactData(t *testing.T) {
 	want := []string{
 		"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
-		"POST /api/v1/account/passkeys/options",
+		"POST /api/v1/account/passkeys/options", "POST /api/v1/account/apps",
 		"POST /account/data", "POST /api/v1/account/data",
 	}
 	if !slices.Equal(ownRoutes, want) {

@@ -32,13 +32,14 @@ func sealed(column string) keyring.Column {
 	return keyring.Column{Table: table, Keys: []string{"id"}, Name: column}
 }
 
-const columns = `id, account_id, serial, kind, algorithm, digits, period, secret, name, next, drift, confirmed_at, last_used_at`
+const columns = `id, account_id, serial, kind, algorithm, digits, period, secret, name, next, drift, expires_at, confirmed_at, last_used_at`
 
 func scanRow(scan func(...any) error) (r row, err error) {
 	var owner sql.NullString
-	var confirmed, used sql.NullInt64
-	err = scan(&r.id, &owner, &r.serial, &r.shape.Kind, &r.shape.Algorithm, &r.shape.Digits, &r.shape.Period, &r.secret, &r.name, &r.next, &r.drift, &confirmed, &used)
-	r.account, r.confirmedAt, r.lastUsedAt = account.ID(owner.String), confirmed.Int64, used.Int64
+	var expires, confirmed, used sql.NullInt64
+	err = scan(&r.id, &owner, &r.serial, &r.shape.Kind, &r.shape.Algorithm, &r.shape.Digits, &r.shape.Period, &r.secret, &r.name, &r.next, &r.drift, &expires, &confirmed, &used)
+	r.account = account.ID(owner.String)
+	r.expiresAt, r.confirmedAt, r.lastUsedAt = expires.Int64, confirmed.Int64, used.Int64
 	return r, err
 }
 

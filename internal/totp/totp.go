@@ -61,7 +61,7 @@ type Label struct {
 	Shape   Shape  // its zero value is what every app knows: TOTP, SHA-1, 6 digits, 30 seconds
 }
 
-// Enrolment is what an app needs, to be shown once and to its owner alone.
+// Enrolment is what an app needs, to be shown while it is under way and to its owner alone.
 type Enrolment struct {
 	ID        ID
 	Key       secret.Token // base32 in groups of four, for typing
@@ -88,10 +88,29 @@ func (s *Service) Begin(ctx context.Context, tx *sqldb.Tx, who account.ID, l Lab
 	raw := make([]byte, l.Shape.Algorithm.size())
 	_, _ = rand.Read(raw) // never fails
 	id := ID(uuid.Must(uuid.NewV7()).String())
-	e := Enrolment{ID: id, Key: secret.Of(grouped(raw)), URL: secret.Of(l.url(raw)), ExpiresAt: tx.Now().Add(enrolFor)}
+	e := l.enrolment(id, raw, tx.Now().Add(enrolFor))
 	return e, putBegun(ctx, tx, row{
 		id: id, account: who, shape: l.Shape, secret: s.seal(id, "secret", raw), name: s.seal(id, "name", nil), expiresAt: e.ExpiresAt.UnixMilli(),
 	})
+}
+
+func (l Label) enrolment(id ID, raw []byte, expires time.Time) Enrolment {
+	return Enrolment{ID: id, Key: secret.Of(grouped(raw)), URL: secret.Of(l.url(raw)), ExpiresAt: expires}
+}
+
+// Begun is an enrolment under way, for who is shown its key once more: a code that was mistyped must not cost a new one. l.Shape
+// is not looked at. ok is false if there is none, or it is over.
+func (s *Service) Begun(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID, l Label) (e Enrolment, ok bool, err error) {
+	r, ok, err := begun(ctx, tx, who, id)
+	if err != nil || !ok {
+		return Enrolment{}, false, err
+	}
+	raw, err := s.raw(r)
+	if err != nil {
+		return Enrolment{}, false, err
+	}
+	l.Shape = r.shape
+	return l.enrolment(id, raw, time.UnixMilli(r.expiresAt)), true, nil
 }
 
 func tooMany() error {
@@ -226,10 +245,18 @@ func (s *Service) open(id ID, column string, sealed []byte) string {
 	return string(plain)
 }
 
-func (s *Service) key(r row) (key, error) {
+func (s *Service) raw(r row) ([]byte, error) {
 	raw, err := s.Ring.Open(r.secret, keyring.Place{Table: table, Row: string(r.id), Column: "secret"})
 	if err != nil {
-		return key{}, fmt.Errorf("open the secret of authenticator %s: %w", r.id, err)
+		return nil, fmt.Errorf("open the secret of authenticator %s: %w", r.id, err)
+	}
+	return raw, nil
+}
+
+func (s *Service) key(r row) (key, error) {
+	raw, err := s.raw(r)
+	if err != nil {
+		return key{}, err
 	}
 	return newKey(raw, r), nil
 }

@@ -49,7 +49,7 @@ func Codes() []Code {
 		{"account_frozen", 409, "Addresses, contacts and the saved code stay as they are for now", "Wait until frozen_until, or use a device that was remembered long before."},
 		{"reauthentication_required", 403, "The session proved who it is too long ago for this", "Go through /api/v1/signin/again, then ask again with the new token."},
 		{"enrolment_required", 403, "The session is good for nothing before a passkey or an app is enrolled", "Enrol with this session what the sign-in asked for (enrol; with passkey_only nothing but a passkey will do): begin-passkey and add-passkey, or add-app and confirm-app. Then ask again."},
-		{"factor_choice_invalid", 422, "A way stands there twice", "Send each way once."},
+		{"factor_choice_invalid", 422, "There is no such way here, or it stands there twice", "Send each way once. The call that lists factors names those of the account; off takes those that are sent."},
 		{"last_passkey", 409, "Sign-ins of this account take nothing but a passkey, and this is its last", "Add another first."},
 		{"group_malformed", 422, "This is no name of a group", "Use up to 32 small letters, digits, dots, hyphens and underscores, beginning with a letter or a digit. Said to operators."},
 		{"account_unknown", 404, "There is no such account", "Check how the name is written."},

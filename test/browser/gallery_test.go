@@ -196,6 +196,23 @@ func TestTheNavigationTakesOneLine(t *testing.T) {
 	}
 }
 
+// A code that breaks is read and typed as two, on the smallest phone and on a wide screen.
+func TestABackupCodeStaysOnItsLine(t *testing.T) {
+	t.Parallel()
+	site, _ := gallery(t)
+	b := visit(t, site).tab
+	b.open("/en/backup")
+	for _, width := range []int64{320, 360, 768} {
+		b.as(look{width, "light", false})
+		if n := ask[int](b, `[...document.querySelectorAll(".codes code")].filter((c) => c.getClientRects().length !== 1).length`); n != 0 {
+			t.Errorf("%d pixels wide: %d codes break", width, n)
+		}
+		if size := ask[float64](b, `parseFloat(getComputedStyle(document.querySelector(".codes code")).fontSize)`); size < 12 {
+			t.Errorf("%d pixels wide: in letters of %v pixels", width, size)
+		}
+	}
+}
+
 // A line may end between a date and a time of the reader's own, and nowhere inside them.
 func TestDatesBreakInOnePlaceOnly(t *testing.T) {
 	t.Parallel()

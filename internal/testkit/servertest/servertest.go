@@ -124,7 +124,8 @@ func (n *Node) signedIn(r *http.Request) string {
 		s, _ := n.Core().Sessions.CheckKey(r.Context(), token, proof.Key)
 		return string(s.Account)
 	}
-	s, err := n.Core().Sessions.Check(r.Context(), token, bound.Cookies(r)...)
+	// One that must enrol something first is its owner's too: what they set up has their name on it.
+	s, err := n.Core().Sessions.CheckEnrolling(r.Context(), token, bound.Cookies(r)...)
 	if err != nil {
 		return ""
 	}

@@ -42,10 +42,10 @@ type secondRow struct {
 type chooseInput struct {
 	Caller
 
-	Body struct {
+	Body struct { // which ways there are is the choice's to judge, and to refuse by its own code
 		Always bool         `json:"always,omitempty" doc:"Ask at every sign-in, more often than the operator wants."`
-		Order  []factor.Way `json:"order,omitempty" maxItems:"5" enum:"passkey,otp,sms,email,backup" doc:"The ways that come first, in order; the others follow, the better first."`
-		Off    []factor.Way `json:"off,omitempty" maxItems:"2" enum:"sms,email" doc:"No code is sent that way unless nothing else is left."`
+		Order  []factor.Way `json:"order,omitempty" maxItems:"5" example:"[\"otp\"]" doc:"The ways that come first, in order: passkey, otp, sms, email, backup. The others follow, the better first."`
+		Off    []factor.Way `json:"off,omitempty" maxItems:"2" example:"[\"sms\"]" doc:"sms, email: no code is sent that way unless nothing else is left."`
 	}
 }
 
@@ -61,7 +61,7 @@ type newAppOutput struct {
 	Body struct {
 		ID        totp.ID   `json:"id" doc:"For the call that confirms it."`
 		Key       string    `json:"key" example:"JBSW Y3DP EHPK 3PXP" doc:"base32 in groups of four. Shown this once."`
-		URL       string    `json:"url" example:"otpauth://totp/…" doc:"For a QR code, or for a link on the phone itself. Shown this once."`
+		URL       string    `json:"url" example:"otpauth://totp/…" doc:"For a QR code, or for a link on the phone itself; it has the name by which somebody signs in, for the app to show. Shown this once."`
 		ExpiresAt time.Time `json:"expires_at" doc:"When it must be confirmed."`
 	}
 }

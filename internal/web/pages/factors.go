@@ -21,14 +21,14 @@ type ownFactors interface {
 	ownSecond
 
 	BeginApp(ctx context.Context, me session.Session) (totp.Enrolment, error)
+	BegunApp(ctx context.Context, me session.Session, id totp.ID) (e totp.Enrolment, ok bool, err error)
 	ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (bool, error)
 	RenameApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID, name string) error
 	RemoveApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID) error
 	NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) ([]secret.Token, error)
 }
 
-// appView shows an app's secret, once, and asks for its first code. Without Key it asks for the code alone: the app has
-// the key by then.
+// appView shows an app's secret and asks for its first code.
 type appView struct {
 	frame
 
@@ -38,7 +38,7 @@ type appView struct {
 
 func (appView) template() string { return "app" }
 
-// postApp shows the secret in its own answer: there is no other time, and no address, at which to see it.
+// postApp shows the secret in its own answer: there is no address at which to see it.
 func (h *Security) postApp(w http.ResponseWriter, r *http.Request, me session.Session) error {
 	e, err := h.Factors.BeginApp(r.Context(), me)
 	if err != nil {
@@ -71,9 +71,20 @@ func (h *Security) postConfirmApp(w http.ResponseWriter, r *http.Request, me ses
 		}
 		problem = "app_code_refused"
 	}
+	e, ok, err := h.Factors.BegunApp(r.Context(), me, n.ID)
+	if err != nil {
+		return after(w, r, "", err)
+	}
+	if !ok {
+		return seeOther(w, r, securityPath+"?problem=app_late")
+	}
 	f := h.Pages.frame(h.Pages.language(r), "app_title")
-	f.SignedIn = true
-	return h.Pages.show(w, http.StatusUnprocessableEntity, appView{frame: f.fails(f.say(problem)), ID: string(n.ID), Name: strings.TrimSpace(n.Name)})
+	v, err := appPage(f.fails(f.say(problem)), e)
+	if err != nil {
+		return err
+	}
+	v.Name = strings.TrimSpace(n.Name)
+	return h.Pages.show(w, http.StatusUnprocessableEntity, v)
 }
 
 func (h *Security) postRenameApp(w http.ResponseWriter, r *http.Request, me session.Session) error {

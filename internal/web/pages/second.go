@@ -53,7 +53,7 @@ func (f frame) secondView(s signin.Second) secondView {
 	for i, w := range s.Ways {
 		row := secondRow{
 			Way: w.Way, Name: f.say("second_way_" + string(w.Way)), First: i == 0 && w.Opens && opens > 1,
-			CanBeFirst: i > 0 && w.Opens, Off: w.Off, Sent: w.Way.Sent() && (w.Off || opens > 1),
+			CanBeFirst: i > 0 && w.Opens, Off: w.Off, Sent: w.Way.Sent() && (w.Off || w.Opens && opens > 1),
 		}
 		switch {
 		case w.Stopped:

@@ -24,7 +24,7 @@ func TestTheSecondDoorIsChosen(t *testing.T) {
 	}}
 	_, body := answer(safe(t, v), get("/security"))
 	for _, want := range []string{
-		"on devices that are not recognised", "Offered first", "Restricted:", "Stopped after too many wrong codes", "Turned off", "Ask at every sign-in",
+		"on devices that are not recognised", "Offered first", "Less safe:", "Stopped after too many wrong codes", "Turned off", "Ask at every sign-in",
 		`value="sms"`, "Offer first: Text message", "Turn on: E-mail", "Turn off: Text message",
 	} {
 		has(t, body, want)
@@ -42,6 +42,10 @@ func TestTheSecondDoorIsChosen(t *testing.T) {
 		if !slices.Equal(v.choice.Order, c.want.Order) || !slices.Equal(v.choice.Off, c.want.Off) || v.choice.Holder != c.want.Holder {
 			t.Errorf("%s: %+v", c.path, v.choice)
 		}
+	}
+	v.factors.Second.Ways = []signin.SecondWay{{Way: factor.OTP, Opens: true}, {Way: factor.SMS, Opens: true}, {Way: factor.Email}}
+	if _, body := answer(safe(t, v), get("/security")); !strings.Contains(body, "Turn off: Text message") || strings.Contains(body, "Turn off: E-mail") {
+		t.Error("what is not asked for can be turned off")
 	}
 	v.err = fault.New(fault.Invalid, "factor_choice_invalid", nil)
 	leads(t, v, post("/security/second/first", "way", "pigeon"), "/security?problem=factor_choice_invalid")
@@ -68,6 +72,7 @@ func TestWhoMustEnrolIsLedThere(t *testing.T) {
 	p := safeOf(t, d, v)
 	_, body := answer(p, get(enrolPath))
 	has(t, body, "Here you sign in with a passkey")
+	has(t, body, "A passkey is a key that your phone")
 	if strings.Contains(body, "Not now") || strings.Contains(body, `action="/security/apps"`) {
 		t.Error("it can be put off, or an app will do")
 	}

@@ -141,6 +141,7 @@ var securityProblems = map[string]string{ //nolint:gochecknoglobals // a table t
 
 	"factor_choice_invalid": "security_choice_refused",
 
+	"app_late":                 "security_app_late",
 	"too_many_authenticators":  "security_too_many_apps",
 	"authenticator_name_empty": "security_app_nameless",
 }

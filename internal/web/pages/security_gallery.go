@@ -69,6 +69,16 @@ func (p *Pages) securityShots() []Shot {
 		}
 	}
 	same := func(f frame) frame { return f }
+	app := func(f frame) appView {
+		v, err := appPage(f, totp.Enrolment{
+			ID: "1", Key: secret.Of("JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"),
+			URL: secret.Of("otpauth://totp/Example:ada%40example.org?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example"),
+		})
+		if err != nil {
+			panic(err)
+		}
+		return v
+	}
 	return append([]Shot{
 		p.shot("security", "security_title", page(good, own, same)),
 		p.shot("security-poor", "security_title", page(poor, none, same)),
@@ -80,16 +90,11 @@ func (p *Pages) securityShots() []Shot {
 		p.shot("enrol-must", "enrol_title", enrol(factor.Nudge{}, true, false)),
 		p.shot("enrol-passkey", "enrol_title", enrol(factor.Nudge{Passkey: true}, true, false)),
 		p.shot("enrol-stale", "enrol_title", enrol(factor.Nudge{}, true, true)),
-		p.shot("app", "app_title", func(f frame) view {
-			v, err := appPage(f, totp.Enrolment{ID: "1", Key: secret.Of("JBSW Y3DP EHPK 3PXP JBSW Y3DP EHPK 3PXP"), URL: secret.Of("otpauth://totp/Example?secret=JBSWY3DPEHPK3PXPJBSWY3DPEHPK3PXP&issuer=Example")})
-			if err != nil {
-				panic(err)
-			}
-			return v
-		}),
+		p.shot("app", "app_title", func(f frame) view { return app(f) }),
 		p.shot("app-refused", "app_title", func(f frame) view {
-			f.SignedIn = true
-			return appView{frame: f.fails(f.say("app_code_refused")), ID: "1", Name: "My phone"}
+			v := app(f.fails(f.say("app_code_refused")))
+			v.Name = "My phone"
+			return v
 		}),
 		p.shot("backup", "backup_title", func(f frame) view {
 			f.SignedIn = true
