@@ -39,13 +39,6 @@ func (closeCmd) Help() string {
 }
 
 // Help is shown after the flags.
-func (reviveCmd) Help() string {
-	return `It is sent within a second if a server runs.
-
-  countersign letters revive 0196f0c1-…`
-}
-
-// Help is shown after the flags.
 func (errorsCmd) Help() string {
 	return `What each means, and what to do.
 

@@ -86,7 +86,7 @@ type proofs struct {
 
 // mail are the commands about what leaves.
 type mail struct {
-	Letters lettersCmd `cmd:"" help:"List letters that could not be sent, and send one again."`
+	Courier courierCmd `cmd:"" help:"See how letters leave, stop and resume them, and look after those that could not be sent."`
 	Message messageCmd `cmd:"" help:"Show what letters say, and send one as a test."`
 }
 

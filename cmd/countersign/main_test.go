@@ -15,6 +15,7 @@ import (
 	"time"
 
 	"countersign/internal/keyring"
+	"countersign/internal/outbox"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 )
@@ -117,7 +118,7 @@ func TestOnlyWhatBeginsMakesADatabase(t *testing.T) {
 		"account show ada@example.org", "account lock ada@example.org", "account unlock ada@example.org", "account close ada@example.org --yes",
 		"account erase ada@example.org --yes", "account export all.jsonl", "account hashes",
 		"client", "client set ios", "client clear ios", "client usage", "api", "api retire v1 --now", "api unretire v1",
-		"invite create", "invite list", "invite revoke x", "letters", "letters revive x",
+		"invite create", "invite list", "invite revoke x", "courier", "courier dead list", "courier dead retry x", "courier dead drop x", "courier pause sms --why x", "courier resume sms", "courier drain",
 		"keys", "keys rotate", "keys drop kaaaaaaa", "audit verify",
 	} {
 		s.fails(exitFailed, "countersign.db: go to its folder", strings.Fields(command)...)
@@ -203,10 +204,10 @@ func TestAChangedRecordShows(t *testing.T) {
 	}
 }
 
-func TestDeadLettersAreListedAndRevived(t *testing.T) {
+func TestDeadLettersAreListedSentAgainAndDeleted(t *testing.T) {
 	s := newShell(t)
 	s.ok("migrate")
-	if out := s.ok("letters"); strings.Count(out, "\n") != 1 {
+	if out := s.ok("courier", "dead"); strings.Count(out, "\n") != 1 {
 		t.Errorf("of no letters: %s", out)
 	}
 	db, err := sqldb.Open(t.Context(), sqldb.Options{URL: "sqlite:countersign.db", Now: time.Now})
@@ -222,13 +223,35 @@ func TestDeadLettersAreListedAndRevived(t *testing.T) {
 	if err := errors.Join(err, db.Close()); err != nil {
 		t.Fatal(err)
 	}
-	if out := s.ok("letters"); !strings.Contains(out, "letter-1") || !strings.Contains(out, "smtp_550") {
+	if out := s.ok("courier", "dead"); !strings.Contains(out, "letter-1") || !strings.Contains(out, "smtp_550") {
 		t.Error(out)
 	}
-	if out := s.ok("letters", "revive", "letter-1"); !strings.Contains(out, "letter letter-1 is due again") {
+	if out := s.ok("courier"); !strings.Contains(out, "email") || !strings.Contains(out, "leaving") {
 		t.Error(out)
 	}
-	s.fails(exitFailed, "no dead letter", "letters", "revive", "letter-1")
+	if out := s.ok("courier", "dead", "retry", "letter-1"); !strings.Contains(out, "letter letter-1 is due again") {
+		t.Error(out)
+	}
+	s.fails(exitFailed, "no dead letter", "courier", "dead", "retry", "letter-1")
+	s.fails(exitFailed, "no dead letter", "courier", "dead", "drop", "letter-1")
+	s.fails(exitUsage, "name one letter", "courier", "dead", "drop")
+	s.fails(exitUsage, "name one letter", "courier", "dead", "drop", "letter-1", "--all")
+	s.fails(exitFailed, "not all has left (1 letters) after 20ms", "courier", "drain", "--within", "20ms")
+	if out := s.ok("courier", "pause", "email", "--why", "the relay is full"); !strings.Contains(out, "nothing leaves any more") {
+		t.Error(out)
+	}
+	var all []outbox.Status
+	if err := json.Unmarshal([]byte(s.ok("courier", "status", "--json")), &all); err != nil || len(all) != 1 || all[0].Waiting != 1 || all[0].PausedWhy != "the relay is full" {
+		t.Errorf("%+v, %v", all, err)
+	}
+	s.fails(exitFailed, "email is paused", "courier", "drain")
+	if out := s.ok("courier", "resume", "email"); !strings.Contains(out, "leave again") {
+		t.Error(out)
+	}
+	s.fails(exitFailed, "email is not paused", "courier", "resume", "email")
+	if out := s.ok("courier", "dead", "drop", "--all"); !strings.Contains(out, "dead letters deleted: 0") {
+		t.Error(out)
+	}
 }
 
 func TestARevokedInvitationIsSaidToOpenNothing(t *testing.T) {
@@ -272,7 +295,7 @@ func TestTheDoctorChangesNothing(t *testing.T) {
 
 func TestEveryCommandHelps(t *testing.T) {
 	s := newShell(t)
-	for _, command := range []string{"serve", "demo", "migrate", "doctor", "account create", "account show", "letters dead", "audit verify", "pages"} {
+	for _, command := range []string{"serve", "demo", "migrate", "doctor", "account create", "account show", "courier dead list", "audit verify", "pages"} {
 		if out := s.ok(append(strings.Fields(command), "--help")...); !strings.Contains(out, "  countersign "+command) {
 			t.Errorf("%s --help has no example:\n%s", command, out)
 		}

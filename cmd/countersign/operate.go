@@ -346,58 +346,6 @@ func (cl closeCmd) Run(ctx context.Context, w world, c *cli) error {
 	})
 }
 
-type lettersCmd struct {
-	Dead   deadCmd   `cmd:"" default:"1" help:"List the letters that were given up, the latest first. This is what letters alone does."`
-	Revive reviveCmd `cmd:"" help:"Send one again, if its time is not over."`
-}
-
-type deadCmd struct {
-	Most int `default:"50" help:"Most letters to list."`
-}
-
-// Help is shown after the flags.
-func (deadCmd) Help() string {
-	return `Shows why, and never to whom or what.
-
-  countersign letters dead
-  countersign letters dead --most 500`
-}
-
-// Run lists dead letters.
-func (d deadCmd) Run(ctx context.Context, w world, c *cli) error {
-	return withCore(ctx, w, c, func(core *server.Core) error {
-		letters, err := core.Outbox.Dead(ctx, d.Most)
-		if err != nil {
-			return err
-		}
-		t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
-		_, _ = fmt.Fprintln(t, "LETTER\tKIND\tCHANNEL\tTRIES\tGIVEN UP\tWHY\tCAN BE REVIVED")
-		for _, l := range letters {
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%d\t%s\t%s\t%t\n",
-				l.ID, l.Kind, l.Channel, l.Attempts, l.DiedAt.UTC().Format(time.RFC3339), l.Why, l.Revivable)
-		}
-		return t.Flush()
-	})
-}
-
-type reviveCmd struct {
-	Letter string `arg:"" help:"Its id, from the list."`
-}
-
-// Run makes a dead letter due again.
-func (r reviveCmd) Run(ctx context.Context, w world, c *cli) error {
-	return withCore(ctx, w, c, func(core *server.Core) error {
-		ok, err := core.Outbox.Revive(ctx, r.Letter)
-		if err == nil && !ok {
-			err = errors.New("no dead letter by that id whose time is not over: see countersign letters dead")
-		}
-		if err == nil {
-			w.say("letter %s is due again: the running server sends it", r.Letter)
-		}
-		return err
-	})
-}
-
 type auditCmd struct {
 	Verify verifyCmd `cmd:"" help:"Say which events are not as they were written."`
 }

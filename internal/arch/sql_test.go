@@ -21,6 +21,7 @@ func owners() map[string]string {
 		"keyring_lack":           "keyring",
 		"audit_event":            "audit",
 		"outbox_letter":          "outbox",
+		"outbox_pause":           "outbox",
 		"throttle_bucket":        "throttle",
 		"throttle_failure":       "throttle",
 		"account":                "account",

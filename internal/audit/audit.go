@@ -66,6 +66,8 @@ const (
 	EraseStopped     Kind = "erase_stopped"
 	AccountErased    Kind = "user_deleted"
 	KeysChanged      Kind = "sys_keys_changed"
+	LettersPaused    Kind = "sys_letters_paused"
+	LettersResumed   Kind = "sys_letters_resumed"
 	ApprovalAsked    Kind = "authn_approval_asked" // of another device
 	ApprovalFailed   Kind = "authn_approval_fail"  // a wrong number
 	ApprovalGiven    Kind = "authn_approval_given"

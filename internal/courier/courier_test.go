@@ -373,8 +373,8 @@ func TestARefusalForGoodIsNotTriedAgain(t *testing.T) {
 		}
 		// An operator puts the cause right and revives it.
 		p.do = func(context.Context, courier.Message, int) error { return nil }
-		if ok, err := n.box.Revive(t.Context(), id); !ok || err != nil {
-			t.Fatal(ok, err)
+		if found, err := n.box.Revive(t.Context(), id); found != 1 || err != nil {
+			t.Fatal(found, err)
 		}
 		if _, err := p.Wait(t.Context(), phone); err != nil {
 			t.Error(err)

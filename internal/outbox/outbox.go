@@ -224,18 +224,18 @@ func (b *Box) Dead(ctx context.Context, limit int) (out []DeadLetter, err error)
 	return out, err
 }
 
-// Revive makes a dead letter due again with all its tries. It reports false if there is
-// none by that id or its time is over.
-func (b *Box) Revive(ctx context.Context, id string) (revived bool, err error) {
+// Revive makes dead letters due again with all their tries: the one of an id, or all if it is empty. It returns how many there
+// were whose time is not over.
+func (b *Box) Revive(ctx context.Context, id string) (n int, err error) {
 	err = b.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		ch, ok, err := revive(ctx, tx, id)
-		revived = ok
-		if ok && b.Wake != nil {
-			tx.AfterCommit(func() { b.Wake(ch) })
-		}
-		return err
+		n = 0
+		return revive(ctx, tx, id, func(ch message.Channel) {
+			if n++; b.Wake != nil {
+				tx.AfterCommit(func() { b.Wake(ch) })
+			}
+		})
 	})
-	return revived, err
+	return n, err
 }
 
 // Depth is how full the box is, for one channel. Withheld letters count like the others.
@@ -244,6 +244,7 @@ type Depth struct {
 	Waiting int
 	Dead    int
 	Oldest  time.Time // when the oldest waiting letter was put; zero if none waits
+	Paused  bool
 }
 
 // Depth counts what waits and what is dead, by channel.

@@ -368,10 +368,10 @@ func TestFailuresComeBackLaterAndLaterUntilTheLetterIsDead(t *testing.T) {
 		if err != nil || len(dead) != 1 || dead[0].ID != id || !dead[0].Revivable || dead[0].Why != "twilio_http_503" || dead[0].Attempts != 5 {
 			t.Fatalf("%+v, %v", dead, err)
 		}
-		if ok, err := b.Revive(t.Context(), id); err != nil || !ok {
-			t.Fatal(ok, err)
+		if n, err := b.Revive(t.Context(), id); err != nil || n != 1 {
+			t.Fatal(n, err)
 		}
-		if ok, err := b.Revive(t.Context(), id); err != nil || ok {
+		if n, err := b.Revive(t.Context(), id); err != nil || n != 0 {
 			t.Fatal("revived twice", err)
 		}
 		if got := claim(t, b, 1); len(got) != 1 || got[0].Attempts != 1 || got[0].To != "+4930" {
@@ -430,7 +430,7 @@ func TestAnExpiredLetterIsNotSentAndItsWordsAreWiped(t *testing.T) {
 		if rows[dead].State != "dead" || rows[dead].Size != 0 || rows[waiting].Size == 0 {
 			t.Errorf("dead %+v, waiting %+v", rows[dead], rows[waiting])
 		}
-		if ok, err := b.Revive(t.Context(), dead); ok || err != nil {
+		if n, err := b.Revive(t.Context(), dead); n != 0 || err != nil {
 			t.Errorf("a wiped letter was revived: %v", err)
 		}
 		clock.Advance(15 * time.Minute)

@@ -39,6 +39,7 @@ func anyDue(ctx context.Context, tx *sqldb.Tx, ch message.Channel) (bool, error)
 	err := tx.QueryRow(ctx, `
 		SELECT 1 FROM outbox_letter
 		WHERE state = 'waiting' AND next_at <= $1 AND channel = $2 AND expires_at > $1
+		  AND NOT EXISTS (SELECT 1 FROM outbox_pause WHERE channel = $2)
 		LIMIT 1`, tx.Now().UnixMilli(), string(ch)).Scan(&one)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
@@ -113,15 +114,17 @@ func bury(ctx context.Context, tx *sqldb.Tx, c Claimed, why string) error {
 	return err
 }
 
-func revive(ctx context.Context, tx *sqldb.Tx, id string) (ch message.Channel, ok bool, err error) {
-	err = tx.QueryRow(ctx, `
+// revive calls woken for each letter's channel.
+func revive(ctx context.Context, tx *sqldb.Tx, id string, woken func(message.Channel)) error {
+	return tx.Each(ctx, `
 		UPDATE outbox_letter SET state = 'waiting', attempts = 0, next_at = $2, done_at = NULL
-		WHERE id = $1 AND state = 'dead' AND sealed IS NOT NULL AND expires_at > $2
-		RETURNING channel`, id, tx.Now().UnixMilli()).Scan(&ch)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", false, nil
-	}
-	return ch, err == nil, err
+		WHERE state = 'dead' AND (id = $1 OR $1 = '') AND sealed IS NOT NULL AND expires_at > $2
+		RETURNING channel`, func(scan func(...any) error) error {
+		var ch message.Channel
+		err := scan(&ch)
+		woken(ch)
+		return err
+	}, id, tx.Now().UnixMilli())
 }
 
 func dead(ctx context.Context, tx *sqldb.Tx, limit int) (out []DeadLetter, err error) {
@@ -149,14 +152,21 @@ func dead(ctx context.Context, tx *sqldb.Tx, limit int) (out []DeadLetter, err e
 func depth(ctx context.Context, tx *sqldb.Tx) (out []Depth, err error) {
 	err = tx.Each(ctx, `
 		SELECT channel, SUM(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END), SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END),
-		       MIN(CASE WHEN state = 'waiting' THEN created_at END)
-		FROM outbox_letter WHERE state IN ('waiting', 'dead') GROUP BY channel ORDER BY channel`,
+		       MIN(CASE WHEN state = 'waiting' THEN created_at END), SUM(CASE WHEN state = 'paused' THEN 1 ELSE 0 END)
+		FROM (
+			SELECT channel, state, created_at FROM outbox_letter WHERE state IN ('waiting', 'dead')
+			UNION ALL
+			SELECT channel, 'paused', since FROM outbox_pause
+		) AS letters
+		GROUP BY channel ORDER BY channel`,
 		func(scan func(...any) error) error {
 			var d Depth
 			var oldest sql.NullInt64
-			if err := scan(&d.Channel, &d.Waiting, &d.Dead, &oldest); err != nil {
+			var paused int
+			if err := scan(&d.Channel, &d.Waiting, &d.Dead, &oldest, &paused); err != nil {
 				return err
 			}
+			d.Paused = paused > 0
 			if oldest.Valid {
 				d.Oldest = time.UnixMilli(oldest.Int64)
 			}

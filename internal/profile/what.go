@@ -173,7 +173,8 @@ func whatOf(e audit.Past) What {
 	case audit.DeviceRecognised: // the sign-in that follows says so
 	case audit.DeviceBound: // the list of devices says so
 	case audit.AccountErased: // nobody is left to be shown it
-	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported: // of no account
+	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported,
+		audit.LettersPaused, audit.LettersResumed: // of no account
 	}
 	return ""
 }

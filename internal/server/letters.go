@@ -10,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/audit"
 	"countersign/internal/courier"
 	"countersign/internal/courier/anyhttp"
 	"countersign/internal/courier/failover"
@@ -24,6 +25,7 @@ import (
 	"countersign/internal/message"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
 )
 
 // checkLetters says what in the settings would keep letters from being written or from leaving. It
@@ -175,6 +177,28 @@ func (c *Core) SendTest(ctx context.Context, l message.Letter) (courier.Receipt,
 	}
 	defer func() { _ = hangUp(ways) }()
 	return r.Now(ctx, words, l)
+}
+
+// PauseLetters keeps a channel's letters waiting on every node.
+func (c *Core) PauseLetters(ctx context.Context, ch message.Channel, why string) (first bool, err error) {
+	err = c.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if first, err = c.Outbox.Pause(ctx, tx, ch, why); err != nil {
+			return err
+		}
+		return c.Audit.Append(ctx, tx, audit.Event{Kind: audit.LettersPaused, Actor: "operator", Detail: map[string]string{"channel": string(ch), "why": why}})
+	})
+	return first, err
+}
+
+// ResumeLetters lets them leave again.
+func (c *Core) ResumeLetters(ctx context.Context, ch message.Channel) (paused bool, err error) {
+	err = c.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if paused, err = c.Outbox.Resume(ctx, tx, ch); err != nil || !paused {
+			return err
+		}
+		return c.Audit.Append(ctx, tx, audit.Event{Kind: audit.LettersResumed, Actor: "operator", Detail: map[string]string{"channel": string(ch)}})
+	})
+	return paused, err
 }
 
 // hangUp says goodbye to providers that a connection is kept to.

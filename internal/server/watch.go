@@ -30,6 +30,7 @@ func newGauges(core *Core, log *slog.Logger) *gauges {
 		labels []string
 	}{
 		"letters":                     {"Letters in the outbox, withheld ones included.", []string{"channel", "state"}},
+		"letters_paused":              {"1 while an operator keeps a channel's letters waiting.", []string{"channel"}},
 		"letters_oldest_seconds":      {"Age of the oldest letter that waits.", []string{"channel"}},
 		"password_running":            {"Password hashes under way.", nil},
 		"password_waiting":            {"Password hashes waiting for their turn.", nil},
@@ -104,6 +105,7 @@ func (g *gauges) letters(gauge func(string, float64, ...string)) {
 	for _, d := range depth {
 		gauge("letters", float64(d.Waiting), string(d.Channel), "waiting")
 		gauge("letters", float64(d.Dead), string(d.Channel), "dead")
+		gauge("letters_paused", map[bool]float64{true: 1}[d.Paused], string(d.Channel))
 		age := 0.0
 		if !d.Oldest.IsZero() {
 			age = g.core.DB.Now().Sub(d.Oldest).Seconds()
