@@ -51,25 +51,6 @@ type Receipt struct {
 	withheld bool // by us: no provider has seen it
 }
 
-// Report is what a provider tells, later, of a letter it took. Nothing in it is private.
-type Report struct {
-	Provider string
-	ID       string // the Receipt's
-	State    State
-	Code     string // the provider's own word for what went wrong; may be empty
-}
-
-// State is how far a letter has come.
-type State string
-
-// The states.
-const (
-	Underway     State = "underway"
-	Delivered    State = "delivered"
-	NotDelivered State = "not_delivered" // and will not be
-	Unclear      State = "unclear"       // the provider itself does not know
-)
-
 // Error says why a letter was not taken. Code is short and stable enough to be counted
 // ("smtp_550_5.1.1"). A provider's own words are never in an Error: they quote the address.
 type Error struct {

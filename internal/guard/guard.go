@@ -180,6 +180,15 @@ func (g *Guard) judge(ctx context.Context, tx *sqldb.Tx, m Message, n *phonenumb
 	return "", nil
 }
 
+// Region is the country of a number in international form; empty if it is none.
+func Region(number string) string {
+	n, err := phonenumbers.Parse(number, "")
+	if err != nil {
+		return ""
+	}
+	return countryOf(n)
+}
+
 // countryOf is the country of a number, or the first of those that share its code if it is in no range that is known.
 func countryOf(n *phonenumbers.PhoneNumber) string {
 	return cmp.Or(phonenumbers.GetRegionCodeForNumber(n), phonenumbers.GetRegionCodeForCountryCode(int(n.GetCountryCode())))

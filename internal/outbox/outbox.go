@@ -184,6 +184,42 @@ func (b *Box) Finish(ctx context.Context, c Claimed, r Receipt) error {
 	return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return finish(ctx, tx, c.ID, state, r) })
 }
 
+// Told is what a provider tells of a letter it took. Letter is our id; a provider that does not know it is named with its own.
+type Told struct {
+	Letter, Provider, ID string
+	State                Fate
+}
+
+// Fate is how far a letter has come, as its provider tells.
+type Fate string
+
+// The fates, each above those before: a report that comes late, or again, takes none back. That a letter was delivered is believed after
+// the opposite, since it may have been sent twice.
+const (
+	Underway     Fate = "underway"
+	Unclear      Fate = "unclear"
+	NotDelivered Fate = "not_delivered"
+	Delivered    Fate = "delivered"
+)
+
+// reportable is how long after it was put a letter's reports are looked at. Providers try for two days at the most.
+const reportable = 72 * time.Hour
+
+// Report records what became of a letter. News is false where nothing changes: the letter is unknown, long gone or another provider's, or as much was
+// known of it. Took is the time since it was handed over.
+func (b *Box) Report(ctx context.Context, t Told) (took time.Duration, news bool, err error) {
+	err = b.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		took, news, err = tell(ctx, tx, t)
+		return err
+	})
+	return took, news, err
+}
+
+// Fate returns what became of a letter, or empty if nobody has told.
+func (b *Box) Fate(ctx context.Context, tx *sqldb.Tx, id string) (Fate, error) {
+	return fate(ctx, tx, id)
+}
+
 // Retry gives a letter back after a passing failure. It becomes due after a delay that
 // doubles with each try (1 s to 1 h, give or take a quarter), or after the provider's own wish if
 // that is longer; after the last try it is dead, which is what Retry returns. why must not

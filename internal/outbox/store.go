@@ -98,6 +98,39 @@ func finish(ctx context.Context, tx *sqldb.Tx, id, state string, r Receipt) erro
 	return err
 }
 
+// rank orders fates in SQL.
+const rank = `CASE COALESCE(delivery, '') WHEN '' THEN 0 WHEN 'underway' THEN 1 WHEN 'unclear' THEN 2 WHEN 'not_delivered' THEN 3 ELSE 4 END`
+
+// tell changes a row only to a higher rank: of any number of reports, in any order, the last word is the same. A report may come before we have written down
+// that the letter is sent. The only provider that reports under its own id is smpp, whose name stands here so that the index over those ids is used.
+func tell(ctx context.Context, tx *sqldb.Tx, t Told) (took time.Duration, news bool, err error) {
+	which, id := `id = $1 AND (provider = $2 OR provider IS NULL)`, t.Letter
+	if id == "" {
+		which, id = `provider = 'smpp' AND provider = $2 AND provider_id = $1`, t.ID
+	}
+	now := tx.Now()
+	var sent int64
+	err = tx.QueryRow(ctx, `
+		UPDATE outbox_letter SET delivery = $3, delivery_at = $4
+		WHERE `+which+` AND state IN ('waiting', 'sent') AND created_at > $5 AND `+rank+` < $6
+		RETURNING COALESCE(done_at, $4)`,
+		id, t.Provider, string(t.State), now.UnixMilli(), now.Add(-reportable).UnixMilli(), map[Fate]int{Underway: 1, Unclear: 2, NotDelivered: 3, Delivered: 4}[t.State],
+	).Scan(&sent)
+	if errors.Is(err, sql.ErrNoRows) {
+		return 0, false, nil
+	}
+	return now.Sub(time.UnixMilli(sent)), err == nil, err
+}
+
+func fate(ctx context.Context, tx *sqldb.Tx, id string) (f Fate, err error) {
+	var got sql.NullString
+	err = tx.QueryRow(ctx, `SELECT delivery FROM outbox_letter WHERE id = $1`, id).Scan(&got)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return Fate(got.String), err
+}
+
 func retry(ctx context.Context, tx *sqldb.Tx, c Claimed, why string, at time.Time) error {
 	_, err := tx.Exec(ctx, `
 		UPDATE outbox_letter SET lease = NULL, next_at = $3, last_error = $4

@@ -3,12 +3,10 @@ package server
 import (
 	"context"
 	"errors"
-	"log/slog"
 
 	"github.com/prometheus/client_golang/prometheus"
 
 	"countersign/internal/audit"
-	"countersign/internal/courier"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/guard"
@@ -53,24 +51,6 @@ func countRefusals(g *guard.Guard, reg prometheus.Registerer) {
 	}, []string{"why"})
 	reg.MustRegister(refusals)
 	g.Count = func(why guard.Refusal) { refusals.WithLabelValues(string(why)).Inc() }
-}
-
-// receipts counts and tells what became of letters, where their providers say.
-type receipts struct {
-	log   *slog.Logger
-	total *prometheus.CounterVec
-}
-
-func newReceipts(log *slog.Logger) receipts {
-	return receipts{log, prometheus.NewCounterVec(prometheus.CounterOpts{
-		Name: "countersign_letters_receipts_total", Help: "What providers told of letters that they had taken.",
-	}, []string{"provider", "state"})}
-}
-
-func (r receipts) take(rep courier.Report) {
-	r.total.WithLabelValues(rep.Provider, string(rep.State)).Inc()
-	r.log.LogAttrs(context.Background(), slog.LevelInfo, "receipt", slog.String("provider", rep.Provider),
-		slog.String("id", rep.ID), slog.String("state", string(rep.State)), slog.String("code", rep.Code))
 }
 
 func (c counted) note(step string, next signin.Next, err error) {

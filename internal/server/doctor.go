@@ -198,7 +198,7 @@ func letters(ctx context.Context, c config.Config, d Deps) Finding {
 		}
 	}
 	for _, name := range c.SMS.Providers() {
-		sms, _ := smsProvider(c.SMS, name, d.Now, nil, nil) // checkLetters has seen the error
+		sms, _ := smsProvider(c.SMS, name, d.Now, nil, back{}) // checkLetters has seen the error
 		p, ok := sms.(checker)
 		if !ok {
 			continue

@@ -26,13 +26,14 @@ import (
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/web/hooks"
 )
 
 // checkLetters says what in the settings would keep letters from being written or from leaving. It
 // connects to nothing.
 func checkLetters(c config.Config, now func() time.Time) error {
 	_, wordless := catalog(c)
-	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now}, nil)
+	_, routeless := routes(c, slog.New(slog.DiscardHandler), now, &inbox.Inbox{Now: now}, back{})
 	return errors.Join(wordless, routeless)
 }
 
@@ -52,9 +53,30 @@ func typed(u *url.URL) string {
 	return u.Host
 }
 
-// routes says how letters leave, by channel. box serves the provider inbox; report is told what
-// became of letters, where a provider tells, unless it is nil.
-func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (map[message.Channel]courier.Route, error) {
+// back is how providers tell what became of letters: those that call us at an address below at, unless it is empty, the others by take, unless it is nil.
+type back struct {
+	at   string
+	take func(courier.Report)
+}
+
+// reportsAt is where providers may call; no provider reaches this machine's own address.
+func reportsAt(c config.Config) string {
+	if !c.SMS.Reports || config.Loopback(c.Public().Hostname()) {
+		return ""
+	}
+	return c.Public().JoinPath(hooks.Path).String()
+}
+
+// of is the address of one provider.
+func (b back) of(name string) string {
+	if b.at == "" {
+		return ""
+	}
+	return b.at + name
+}
+
+// routes says how letters leave, by channel. box serves the provider inbox.
+func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (map[message.Channel]courier.Route, error) {
 	out := map[message.Channel]courier.Route{}
 	email, err := emailProvider(c.Email, now, box)
 	if err != nil {
@@ -63,7 +85,7 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 	if email != nil {
 		out[message.Email] = courier.Route{Provider: email, From: c.Email.From}
 	}
-	sms, err := smsProviders(c.SMS, log, now, box, report)
+	sms, err := smsProviders(c.SMS, log, now, box, b)
 	if err != nil {
 		return nil, fmt.Errorf("sms: %w", err)
 	}
@@ -74,10 +96,10 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 }
 
 // smsProviders is the one provider of text messages, or what chooses among several.
-func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (courier.Provider, error) {
+func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {
 	var all []courier.Provider
 	for _, name := range s.Providers() {
-		p, err := smsProvider(s, name, now, box, report)
+		p, err := smsProvider(s, name, now, box, b)
 		if err != nil {
 			return nil, fmt.Errorf("%s: %w", name, err)
 		}
@@ -122,7 +144,7 @@ func smtpProvider(e config.Email, now func() time.Time) (courier.Provider, error
 	})
 }
 
-func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox, report func(courier.Report)) (courier.Provider, error) {
+func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {
 	switch name {
 	case "smpp":
 		source, err := smpp.ParseSource(s.SMPPSource)
@@ -131,27 +153,29 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 		}
 		return smpp.New(smpp.Config{
 			Address: s.SMPPAddress, TLS: s.SMPPTLS, SystemID: s.SMPPSystemID, Password: s.SMPPPassword.Token, SystemType: s.SMPPSystemType,
-			Window: s.SMPPWindow, Source: source, Report: report, Now: now,
+			Window: s.SMPPWindow, Source: source, Report: b.take, Now: now,
 		})
 	case "twilio":
-		user := s.TwilioUser
-		if user == "" {
-			user = s.TwilioAccount
+		user, token := s.TwilioUser, s.TwilioToken.Token
+		if user == "" || user == s.TwilioAccount {
+			user, token = s.TwilioAccount, s.TwilioPassword.Token
 		}
-		return twilio.New(twilio.Config{AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL})
+		return twilio.New(twilio.Config{
+			AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL, Reports: b.of(name), Token: token,
+		})
 	case "vonage":
-		return vonage.New(vonage.Config{Key: s.VonageKey, Secret: s.VonageSecret.Token, Signature: s.VonageSig.Token, Base: s.VonageURL, Now: now})
+		return vonage.New(vonage.Config{Key: s.VonageKey, Secret: s.VonageSecret.Token, Signature: s.VonageSig.Token, Base: s.VonageURL, Reports: b.of(name), Now: now})
 	case "infobip":
-		return infobip.New(infobip.Config{Base: s.InfobipURL, Key: s.InfobipKey.Token, Now: now})
+		return infobip.New(infobip.Config{Base: s.InfobipURL, Key: s.InfobipKey.Token, Reports: b.of(name), Now: now})
 	case "sns":
 		return sns.New(sns.Config{Region: s.SNSRegion, Key: s.SNSKey, Secret: s.SNSSecret.Token, Base: s.SNSURL, Now: now})
 	case "http":
 		return anyhttp.New(anyhttp.Config{
 			URL: s.HTTPURL, Method: s.HTTPMethod, Headers: s.HTTPHeaders, Body: s.HTTPBody, Type: s.HTTPType, Secret: s.HTTPSecret.Token,
-			Taken: s.HTTPTaken, Refused: s.HTTPRefused, ID: s.HTTPID,
+			Taken: s.HTTPTaken, Refused: s.HTTPRefused, ID: s.HTTPID, Reports: b.of(name), Delivered: s.HTTPDelivered, NotDelivered: s.HTTPFailed,
 		})
 	case "webhook":
-		return webhook.New(webhook.Config{URL: s.WebhookURL, Secrets: []secret.Token{s.WebhookSecret.Token}, Now: now})
+		return webhook.New(webhook.Config{URL: s.WebhookURL, Secrets: []secret.Token{s.WebhookSecret.Token}, Now: now, Reports: b.of(name)})
 	case "inbox":
 		return box, nil
 	}
@@ -164,7 +188,7 @@ func (c *Core) SendTest(ctx context.Context, l message.Letter) (courier.Receipt,
 	if err != nil {
 		return courier.Receipt{}, err
 	}
-	ways, err := routes(c.Config, slog.New(slog.DiscardHandler), c.DB.Now, &inbox.Inbox{Now: c.DB.Now}, nil)
+	ways, err := routes(c.Config, slog.New(slog.DiscardHandler), c.DB.Now, &inbox.Inbox{Now: c.DB.Now}, back{})
 	if err != nil {
 		return courier.Receipt{}, err
 	}

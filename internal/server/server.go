@@ -28,6 +28,7 @@ import (
 	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/api"
+	"countersign/internal/web/hooks"
 	"countersign/internal/web/pages"
 )
 
@@ -38,7 +39,7 @@ type Server struct {
 	handler  http.Handler
 	courier  *courier.Courier
 	ways     map[message.Channel]courier.Route
-	receipts receipts
+	receipts *receipts
 	inbox    *inbox.Inbox
 	registry *prometheus.Registry
 	stopping atomic.Bool
@@ -91,10 +92,11 @@ func (s *Server) letters() error {
 	if err != nil {
 		return err
 	}
-	s.receipts = newReceipts(s.deps.Log)
-	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, s.receipts.take); err != nil {
+	s.receipts = newReceipts(s.core, s.deps.Log)
+	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), take: s.receipts.take}); err != nil {
 		return err
 	}
+	s.receipts.ways = s.ways
 	s.courier = courier.New(courier.Options{
 		Box: s.core.Outbox, Catalog: words, Routes: s.ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
 		Guard: s.core.Guard,
@@ -108,7 +110,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
-	registry.MustRegister(s.receipts.total)
+	registry.MustRegister(s.receipts.total, s.receipts.took)
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	countRefusals(s.core.Guard, registry)
@@ -128,6 +130,7 @@ func (s *Server) doors() error {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET "+web.HealthPath, alive)
 	web.MountReports(mux, metrics)
+	hooks.Mount(mux, log, s.receipts.arrived)
 	p.Mount(mux, log)
 	p.MountPasskeys(mux, c.Passkey.Origins)
 	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client, Bindings: flows}).Mount(mux)
@@ -194,6 +197,7 @@ func (s *Server) Work(ctx context.Context) {
 		})
 	}
 	loop("courier", s.deliver)
+	loop("receipts", s.receipts.run)
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)

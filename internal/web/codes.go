@@ -96,6 +96,7 @@ func Codes() []Code {
 		{"api_retired", 410, "This version of the API is withdrawn", "Show the person `detail`, and use a newer version of the API. Every call of this version gets this answer."},
 		{"method_not_allowed", 405, "This path does not take this method", "See the Allow header."},
 		{"not_found", 404, "There is nothing here", "Check the path or the id."},
+		{"report_refused", 403, "The report is not the provider's, or there is no such provider here", "For providers of text messages: docs/operating.md says how each signs. Why is not said."},
 		{"cross_site", 403, "The request was sent by another site's page", "Send it from this site's own page, or without browser headers."},
 		{"client_gone", 499, "The client closed the connection first", "Seen in logs and metrics only."},
 		{"internal", 500, "Something is broken here", "Tell the operator the request_id; the log has the reason."},

@@ -19,6 +19,13 @@ import (
 // MaxBody is the most bytes a request body may have.
 const MaxBody = 64 << 10
 
+// maxReports is the most bytes that providers may send at once below hooksPath: Infobip puts up to a hundred reports into one
+// request, of 700 bytes each.
+const (
+	maxReports = 256 << 10
+	hooksPath  = "/hooks/"
+)
+
 // HealthPath is answered whatever the Host header says, because load balancers ask by address.
 const HealthPath = "/healthz"
 
@@ -241,16 +248,24 @@ func (f *Front) admit(w *response, r *http.Request, now time.Time) error {
 			return f.Apps.refusal(verdict, r)
 		}
 	}
-	if r.ContentLength > MaxBody {
+	if r.ContentLength > most(r) {
 		return Refuse(http.StatusRequestEntityTooLarge, "body_too_large")
 	}
 	if r.ContentLength != 0 {
-		r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, MaxBody) // which has it close the connection
+		r.Body = http.MaxBytesReader(w.ResponseWriter, r.Body, most(r)) // which has it close the connection
 	}
 	if err := f.sameSite.Check(r); err != nil {
 		return Refuse(http.StatusForbidden, "cross_site")
 	}
 	return nil
+}
+
+// most is how many bytes a request's body may have.
+func most(r *http.Request) int64 {
+	if strings.HasPrefix(r.URL.Path, hooksPath) {
+		return maxReports
+	}
+	return MaxBody
 }
 
 // serves reports whether the Host header names us. Nothing is ever built from it, and yet a foreign

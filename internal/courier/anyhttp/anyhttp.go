@@ -27,7 +27,8 @@ import (
 // Config describes a gateway. URL is required.
 //
 // In URL, Headers and Body the fields {to} (+4915112345678), {number} (4915112345678), {from}, {text}, {id} (the letter's, the same in every
-// try) and {secret} are filled in, escaped for where they stand: in the URL as a parameter, in the body as its type wants.
+// try) and {secret} are filled in, escaped for where they stand: in the URL as a parameter, in the body as its type wants. {report} is the
+// address for reports of this letter, which holds a code made with the secret, since a gateway's own signature could be anything.
 type Config struct {
 	URL     string
 	Method  string   // empty means POST
@@ -38,6 +39,10 @@ type Config struct {
 	Taken   []string // an answer that fits all of these took the message; none means 2xx
 	Refused []string // one that fits any of these refused it for good; any other is a failure that may pass
 	ID      string   // where the gateway's own id stands in a JSON answer, such as messages.0.id
+	// Reports is where the gateway reports to; empty has {report} be empty. A report that fits any of Delivered says that a letter has
+	// arrived, one that fits any of NotDelivered that it will not; it is JSON or a form.
+	Reports                 string
+	Delivered, NotDelivered []string
 	// Roots verify the gateway's certificate. Nil means the system's.
 	Roots *x509.CertPool
 }
@@ -48,6 +53,8 @@ type Provider struct {
 	client         *post.Client
 	escape         func(string) string
 	taken, refused []condition
+
+	delivered, notDelivered []condition // of reports
 }
 
 // New checks the configuration; it sends nothing.
@@ -83,10 +90,15 @@ func New(c Config) (*Provider, error) {
 	if len(c.Taken) == 0 {
 		c.Taken = []string{"2xx"}
 	}
-	if p.taken, err = conditions(c.Taken); err == nil {
-		p.refused, err = conditions(c.Refused)
+	for _, list := range []struct {
+		lines []string
+		into  *[]condition
+	}{{c.Taken, &p.taken}, {c.Refused, &p.refused}, {c.Delivered, &p.delivered}, {c.NotDelivered, &p.notDelivered}} {
+		if *list.into, err = conditions(list.lines); err != nil {
+			return nil, err
+		}
 	}
-	return p, err
+	return p, nil
 }
 
 // field is a name in braces; JSON's own braces hold no bare word.
@@ -101,8 +113,12 @@ func (p *Provider) fields(kind string) error {
 			return fmt.Errorf("http: there is no field %s; there are %s", name, strings.Join(slices.Sorted(maps.Keys(known)), ", "))
 		}
 	}
-	if strings.Contains(all, "{secret}") == p.c.Secret.Empty() {
-		return errors.New("http: a secret and the field {secret} go together")
+	uses, reports := strings.Contains(all, "{secret}"), strings.Contains(all, "{report}")
+	if (uses || reports) == p.c.Secret.Empty() {
+		return errors.New("http: a secret and the fields {secret} or {report} go together")
+	}
+	if reports != (len(p.c.Delivered) > 0) {
+		return errors.New("http: the field {report} and what a report says of a letter that was delivered go together")
 	}
 	if !strings.Contains(all, "{text}") || !strings.Contains(all, "{to}") && !strings.Contains(all, "{number}") {
 		return errors.New("http: {text} and {to} or {number} must stand somewhere")
@@ -122,8 +138,13 @@ func (p *Provider) fields(kind string) error {
 }
 
 func (p *Provider) values(m courier.Message) map[string]string {
+	report := ""
+	if p.c.Reports != "" {
+		report = courier.ReportAddress(p.c.Reports, p.c.Secret, m.ID)
+	}
 	return map[string]string{
-		"{to}": m.To, "{number}": strings.TrimPrefix(m.To, "+"), "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal(),
+		"{report}": report,
+		"{to}":     m.To, "{number}": strings.TrimPrefix(m.To, "+"), "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal(),
 	}
 }
 
@@ -185,6 +206,33 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 		return courier.Receipt{}, p.client.Unclear() // it was asked for more than a status, and nothing is there
 	}
 	return courier.Receipt{}, p.client.Refused("http_"+strconv.Itoa(ok.Status)+"_not_taken", forGood)
+}
+
+// Receive reads a report.
+func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	if p.c.Secret.Empty() || len(p.delivered) == 0 {
+		return nil, courier.ErrForged
+	}
+	letter, err := a.Letter(p.c.Secret)
+	if err != nil {
+		return nil, err
+	}
+	got := read(http.StatusOK, a.Body)
+	if form, err := url.ParseQuery(string(a.Body)); got.json == nil && err == nil {
+		flat := map[string]any{}
+		for name := range form {
+			flat[name] = form.Get(name)
+		}
+		got.json = flat
+	}
+	r := courier.Report{Provider: p.Name(), Letter: letter, State: courier.Underway}
+	switch {
+	case slices.ContainsFunc(p.delivered, func(c condition) bool { return c.fits(got) }):
+		r.State = courier.Delivered
+	case slices.ContainsFunc(p.notDelivered, func(c condition) bool { return c.fits(got) }):
+		r.State = courier.NotDelivered
+	}
+	return []courier.Report{r}, nil
 }
 
 // answer is a gateway's answer.

@@ -216,3 +216,48 @@ func TestADescriptionThatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestReports(t *testing.T) {
+	g := gateways()["json"]
+	g.config.Body = `{"messages": [{"to": "{to}", "sender": "{from}", "body": "{text}", "callback": "{report}"}]}`
+	g.config.Reports, g.config.Delivered, g.config.NotDelivered = "https://id.example.org/hooks/sms/http", []string{"status=delivered", "dlr.0.ok=true"}, []string{"status=failed"}
+	asked := ""
+	read := g.read
+	g.read = func(r *http.Request, body []byte) (courier.Message, error) {
+		var b struct{ Messages []struct{ Callback string } }
+		if err := json.Unmarshal(body, &b); err != nil {
+			return courier.Message{}, err
+		}
+		asked = b.Messages[0].Callback
+		return read(r, body)
+	}
+	_, p := open(t, g)
+	if _, err := p.Send(t.Context(), courier.Message{ID: "0189-0001", To: "+4915112345678", From: "Example", Text: "x"}); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(asked)
+	if err != nil || !strings.HasPrefix(asked, "https://id.example.org/hooks/sms/http?") {
+		t.Fatal(asked)
+	}
+	for body, state := range map[string]courier.State{
+		`{"status":"delivered"}`: courier.Delivered, `{"dlr":[{"ok":true}]}`: courier.Delivered, "status=failed&to=4915112345678": courier.NotDelivered, "status=sent": courier.Underway, "": courier.Underway,
+	} {
+		couriertest.Reports(t, p, courier.Arrived{Header: http.Header{}, Query: u.Query(), Body: []byte(body)}, courier.Report{Provider: "http", Letter: "0189-0001", State: state})
+	}
+	for what, spoil := range map[string]func(*anyhttp.Config){
+		"no word for delivered": func(c *anyhttp.Config) { c.Delivered = nil },
+		"no place for reports":  func(c *anyhttp.Config) { c.Body = gateways()["json"].config.Body },
+		"no secret":             func(c *anyhttp.Config) { c.Secret, c.Headers = secret.Token{}, nil },
+	} {
+		c := g.config
+		c.URL = "https://x.example/"
+		spoil(&c)
+		if _, err := anyhttp.New(c); err == nil {
+			t.Errorf("%s: accepted", what)
+		}
+	}
+	_, without := open(t, gateways()["json"])
+	if _, err := without.Receive(courier.Arrived{Query: u.Query(), Body: []byte("status=delivered")}); err == nil {
+		t.Error("taken by a gateway that was asked for no reports")
+	}
+}

@@ -1,4 +1,5 @@
-// Package failover sends letters by several providers: by the first that works of those for where a letter goes.
+// Package failover sends letters by several providers: by the first that works of those for where a letter goes. One by which
+// letters to a country are taken but do not arrive is asked last for that country.
 //
 // A provider that fails is left within seconds, and asked again with single letters until it works. A letter that a provider refused
 // for a passing reason goes to the next at once. One of which nobody knows whether it was taken is not sent by another in the same
@@ -16,6 +17,7 @@ import (
 	"time"
 
 	"countersign/internal/courier"
+	"countersign/internal/guard"
 )
 
 const (
@@ -47,7 +49,23 @@ type leg struct {
 	failures int       // in a row
 	until    time.Time // it is left alone
 	probing  bool      // one letter has gone to see
+	told     map[string][]arrival
 }
+
+// arrival is what became of one letter.
+type arrival struct {
+	at time.Time
+	ok bool
+}
+
+const (
+	// remembered is how many letters to a country, and for how long, say how a provider does there: long enough to tell
+	// an outage from a switched-off phone, and short enough for it to be tried again while somebody still watches.
+	remembered, memory = 20, 15 * time.Minute
+	// enough of them must be known, and half have failed. Whoever asks for codes to numbers that are dead can bring that about: so a
+	// provider is asked last then, and never not at all.
+	enough = 10
+)
 
 // New makes one of at least one provider; without a rule for all, letters that no other rule is for go by all of them in the order given. An error names
 // a provider that is not there, or there twice.
@@ -61,7 +79,7 @@ func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func(
 		if f.legs[p.Name()] != nil {
 			return nil, errors.New("the provider " + p.Name() + " is named twice")
 		}
-		f.legs[p.Name()], names = &leg{Provider: p}, append(names, p.Name())
+		f.legs[p.Name()], names = &leg{Provider: p, told: map[string][]arrival{}}, append(names, p.Name())
 	}
 	f.rules = append(f.rules, Rule{Providers: names}) // behind one of the operator's own for all
 	for _, r := range f.rules {
@@ -108,10 +126,57 @@ func (l *leg) try(ctx context.Context, m courier.Message) (courier.Receipt, erro
 // order is by which providers a letter may go, the better first.
 func (f *Provider) order(to string) (all []*leg) {
 	i := slices.IndexFunc(f.rules, func(r Rule) bool { return strings.HasPrefix(to, r.Prefix) })
+	country := guard.Region(to)
+	var last []*leg
 	for _, name := range f.rules[i].Providers {
-		all = append(all, f.legs[name])
+		if l := f.legs[name]; l.arrives(country, f.now()) {
+			all = append(all, l)
+		} else {
+			last = append(last, l)
+		}
 	}
-	return all
+	return append(all, last...)
+}
+
+// Learn takes what a provider told of a letter.
+func (f *Provider) Learn(ctx context.Context, r courier.Report) {
+	l := f.legs[r.Provider]
+	if l == nil || r.Country == "" || r.State != courier.Delivered && r.State != courier.NotDelivered {
+		return
+	}
+	now := f.now()
+	was := l.arrives(r.Country, now)
+	l.mu.Lock()
+	all := append(l.told[r.Country], arrival{now, r.State == courier.Delivered})
+	l.told[r.Country] = all[max(0, len(all)-remembered):]
+	l.mu.Unlock()
+	if is := l.arrives(r.Country, now); is != was {
+		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.String("country", r.Country), slog.Bool("arrives", is))
+	}
+}
+
+// arrives reports whether letters to a country that go by a provider arrive lately, or nobody knows.
+func (l *leg) arrives(country string, now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	known, failed := 0, 0
+	for _, a := range l.told[country] {
+		if now.Sub(a.at) < memory {
+			known++
+			if !a.ok {
+				failed++
+			}
+		}
+	}
+	return known < enough || 2*failed <= known
+}
+
+// Leg returns the provider of a name, or nil.
+func (f *Provider) Leg(name string) courier.Provider {
+	if l := f.legs[name]; l != nil {
+		return l.Provider
+	}
+	return nil
 }
 
 // admit reports whether a letter may go by a provider: it works, or it is time to see whether it does again.

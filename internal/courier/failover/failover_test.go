@@ -184,3 +184,56 @@ func TestAProviderDiesInMidLoad(t *testing.T) {
 		}
 	})
 }
+
+// A provider that takes letters which do not arrive goes to the end of the order for that country, and is never left out; after a while it is tried again.
+func TestAProviderWhoseLettersDoNotArriveIsAskedLast(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var log strings.Builder
+		a, b := &line{name: "a"}, &line{name: "b"}
+		f := of(t, nil, &log, a, b)
+		learn := func(provider, country string, state courier.State, n int) {
+			for range n {
+				f.Learn(t.Context(), courier.Report{Provider: provider, Country: country, State: state})
+			}
+		}
+		by := func(to string) string {
+			t.Helper()
+			got, err := send(t, f, "1", to)
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		const german, french = "+4915112345678", "+33612345678"
+		learn("a", "DE", courier.NotDelivered, 9)
+		learn("a", "DE", courier.Unclear, 50) // which says nothing
+		learn("nobody", "DE", courier.NotDelivered, 50)
+		if got := by(german); got != "a" {
+			t.Errorf("after nine: %s", got)
+		}
+		learn("a", "DE", courier.NotDelivered, 1)
+		if got := by(german) + by(french); got != "ba" {
+			t.Errorf("after ten: %s", got)
+		}
+		learn("b", "DE", courier.NotDelivered, 10) // as when somebody asks for codes to dead numbers
+		if got := by(german); got != "a" {
+			t.Errorf("both are bad: %s", got)
+		}
+		learn("a", "DE", courier.Delivered, 10)
+		learn("b", "DE", courier.Delivered, 9)
+		if got := by(german); got != "a" {
+			t.Errorf("half arrive: %s", got)
+		}
+		learn("a", "FR", courier.NotDelivered, 20)
+		if got := by(french); got != "b" {
+			t.Errorf("in France: %s", got)
+		}
+		time.Sleep(15 * time.Minute)
+		if got := by(french); got != "a" {
+			t.Errorf("later: %s", got)
+		}
+		if !strings.Contains(log.String(), "country=FR arrives=false") || strings.Contains(log.String(), "612345678") {
+			t.Error(log.String())
+		}
+	})
+}

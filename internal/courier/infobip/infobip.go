@@ -9,6 +9,7 @@
 package infobip
 
 import (
+	"cmp"
 	"context"
 	"crypto/x509"
 	"encoding/json"
@@ -20,14 +21,17 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/post"
+	"countersign/internal/guard"
 	"countersign/internal/platform/secret"
 )
 
-// Config reaches an account at Infobip. All but Roots are required.
+// Config reaches an account at Infobip. Base, Key and Now are required.
 type Config struct {
 	Base string // the account's own address, such as https://xyz123.api.infobip.com
 	Key  secret.Token
 	Now  func() time.Time
+	// Reports is where Infobip reports to; empty asks for no reports. Infobip signs none, so each letter's has an address of its own.
+	Reports string
 	// Roots verify the API's certificate. Nil means the system's.
 	Roots *x509.CertPool
 }
@@ -63,6 +67,7 @@ type sms struct {
 	Destinations []destination `json:"destinations"`
 	Content      content       `json:"content"`
 	Options      *options      `json:"options,omitempty"`
+	Webhooks     *webhooks     `json:"webhooks,omitempty"`
 }
 
 type destination struct {
@@ -81,6 +86,15 @@ type options struct {
 type validity struct {
 	Amount int    `json:"amount"`
 	Unit   string `json:"timeUnit"`
+}
+
+type webhooks struct {
+	Delivery    delivery `json:"delivery"`
+	ContentType string   `json:"contentType"`
+}
+
+type delivery struct {
+	URL string `json:"url"`
 }
 
 // status is what Infobip says of a message, in answers and in reports.
@@ -107,6 +121,9 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 	}
 	if !m.Expires.IsZero() {
 		out.Options = &options{validity{Amount: max(1, int(m.Expires.Sub(p.c.Now()).Minutes())), Unit: "MINUTES"}}
+	}
+	if p.c.Reports != "" {
+		out.Webhooks = &webhooks{delivery{courier.ReportAddress(p.c.Reports, p.c.Key, m.ID)}, "application/json"}
 	}
 	body, err := json.Marshal(request{[]sms{out}})
 	if err != nil {
@@ -160,6 +177,39 @@ func (p *Provider) fault(r *post.Refusal) error {
 	}
 	_ = json.Unmarshal(r.Body, &why)
 	return p.client.Fault(r, post.Word(why.Code))
+}
+
+// Receive reads delivery reports. Only the one is taken whose address it came to.
+func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	letter, err := a.Letter(p.c.Key)
+	var told struct {
+		Results []struct {
+			ID     string `json:"messageId"`
+			To     string `json:"to"`
+			Status status `json:"status"`
+			Error  status `json:"error"`
+		} `json:"results"`
+	}
+	if err != nil || json.Unmarshal(a.Body, &told) != nil {
+		return nil, courier.ErrForged
+	}
+	var out []courier.Report
+	for _, r := range told.Results {
+		if r.ID != letter {
+			continue
+		}
+		state := map[int]courier.State{
+			accepted: courier.Underway, pending: courier.Underway, delivered: courier.Delivered,
+			undeliverable: courier.NotDelivered, expired: courier.NotDelivered, rejected: courier.NotDelivered,
+		}[r.Status.Group]
+		if state == "" || r.Status.Name == "EXPIRED_DLR_UNKNOWN" {
+			state = courier.Unclear
+		}
+		out = append(out, courier.Report{
+			Provider: p.Name(), Letter: letter, State: state, Code: post.Word(cmp.Or(r.Error.Name, r.Status.Name)), Country: guard.Region("+" + strings.TrimPrefix(r.To, "+")),
+		})
+	}
+	return out, nil
 }
 
 // Check asks for the account's balance.

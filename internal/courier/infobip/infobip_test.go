@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"net/http"
+	"net/url"
 	"strings"
 	"testing"
 	"time"
@@ -40,6 +41,12 @@ type body struct {
 				TimeUnit string `json:"timeUnit"`
 			} `json:"validityPeriod"`
 		} `json:"options"`
+		Webhooks *struct {
+			Delivery struct {
+				URL string `json:"url"`
+			} `json:"delivery"`
+			ContentType string `json:"contentType"`
+		} `json:"webhooks"`
 	} `json:"messages"`
 }
 
@@ -120,6 +127,13 @@ func TestInfobipIsAProvider(t *testing.T) {
 func TestTheWire(t *testing.T) {
 	far, p := open(t)
 	couriertest.Golden(t, far, p, "request.golden")
+	c := config(far.URL)
+	c.Roots, c.Reports = far.Roots, "https://id.example.org/hooks/sms/infobip"
+	p, err := infobip.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	couriertest.Golden(t, far, p, "reported.golden")
 }
 
 var small = courier.Message{ID: "1", To: "+4915112345678", From: "Example", Text: "482913"}
@@ -209,6 +223,52 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 	for _, c := range []infobip.Config{{}, {Base: "https://x", Now: now}, {Base: "https://x", Key: secret.Of("k")}, config("ftp://x"), config("https://u:p@x")} {
 		if _, err := infobip.New(c); err == nil {
 			t.Errorf("%+v was accepted", c)
+		}
+	}
+}
+
+func TestReports(t *testing.T) {
+	far, _ := open(t)
+	c := config(far.URL)
+	c.Roots, c.Reports = far.Roots, "https://id.example.org/hooks/sms/infobip"
+	p, err := infobip.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	asked := ""
+	far.Read = func(r *http.Request, raw []byte) (courier.Message, error) {
+		b, err := decode(r, raw)
+		if err == nil {
+			asked = b.Messages[0].Webhooks.Delivery.URL
+		}
+		return small, err
+	}
+	if _, err := p.Send(t.Context(), small); err != nil {
+		t.Fatal(err)
+	}
+	u, err := url.Parse(asked)
+	if err != nil || !strings.HasPrefix(asked, c.Reports+"?") {
+		t.Fatal(asked)
+	}
+	report := func(letter string, group int, name, failure string) courier.Arrived {
+		return courier.Arrived{Header: http.Header{"Content-Type": {"application/json"}}, Query: u.Query(), Body: fmt.Appendf(nil,
+			`{"results":[{"bulkId":"B","messageId":%q,"to":"4915112345678","sentAt":"2026-01-01T16:00:00.000+0000","doneAt":"2026-01-01T16:00:03.000+0000","smsCount":1,"price":{"pricePerMessage":0.01,"currency":"EUR"},`+
+				`"status":{"groupId":%d,"groupName":"G","id":5,"name":%q,"description":"d"},"error":{"groupId":0,"groupName":"Ok","id":0,"name":%q,"description":"d","permanent":false}}]}`, letter, group, name, failure)}
+	}
+	want := courier.Report{Provider: "infobip", Letter: "1", State: courier.Delivered, Code: "NO_ERROR", Country: "DE"}
+	couriertest.Reports(t, p, report("1", 3, "DELIVERED_TO_HANDSET", "NO_ERROR"), want, "Content-Type")
+	if got, err := p.Receive(report("2", 3, "DELIVERED_TO_HANDSET", "NO_ERROR")); err != nil || len(got) != 0 {
+		t.Errorf("another letter's: %+v %v", got, err)
+	}
+	for name, c := range map[string]struct {
+		group int
+		state courier.State
+	}{
+		"PENDING_ENROUTE": {1, courier.Underway}, "UNDELIVERABLE_NOT_DELIVERED": {2, courier.NotDelivered}, "EXPIRED_EXPIRED": {4, courier.NotDelivered},
+		"EXPIRED_DLR_UNKNOWN": {4, courier.Unclear}, "REJECTED_NETWORK": {5, courier.NotDelivered}, "NEW": {9, courier.Unclear},
+	} {
+		if got, err := p.Receive(report("1", c.group, name, "EC_ABSENT_SUBSCRIBER")); err != nil || got[0].State != c.state || got[0].Code != "EC_ABSENT_SUBSCRIBER" {
+			t.Errorf("%s: %+v %v", name, got, err)
 		}
 	}
 }

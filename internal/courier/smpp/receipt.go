@@ -8,6 +8,7 @@ import (
 	"github.com/linxGnu/gosmpp/pdu"
 
 	"countersign/internal/courier"
+	"countersign/internal/guard"
 )
 
 // receive takes what a centre delivers: receipts. Answers to our messages ("STOP") come the same
@@ -36,6 +37,7 @@ func receipt(d *pdu.DeliverSM) (courier.Report, bool) {
 	text, _, _ := strings.Cut(string(raw), " text:") // what follows is the letter
 	r := courier.Report{
 		Provider: "smpp", ID: field(text, "id"), State: state(field(text, "stat")), Code: field(text, "err"),
+		Country: guard.Region("+" + strings.TrimPrefix(d.SourceAddr.Address(), "+")), // a receipt is from where the letter went to
 	}
 	if id, ok := d.OptionalParameters[pdu.TagReceiptedMessageID]; ok {
 		r.ID = plain(strings.TrimRight(string(id.Data), "\x00"))

@@ -1,19 +1,27 @@
-// Package twilio sends SMS through Twilio's Messages API.
+// Package twilio sends SMS through Twilio's Messages API, and reads its status callbacks.
+//
+// Callbacks are those of twilio.com/docs/messaging/guides/outbound-message-status-in-status-callbacks, signed as
+// twilio.com/docs/usage/security has it: HMAC-SHA1 under the account's auth token, whatever a request of ours was made with.
 package twilio
 
 import (
 	"context"
+	"crypto/hmac"
+	"crypto/sha1" //nolint:gosec // what Twilio signs with; as an HMAC it holds
 	"crypto/x509"
 	"encoding/base64"
 	"encoding/json"
 	"errors"
+	"maps"
 	"net/http"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/post"
+	"countersign/internal/guard"
 	"countersign/internal/platform/secret"
 )
 
@@ -23,6 +31,9 @@ type Config struct {
 	AccountSID string
 	User       string
 	Password   secret.Token
+	// Reports is where Twilio reports to, and Token the auth token that it signs with. Without both no reports are asked for.
+	Reports string
+	Token   secret.Token
 	// Base is where the API is. Empty means https://api.twilio.com.
 	Base string
 	// Roots verify the API's certificate. Nil means the system's.
@@ -31,6 +42,7 @@ type Config struct {
 
 // Provider is Twilio.
 type Provider struct {
+	c       Config
 	client  *post.Client
 	address string
 	auth    string
@@ -49,7 +61,7 @@ func New(c Config) (*Provider, error) {
 		return nil, err
 	}
 	return &Provider{
-		client:  client,
+		c: c, client: client,
 		address: strings.TrimSuffix(c.Base, "/") + "/2010-04-01/Accounts/" + url.PathEscape(c.AccountSID) + "/Messages.json",
 		auth:    "Basic " + base64.StdEncoding.EncodeToString([]byte(c.User+":"+c.Password.Reveal())),
 	}, nil
@@ -70,6 +82,9 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 		sender = "MessagingServiceSid"
 	}
 	form := url.Values{"To": {m.To}, sender: {m.From}, "Body": {m.Text}}
+	if p.reports() {
+		form.Set("StatusCallback", p.callback(m.ID))
+	}
 	ok, no, err := p.client.Do(ctx, p.address, http.Header{
 		"Authorization":              {p.auth},
 		"Content-Type":               {"application/x-www-form-urlencoded"},
@@ -99,4 +114,38 @@ func (p *Provider) refused(r *post.Refusal) error {
 		return p.client.Fault(r, "")
 	}
 	return p.client.Fault(r, strconv.Itoa(why.Code))
+}
+
+func (p *Provider) reports() bool { return p.c.Reports != "" && !p.c.Token.Empty() }
+
+func (p *Provider) callback(letter string) string {
+	return p.c.Reports + "?" + url.Values{"letter": {letter}}.Encode()
+}
+
+// Receive reads a status callback. The signature is over the address that the callback was asked to come to, letter and all, and over every
+// field; the address that it did come to may have been changed by a proxy.
+func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	form, err := url.ParseQuery(string(a.Body))
+	sent, malformed := base64.StdEncoding.DecodeString(a.Header.Get("X-Twilio-Signature"))
+	if err != nil || malformed != nil || !p.reports() {
+		return nil, courier.ErrForged
+	}
+	letter := a.Query.Get("letter")
+	m := hmac.New(sha1.New, []byte(p.c.Token.Reveal()))
+	m.Write([]byte(p.callback(letter)))
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		m.Write([]byte(name + strings.Join(form[name], "")))
+	}
+	if !hmac.Equal(sent, m.Sum(nil)) {
+		return nil, courier.ErrForged
+	}
+	state := map[string]courier.State{
+		"delivered": courier.Delivered, "read": courier.Delivered, "undelivered": courier.NotDelivered, "failed": courier.NotDelivered, "canceled": courier.NotDelivered,
+	}[form.Get("MessageStatus")]
+	if state == "" {
+		state = courier.Underway // accepted, scheduled, queued, sending, sent
+	}
+	return []courier.Report{{
+		Provider: p.Name(), Letter: letter, ID: post.Word(form.Get("MessageSid")), State: state, Code: post.Word(form.Get("ErrorCode")), Country: guard.Region(form.Get("To")),
+	}}, nil
 }

@@ -1,11 +1,15 @@
 package twilio_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha1"
+	"encoding/base64"
 	"encoding/json"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
+	"sort"
 	"strings"
 	"testing"
 
@@ -39,7 +43,7 @@ func read(r *http.Request, body []byte) (courier.Message, error) {
 		return courier.Message{}, err
 	}
 	for name, v := range form {
-		if len(v) != 1 || !strings.Contains(" To From MessagingServiceSid Body ", " "+name+" ") {
+		if len(v) != 1 || !strings.Contains(" To From MessagingServiceSid Body StatusCallback ", " "+name+" ") {
 			return courier.Message{}, fmt.Errorf("field %s: %d values", name, len(v))
 		}
 	}
@@ -144,5 +148,83 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		if _, err := twilio.New(c); err == nil {
 			t.Errorf("%+v was accepted", c)
 		}
+	}
+}
+
+func TestTheWire(t *testing.T) {
+	far := &couriertest.Far{Read: read, Answer: answer}
+	far.Serve(t)
+	c := config(far.URL)
+	c.Roots, c.Reports, c.Token = far.Roots, "https://id.example.org/hooks/sms/twilio", secret.Of("token")
+	p, err := twilio.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	couriertest.Golden(t, far, p, "request.golden")
+}
+
+// callback is a status callback as Twilio sends and signs it, written from its documentation.
+func callback(address, token string, form url.Values) courier.Arrived {
+	var names []string
+	for name := range form {
+		names = append(names, name)
+	}
+	sort.Strings(names)
+	text := address
+	for _, name := range names {
+		text += name + form.Get(name)
+	}
+	m := hmac.New(sha1.New, []byte(token))
+	m.Write([]byte(text))
+	u, _ := url.Parse(address)
+	return courier.Arrived{Header: http.Header{"X-Twilio-Signature": {base64.StdEncoding.EncodeToString(m.Sum(nil))}}, Query: u.Query(), Body: []byte(form.Encode())}
+}
+
+// The signature of Twilio's own example (twilio.com/docs/usage/security), by the function that the tests sign with.
+func TestTheExampleOfTheDocumentation(t *testing.T) {
+	a := callback("https://mycompany.com/myapp.php?foo=1&bar=2", "12345", url.Values{
+		"CallSid": {"CA1234567890ABCDE"}, "Caller": {"+14158675309"}, "Digits": {"1234"}, "From": {"+14158675309"}, "To": {"+18005551212"},
+	})
+	if got := a.Header.Get("X-Twilio-Signature"); got != "RSOYDt4T1cUTdK1PDd93/VVr8B8=" {
+		t.Error(got)
+	}
+}
+
+func TestReports(t *testing.T) {
+	c := config("https://api.example")
+	c.Reports, c.Token = "https://id.example.org/hooks/sms/twilio", secret.Of("token")
+	p, err := twilio.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	address := c.Reports + "?letter=0189-0001"
+	form := func(status string) url.Values {
+		return url.Values{
+			"AccountSid": {account}, "ApiVersion": {"2010-04-01"}, "From": {"+15005550006"}, "To": {"+4915112345678"}, "MessageSid": {"SM123"}, "SmsSid": {"SM123"}, "MessageStatus": {status}, "SmsStatus": {status}, "ErrorCode": {"30003"},
+		}
+	}
+	want := courier.Report{Provider: "twilio", Letter: "0189-0001", ID: "SM123", State: courier.NotDelivered, Code: "30003", Country: "DE"}
+	genuine := callback(address, "token", form("undelivered"))
+	couriertest.Reports(t, p, genuine, want)
+	couriertest.Signed(t, p, genuine)
+	for status, state := range map[string]courier.State{"sent": courier.Underway, "delivered": courier.Delivered, "failed": courier.NotDelivered, "queued": courier.Underway} {
+		if got, err := p.Receive(callback(address, "token", form(status))); err != nil || got[0].State != state {
+			t.Errorf("%s: %+v %v", status, got, err)
+		}
+	}
+	for what, a := range map[string]courier.Arrived{
+		"another key": callback(address, "tokem", form("delivered")), "an empty key": callback(address, "", form("delivered")),
+		"another host": callback("https://evil.example/hooks/sms/twilio?letter=0189-0001", "token", form("delivered")),
+	} {
+		if _, err := p.Receive(a); !errors.Is(err, courier.ErrForged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	c.Token = secret.Token{}
+	if p, err = twilio.New(c); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := p.Receive(callback(address, "", form("delivered"))); err == nil {
+		t.Error("taken without a token")
 	}
 }

@@ -25,6 +25,7 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/post"
+	"countersign/internal/guard"
 	"countersign/internal/message"
 	"countersign/internal/platform/secret"
 )
@@ -35,6 +36,8 @@ type Config struct {
 	Secret secret.Token
 	// Signature signs requests, so that the secret itself stays here. The account must be set to SHA-256 HMAC.
 	Signature secret.Token
+	// Reports is where Vonage reports to. Without Signature no reports are asked for.
+	Reports string
 	// Base is where the API is. Empty means https://rest.nexmo.com.
 	Base string
 	Now  func() time.Time
@@ -52,6 +55,9 @@ type Provider struct {
 func New(c Config) (*Provider, error) {
 	if c.Key == "" || c.Secret.Empty() && c.Signature.Empty() || c.Now == nil {
 		return nil, errors.New("vonage: an API key, its secret or the signature secret, and a clock are required")
+	}
+	if len(c.Reports) > 100 { // the most that the API takes
+		return nil, errors.New("vonage: the address for reports has more than 100 characters")
 	}
 	if c.Base == "" {
 		c.Base = "https://rest.nexmo.com"
@@ -78,6 +84,9 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 	if p.c.Signature.Empty() {
 		header.Set("Authorization", p.basic())
 	} else {
+		if p.c.Reports != "" {
+			form.Set("callback", p.c.Reports)
+		}
 		form.Set("api_key", p.c.Key)
 		form.Set("timestamp", strconv.FormatInt(p.c.Now().Unix(), 10))
 		form.Set("sig", hex.EncodeToString(sign(p.c.Signature, form)))
@@ -131,6 +140,52 @@ func sign(key secret.Token, form url.Values) []byte {
 		}
 	}
 	return m.Sum(nil)
+}
+
+// oldest is how old a report may be: Vonage tries for a day.
+const oldest = 25 * time.Hour
+
+// Receive reads a delivery receipt, a form or the JSON of the same fields, which Vonage signs once its support has turned that on.
+func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	form, err := fields(a.Body)
+	sent, malformed := hex.DecodeString(form.Get("sig"))
+	if err != nil || malformed != nil || p.c.Signature.Empty() || !hmac.Equal(sent, sign(p.c.Signature, form)) {
+		return nil, courier.ErrForged
+	}
+	at, err := strconv.ParseInt(form.Get("timestamp"), 10, 64)
+	if err != nil || p.c.Now().Sub(time.Unix(at, 0)).Abs() > oldest {
+		return nil, courier.ErrForged
+	}
+	state := map[string]courier.State{
+		"delivered": courier.Delivered, "expired": courier.NotDelivered, "failed": courier.NotDelivered, "rejected": courier.NotDelivered,
+		"accepted": courier.Underway, "buffered": courier.Underway,
+	}[form.Get("status")]
+	if state == "" {
+		state = courier.Unclear
+	}
+	return []courier.Report{{
+		Provider: p.Name(), Letter: form.Get("client-ref"), ID: post.Word(form.Get("messageId")), State: state, Code: post.Word(form.Get("err-code")),
+		Country: guard.Region("+" + form.Get("msisdn")),
+	}}, nil
+}
+
+// fields reads a form, or flat JSON. A field that stands there twice is none: two readers could believe different ones.
+func fields(body []byte) (url.Values, error) {
+	out := url.Values{}
+	var flat map[string]string
+	if json.Unmarshal(body, &flat) == nil {
+		for name, value := range flat {
+			out.Set(name, value)
+		}
+		return out, nil
+	}
+	out, err := url.ParseQuery(string(body))
+	for _, values := range out {
+		if len(values) != 1 {
+			return nil, errors.New("a field stands there twice")
+		}
+	}
+	return out, err
 }
 
 // Check asks for the account's balance, which takes the key and its secret; with the signature secret alone it asks nothing.

@@ -56,7 +56,7 @@ func read(r *http.Request, body []byte) (courier.Message, error) {
 	}
 	allowed := " to from text client-ref type "
 	if form.Has("sig") {
-		allowed += " api_key timestamp sig "
+		allowed += " api_key timestamp sig callback "
 		if r.Header.Get("Authorization") != "" || form.Get("sig") != signature(form) || form.Get("api_key") != "abcd1234" || form.Get("timestamp") != "1767225600" {
 			return courier.Message{}, errors.New("not signed as it should be")
 		}
@@ -135,7 +135,9 @@ func TestVonageIsAProvider(t *testing.T) {
 func TestTheWire(t *testing.T) {
 	far, p := open(t, func(*vonage.Config) {})
 	couriertest.Golden(t, far, p, "request.golden")
-	far, p = open(t, func(c *vonage.Config) { c.Signature = secret.Of("signing key") })
+	far, p = open(t, func(c *vonage.Config) {
+		c.Signature, c.Reports = secret.Of("signing key"), "https://id.example.org/hooks/sms/vonage"
+	})
 	couriertest.Golden(t, far, p, "signed.golden")
 }
 
@@ -210,5 +212,75 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		if _, err := vonage.New(c); err == nil {
 			t.Errorf("%+v was accepted", c)
 		}
+	}
+}
+
+// receipt is a delivery receipt as the OpenAPI description has it, signed.
+func receipt(change func(url.Values)) url.Values {
+	form := url.Values{
+		"msisdn": {"4915112345678"}, "to": {"Example & Co"}, "network-code": {"26201"}, "messageId": {"0A0000001234567B"}, "price": {"0.03330000"}, "status": {"delivered"}, "scts": {"2601011400"},
+		"err-code": {"0"}, "api-key": {"abcd1234"}, "client-ref": {"0189-0001"}, "message-timestamp": {"2026-01-01 12:00:00"}, "timestamp": {"1767225600"}, "nonce": {"aaaaaaaa-bbbb-cccc-dddd-0123456789ab"},
+	}
+	change(form)
+	form.Set("sig", strings.ToUpper(signature(form)))
+	return form
+}
+
+func flat(form url.Values) []byte {
+	out := map[string]string{}
+	for name := range form {
+		out[name] = form.Get(name)
+	}
+	b, _ := json.Marshal(out)
+	return b
+}
+
+func TestReports(t *testing.T) {
+	c := config("https://rest.example")
+	c.Signature = secret.Of("signing key")
+	p, err := vonage.New(c)
+	if err != nil {
+		t.Fatal(err)
+	}
+	want := courier.Report{Provider: "vonage", Letter: "0189-0001", ID: "0A0000001234567B", State: courier.Delivered, Code: "0", Country: "DE"}
+	good := receipt(func(url.Values) {})
+	for _, body := range [][]byte{[]byte(good.Encode()), flat(good)} {
+		a := courier.Arrived{Header: http.Header{}, Query: url.Values{}, Body: body}
+		couriertest.Reports(t, p, a, want)
+		for name := range good {
+			changed := url.Values{}
+			for n, v := range good {
+				changed[n] = v
+			}
+			changed[name] = []string{good.Get(name) + "1"}
+			if _, err := p.Receive(courier.Arrived{Body: []byte(changed.Encode())}); !errors.Is(err, courier.ErrForged) {
+				t.Errorf("another %s: %v", name, err)
+			}
+			delete(changed, name)
+			if _, err := p.Receive(courier.Arrived{Body: flat(changed)}); !errors.Is(err, courier.ErrForged) {
+				t.Errorf("without %s: %v", name, err)
+			}
+		}
+	}
+	for status, state := range map[string]courier.State{"expired": courier.NotDelivered, "failed": courier.NotDelivered, "rejected": courier.NotDelivered, "accepted": courier.Underway, "buffered": courier.Underway, "unknown": courier.Unclear} {
+		got, err := p.Receive(courier.Arrived{Body: []byte(receipt(func(f url.Values) { f.Set("status", status) }).Encode())})
+		if err != nil || got[0].State != state {
+			t.Errorf("%s: %+v %v", status, got, err)
+		}
+	}
+	for what, body := range map[string]string{
+		"two days old": receipt(func(f url.Values) { f.Set("timestamp", "1767052800") }).Encode(), "two days early": receipt(func(f url.Values) { f.Set("timestamp", "1767398400") }).Encode(),
+		"no time": receipt(func(f url.Values) { f.Del("timestamp") }).Encode(), "a field twice": good.Encode() + "&status=failed",
+	} {
+		if _, err := p.Receive(courier.Arrived{Body: []byte(body)}); !errors.Is(err, courier.ErrForged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+	unsigned, err := vonage.New(config("https://rest.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := unsigned.Receive(courier.Arrived{Body: []byte(good.Encode())}); !errors.Is(err, courier.ErrForged) {
+		t.Errorf("without a signature secret: %v", err)
 	}
 }

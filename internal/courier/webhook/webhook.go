@@ -27,16 +27,19 @@ type Config struct {
 	// while one is being replaced: the receiver accepts any.
 	Secrets []secret.Token
 	Now     func() time.Time
+	// Reports is where the receiver may tell what became of a letter, signed in the same way; empty offers no such place.
+	Reports string
 	// Roots verify the receiver's certificate. Nil means the system's.
 	Roots *x509.CertPool
 }
 
 // Provider is the receiver.
 type Provider struct {
-	client *post.Client
-	url    string
-	keys   [][]byte
-	now    func() time.Time
+	client  *post.Client
+	url     string
+	reports string
+	keys    [][]byte
+	now     func() time.Time
 }
 
 // New checks the configuration; it sends nothing.
@@ -45,7 +48,7 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{client: client, url: c.URL, now: c.Now}
+	p := &Provider{client: client, url: c.URL, now: c.Now, reports: c.Reports}
 	for _, s := range c.Secrets {
 		b64, found := strings.CutPrefix(s.Reveal(), "whsec_")
 		key, err := base64.StdEncoding.DecodeString(b64)
@@ -78,6 +81,7 @@ type letter struct {
 	Subject string `json:"subject,omitempty"`
 	Text    string `json:"text"`
 	HTML    string `json:"html,omitempty"`
+	Report  string `json:"report,omitempty"` // where to tell what became of it
 }
 
 // Send posts the letter. The receiver has taken it when it answers 200 to 299; it may name
@@ -85,7 +89,7 @@ type letter struct {
 func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
 	now := p.now().UTC()
 	body, err := json.Marshal(event{"letter.send", now, letter{
-		ID: m.ID, Channel: string(m.Channel), To: m.To, From: m.From, Subject: m.Subject, Text: m.Text, HTML: m.HTML,
+		ID: m.ID, Channel: string(m.Channel), To: m.To, From: m.From, Subject: m.Subject, Text: m.Text, HTML: m.HTML, Report: p.reports,
 	}})
 	if err != nil {
 		return courier.Receipt{}, courier.Permanent("webhook_unencodable")
@@ -120,4 +124,46 @@ func (p *Provider) sign(id, stamp string, body []byte) string {
 		out = append(out, "v1,"+base64.StdEncoding.EncodeToString(m.Sum(nil)))
 	}
 	return strings.Join(out, " ")
+}
+
+// tolerance is how old or new a report may be, as the specification advises.
+const tolerance = 5 * time.Minute
+
+// report is what a receiver tells: {"type": "letter.report", "data": {"id": "…", "state": "delivered"}}.
+type report struct {
+	Type string `json:"type"`
+	Data struct {
+		ID    string        `json:"id"` // the letter's
+		State courier.State `json:"state"`
+		Code  string        `json:"code"`
+	} `json:"data"`
+}
+
+// Receive reads a report.
+func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	id, stamp := a.Header.Get("Webhook-Id"), a.Header.Get("Webhook-Timestamp")
+	at, err := strconv.ParseInt(stamp, 10, 64)
+	if err != nil || p.now().Sub(time.Unix(at, 0)).Abs() > tolerance || !p.signed(a.Header.Get("Webhook-Signature"), id, stamp, a.Body) {
+		return nil, courier.ErrForged
+	}
+	var told report
+	if json.Unmarshal(a.Body, &told) != nil || told.Type != "letter.report" {
+		return nil, courier.ErrForged
+	}
+	switch told.Data.State {
+	case courier.Underway, courier.Delivered, courier.NotDelivered, courier.Unclear:
+		return []courier.Report{{Provider: p.Name(), Letter: told.Data.ID, State: told.Data.State, Code: post.Word(told.Data.Code)}}, nil
+	}
+	return nil, courier.ErrForged
+}
+
+// signed reports whether any signature of the header is by any of the keys.
+func (p *Provider) signed(header, id, stamp string, body []byte) bool {
+	fits := false
+	for ours := range strings.FieldsSeq(p.sign(id, stamp, body)) {
+		for theirs := range strings.FieldsSeq(header) {
+			fits = hmac.Equal([]byte(ours), []byte(theirs)) || fits
+		}
+	}
+	return fits
 }

@@ -162,3 +162,37 @@ func TestAConfigurationThatCannotWorkIsRefused(t *testing.T) {
 		}
 	}
 }
+
+func TestReports(t *testing.T) {
+	p, err := webhook.New(config("https://gateway.example"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	report := func(whsec, id string, at time.Time, body string) courier.Arrived {
+		key, err := base64.StdEncoding.DecodeString(strings.TrimPrefix(whsec, "whsec_"))
+		if err != nil {
+			t.Fatal(err)
+		}
+		stamp := strconv.FormatInt(at.Unix(), 10)
+		m := hmac.New(sha256.New, key)
+		_, _ = fmt.Fprintf(m, "%s.%s.%s", id, stamp, body)
+		return courier.Arrived{Query: nil, Body: []byte(body), Header: http.Header{
+			"Webhook-Id": {id}, "Webhook-Timestamp": {stamp}, "Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(m.Sum(nil)) + " v1a,none"},
+		}}
+	}
+	good := `{"type":"letter.report","data":{"id":"0189-0001","state":"not_delivered","code":"absent"}}`
+	want := courier.Report{Provider: "webhook", Letter: "0189-0001", State: courier.NotDelivered, Code: "absent"}
+	for _, key := range []string{first, second} {
+		couriertest.Reports(t, p, report(key, "msg_1", time.Now(), good), want)
+		couriertest.Signed(t, p, report(key, "msg_1", time.Now(), good))
+	}
+	for what, a := range map[string]courier.Arrived{
+		"a strange key":   report("whsec_"+base64.StdEncoding.EncodeToString([]byte(strings.Repeat("x", 32))), "msg_1", time.Now(), good),
+		"six minutes old": report(first, "msg_1", time.Now().Add(-6*time.Minute), good), "six minutes early": report(first, "msg_1", time.Now().Add(6*time.Minute), good),
+		"another event": report(first, "msg_1", time.Now(), strings.Replace(good, "report", "send", 1)), "another state": report(first, "msg_1", time.Now(), strings.Replace(good, "not_", "un", 1)),
+	} {
+		if _, err := p.Receive(a); !errors.Is(err, courier.ErrForged) {
+			t.Errorf("%s: %v", what, err)
+		}
+	}
+}

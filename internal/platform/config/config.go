@@ -194,6 +194,7 @@ type SMS struct {
 	Routes         []string `toml:"routes" doc:"Other orders for numbers that begin alike, such as +49=webhook,twilio. The longest beginning counts."`
 	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id; with smpp also a short code, or a name of up to 11 characters."`
 	Senders        []string `toml:"senders" doc:"Other senders for numbers that begin alike, such as +1=+15005550006. The longest beginning counts."`
+	Reports        bool     `toml:"reports" doc:"Have providers tell, at /hooks/sms/ and their name, what became of each message. docs/operating.md says what each needs for it."`
 	SMPPAddress    string   `toml:"smpp_address" doc:"The operator's message centre, host:port."`
 	SMPPTLS        bool     `toml:"smpp_tls" doc:"TLS from the first byte. false is allowed to this machine and to private networks only, where a tunnel ends."`
 	SMPPSystemID   string   `toml:"smpp_system_id" doc:"The name that the operator gave you."`
@@ -204,6 +205,7 @@ type SMS struct {
 	TwilioAccount  string   `toml:"twilio_account" doc:"Twilio's account SID."`
 	TwilioUser     string   `toml:"twilio_user" doc:"SID of an API key, if you use one; empty means the account's SID."`
 	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
+	TwilioToken    Secret   `toml:"twilio_token" doc:"The account's auth token, which reports are signed with, if twilio_user is an API key. Without it Twilio is asked for no reports."`
 	TwilioURL      string   `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
 	VonageKey      string   `toml:"vonage_key" doc:"Vonage's API key."`
 	VonageSecret   Secret   `toml:"vonage_secret" doc:"Its API secret. Not needed with vonage_signature."`
@@ -215,7 +217,7 @@ type SMS struct {
 	SNSKey         string   `toml:"sns_key" doc:"Id of an IAM user's access key; the user may do sns:Publish and needs no more."`
 	SNSSecret      Secret   `toml:"sns_secret" doc:"The access key's secret."`
 	SNSURL         string   `toml:"sns_url" doc:"The address of SNS where it does not follow from the region."`
-	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {id} and {secret} are filled in."`
+	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {id}, {secret} and {report} (an address) are filled in."`
 	HTTPMethod     string   `toml:"http_method" doc:"POST, PUT or GET."`
 	HTTPHeaders    []string `toml:"http_headers" doc:"Headers, such as \"Authorization: Bearer {secret}\" or \"Idempotency-Key: {id}\"."`
 	HTTPType       string   `toml:"http_type" doc:"What the body is, and how fields in it are escaped: application/json, application/x-www-form-urlencoded, application/xml or text/xml."`
@@ -224,6 +226,8 @@ type SMS struct {
 	HTTPTaken      []string `toml:"http_taken" doc:"A message was taken if the answer fits all of these: a status (2xx, 201), a value in its JSON (messages.0.status=0), a text in it (~OK)."`
 	HTTPRefused    []string `toml:"http_refused" doc:"It was refused for good, as to a number that does not exist, if the answer fits any of these. Otherwise it is tried again."`
 	HTTPID         string   `toml:"http_id" doc:"Where the gateway's id of the message stands in its JSON, such as messages.0.id."`
+	HTTPDelivered  []string `toml:"http_delivered" doc:"A report, posted to {report}, that fits any of these says that the message has arrived, such as status=delivered."`
+	HTTPFailed     []string `toml:"http_failed" doc:"One that fits any of these says that it will not."`
 	WebhookURL     string   `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
 	WebhookSecret  Secret   `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
@@ -290,7 +294,7 @@ func Default() Config {
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
 		SMS: SMS{
-			Provider: "inbox", SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
+			Provider: "inbox", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},
 		},
 		Log:     Log{Format: "json", Level: "info"},

@@ -1,0 +1,128 @@
+package server
+
+import (
+	"context"
+	"log/slog"
+	"time"
+
+	"github.com/prometheus/client_golang/prometheus"
+
+	"countersign/internal/courier"
+	"countersign/internal/courier/failover"
+	"countersign/internal/message"
+	"countersign/internal/outbox"
+	"countersign/internal/web/hooks"
+)
+
+// receipts keeps, counts and tells what became of letters, where their providers say.
+type receipts struct {
+	core  *Core
+	log   *slog.Logger
+	ways  map[message.Channel]courier.Route
+	later chan waiting // of providers that we may not keep waiting
+	total *prometheus.CounterVec
+	took  *prometheus.HistogramVec
+}
+
+// waiting is a report and when it came.
+type waiting struct {
+	courier.Report
+
+	since time.Time
+}
+
+const (
+	// overtaking is how long after a message centre has taken a letter its report may come before we have written down which letter that was.
+	overtaking = time.Second
+	// mostWaiting is more reports than a centre sends in that time.
+	mostWaiting = 4096
+)
+
+func newReceipts(core *Core, log *slog.Logger) *receipts {
+	return &receipts{
+		core: core, log: log, later: make(chan waiting, mostWaiting),
+		total: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_letters_receipts_total", Help: "What providers told of letters that they had taken, once a letter and state.",
+		}, []string{"provider", "country", "state"}),
+		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
+			Name: "countersign_letters_delivery_seconds", Help: "From when a provider took a letter to when it said that it was delivered.",
+			Buckets: []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900},
+		}, []string{"provider", "country"}),
+	}
+}
+
+// take keeps a report for Run. It never blocks.
+func (r *receipts) take(rep courier.Report) {
+	select {
+	case r.later <- waiting{rep, r.core.DB.Now()}:
+	default:
+		r.log.LogAttrs(context.Background(), slog.LevelWarn, "receipt lost: too many at once", slog.String("provider", rep.Provider))
+	}
+}
+
+// run writes down what take was told, until ctx ends.
+func (r *receipts) run(ctx context.Context) error {
+	for {
+		select {
+		case <-ctx.Done():
+			return nil
+		case w := <-r.later:
+			select {
+			case <-ctx.Done():
+				return nil
+			case <-time.After(overtaking - r.core.DB.Now().Sub(w.since)):
+			}
+			if err := r.keep(ctx, w.Report); err != nil && ctx.Err() == nil {
+				r.log.LogAttrs(ctx, slog.LevelWarn, "receipt lost", slog.String("provider", w.Provider), slog.String("id", w.ID), slog.Any("error", err))
+			}
+		}
+	}
+}
+
+// arrived is what the door for reports asks.
+func (r *receipts) arrived(ctx context.Context, a hooks.Report) (genuine bool, err error) {
+	p, ok := receiver(r.ways[message.SMS].Provider, a.Provider)
+	if !ok {
+		return false, nil
+	}
+	reports, err := p.Receive(courier.Arrived{Header: a.Header, Query: a.Query, Body: a.Body})
+	if err != nil {
+		return false, nil //nolint:nilerr // it is no failure of ours
+	}
+	for _, rep := range reports {
+		if err := r.keep(ctx, rep); err != nil {
+			return true, err
+		}
+	}
+	return true, nil
+}
+
+// receiver finds the provider of a name, if it receives reports.
+func receiver(p courier.Provider, name string) (courier.Receiver, bool) {
+	if several, ok := p.(*failover.Provider); ok {
+		p = several.Leg(name)
+	}
+	if p == nil || p.Name() != name {
+		return nil, false
+	}
+	out, ok := p.(courier.Receiver)
+	return out, ok
+}
+
+// keep writes a report down, and tells of it if it is news.
+func (r *receipts) keep(ctx context.Context, rep courier.Report) error {
+	took, news, err := r.core.Outbox.Report(ctx, outbox.Told{Letter: rep.Letter, Provider: rep.Provider, ID: rep.ID, State: outbox.Fate(rep.State)})
+	if err != nil || !news {
+		return err
+	}
+	r.total.WithLabelValues(rep.Provider, rep.Country, string(rep.State)).Inc()
+	if rep.State == courier.Delivered {
+		r.took.WithLabelValues(rep.Provider, rep.Country).Observe(took.Seconds())
+	}
+	if several, ok := r.ways[message.SMS].Provider.(*failover.Provider); ok {
+		several.Learn(ctx, rep)
+	}
+	r.log.LogAttrs(ctx, slog.LevelInfo, "receipt", slog.String("provider", rep.Provider), slog.String("letter", rep.Letter),
+		slog.String("id", rep.ID), slog.String("state", string(rep.State)), slog.String("code", rep.Code))
+	return nil
+}
