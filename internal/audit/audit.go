@@ -57,6 +57,7 @@ const (
 	SavedCodeChanged Kind = "recovery_saved_code_changed"
 	FactorChanged    Kind = "authn_factor_changed" // which: added, renamed, removed, reset, chosen
 	FactorStopped    Kind = "authn_factor_stopped" // a hundred wrong codes in a row
+	SIMSwapped       Kind = "phone_sim_swapped"    // so that a code was not sent to it
 	BackupChanged    Kind = "authn_backup_changed" // which: made, removed
 	AccountCreated   Kind = "user_created"
 	AccountChanged   Kind = "user_updated"

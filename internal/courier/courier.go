@@ -70,6 +70,7 @@ type Courier struct {
 	poll    time.Duration
 	drain   time.Duration
 	guard   *guard.Guard
+	suspect func(context.Context, outbox.Claimed) (bool, error)
 }
 
 // Options makes a courier. Poll and Drain may be zero.
@@ -80,13 +81,16 @@ type Options struct {
 	Log     *slog.Logger
 	Poll    time.Duration // how often to look for letters put by other nodes; 0 means 500 ms
 	Guard   *guard.Guard  // of text messages; nil sends them all
+	// Suspect reports whether somebody else may read what goes to the number: a text message whose code opens the account is withheld then.
+	// nil suspects nobody.
+	Suspect func(context.Context, outbox.Claimed) (bool, error)
 	Drain   time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
 }
 
 // New returns a courier. A channel without a route keeps its letters until they expire.
 func New(o Options) *Courier {
 	c := &Courier{
-		box: o.Box, catalog: o.Catalog, log: o.Log, guard: o.Guard,
+		box: o.Box, catalog: o.Catalog, log: o.Log, guard: o.Guard, suspect: o.Suspect,
 		routes: map[message.Channel]Route{}, wake: map[message.Channel]chan struct{}{},
 		poll: or(o.Poll, 500*time.Millisecond), drain: or(o.Drain, 12*time.Second),
 	}
@@ -271,6 +275,13 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 		return Receipt{}, Temporary("guard", err)
 	} else if why != "" {
 		return Receipt{withheld: true}, nil
+	}
+	if c.suspect != nil && l.Channel == message.SMS && l.Kind.Opens() {
+		if yes, err := c.suspect(ctx, l); err != nil {
+			return Receipt{}, Temporary("suspect", err)
+		} else if yes {
+			return Receipt{withheld: true}, nil
+		}
 	}
 	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()

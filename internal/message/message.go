@@ -51,6 +51,7 @@ const (
 	FactorRemoved    Kind = "factor_removed"     // that was asked for
 	FactorChosen     Kind = "factor_chosen"      // how a second proof is asked for
 	FactorStopped    Kind = "factor_stopped"     // one that had too many wrong codes in a row
+	SIMSwapped       Kind = "sim_swapped"        // a code did not go to a number that has a new SIM card
 	FactorsReset     Kind = "factors_reset"      // all of them, by an operator
 	BackupChanged    Kind = "backup_changed"     // the list of backup codes was made, made anew or removed
 	BackupUsed       Kind = "backup_used"        // a code of the list
@@ -83,7 +84,7 @@ func (k Kind) form() (need []string, ok bool) {
 	case RecoveryWaiting, EraseAsked:
 		return []string{"when", "device", "link", "ends", "site"}, true
 	case NewDevice, DeviceEnded, SecondFailed, SigninRefused, PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged,
-		SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
+		SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, SIMSwapped, FactorsReset, BackupChanged, BackupUsed, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded, EraseStopped:
 		return []string{"when", "device", "link", "site"}, true
 	}
 	return nil, false
@@ -91,6 +92,9 @@ func (k Kind) form() (need []string, ok bool) {
 
 // bound reports whether the code is typed on our own site, so that its SMS ends with our origin.
 func (k Kind) bound() bool { return k == SigninCode || k == AddressCode || k == RecoveryCode }
+
+// Opens reports whether its code opens an account that is there.
+func (k Kind) Opens() bool { return k == SigninCode || k == RecoveryCode }
 
 // Unproved reports whether it goes where somebody has said, and nobody proved, that it reaches them.
 func (k Kind) Unproved() bool { return k == AddressCode || k == ContactCode || k == ContactAdded }

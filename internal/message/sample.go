@@ -6,7 +6,7 @@ import "strings"
 func Kinds() []Kind {
 	return []Kind{
 		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed, SigninRefused,
-		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped,
+		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, SIMSwapped,
 		FactorsReset, BackupChanged, BackupUsed, RecoveryWaiting, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded,
 		EraseAsked, EraseStopped, Test,
 	}

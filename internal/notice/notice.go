@@ -56,6 +56,8 @@ type Event struct {
 	Ends     time.Time // for kinds that end a wait: when
 	// Withhold writes everything and sends nothing, where the letter's being written must not tell.
 	Withhold bool
+	// Except is an address that is not told, in its normal form, because somebody else may read what goes there.
+	Except string
 }
 
 // Tell writes a letter about the event to every address of the account that takes notices, and to
@@ -84,6 +86,9 @@ func (s *Service) Tell(ctx context.Context, tx *sqldb.Tx, e Event) error {
 		params["ends"] = e.Ends.UTC().Format(time.RFC3339)
 	}
 	for _, r := range reaches {
+		if r.Normal == e.Except {
+			continue
+		}
 		if err := s.write(ctx, tx, e, r, letter{who.Language, params}); err != nil {
 			return err
 		}

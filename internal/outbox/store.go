@@ -182,6 +182,60 @@ func dead(ctx context.Context, tx *sqldb.Tx, limit int) (out []DeadLetter, err e
 	return out, err
 }
 
+func drop(ctx context.Context, tx *sqldb.Tx, id string) (int64, error) {
+	return tx.Exec(ctx, `DELETE FROM outbox_letter WHERE state = 'dead' AND (id = $1 OR $1 = '')`, id)
+}
+
+func pause(ctx context.Context, tx *sqldb.Tx, ch message.Channel, why string) (first bool, err error) {
+	n, err := tx.Exec(ctx, `INSERT INTO outbox_pause (channel, since, why) VALUES ($1, $2, $3) ON CONFLICT (channel) DO NOTHING`,
+		string(ch), tx.Now().UnixMilli(), why)
+	if err != nil || n == 1 {
+		return n == 1, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE outbox_pause SET why = $1 WHERE channel = $2`, why, string(ch))
+	return false, err
+}
+
+func resume(ctx context.Context, tx *sqldb.Tx, ch message.Channel) (paused bool, err error) {
+	n, err := tx.Exec(ctx, `DELETE FROM outbox_pause WHERE channel = $1`, string(ch))
+	return n == 1, err
+}
+
+func status(ctx context.Context, tx *sqldb.Tx, add func(Status)) error {
+	now := tx.Now()
+	return tx.Each(ctx, `
+		SELECT channel, SUM(waiting), SUM(under_way), SUM(tried), SUM(dead), SUM(sent), MIN(oldest), MAX(since), MAX(why)
+		FROM (
+			SELECT channel, 1 AS waiting, CASE WHEN lease IS NOT NULL AND next_at > $1 THEN 1 ELSE 0 END AS under_way,
+			       CASE WHEN attempts > 0 AND lease IS NULL THEN 1 ELSE 0 END AS tried, 0 AS dead, 0 AS sent, created_at AS oldest,
+			       CAST(NULL AS BIGINT) AS since, CAST(NULL AS TEXT) AS why
+			FROM outbox_letter WHERE state = 'waiting'
+			UNION ALL
+			SELECT channel, 0, 0, 0, 1, 0, NULL, NULL, NULL FROM outbox_letter WHERE state = 'dead'
+			UNION ALL
+			SELECT channel, 0, 0, 0, 0, 1, NULL, NULL, NULL FROM outbox_letter WHERE state IN ('sent', 'withheld') AND next_at > $2
+			UNION ALL
+			SELECT channel, 0, 0, 0, 0, 0, NULL, since, why FROM outbox_pause
+		) AS letters
+		GROUP BY channel ORDER BY channel`,
+		func(scan func(...any) error) error {
+			var s Status
+			var oldest, since sql.NullInt64
+			var why sql.NullString
+			err := scan(&s.Channel, &s.Waiting, &s.UnderWay, &s.Tried, &s.Dead, &s.SentLately, &oldest, &since, &why)
+			if oldest.Valid {
+				s.Oldest = time.UnixMilli(oldest.Int64)
+			}
+			if since.Valid {
+				s.PausedSince, s.PausedWhy = time.UnixMilli(since.Int64), why.String
+			}
+			if err == nil {
+				add(s)
+			}
+			return err
+		}, now.UnixMilli(), now.Add(-lately).UnixMilli())
+}
+
 func depth(ctx context.Context, tx *sqldb.Tx) (out []Depth, err error) {
 	err = tx.Each(ctx, `
 		SELECT channel, SUM(CASE WHEN state = 'waiting' THEN 1 ELSE 0 END), SUM(CASE WHEN state = 'dead' THEN 1 ELSE 0 END),

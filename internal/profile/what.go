@@ -51,6 +51,7 @@ const (
 	FactorRemoved   What = "factor_removed"
 	FactorChosen    What = "factor_chosen"
 	FactorStopped   What = "factor_stopped"
+	SIMSwapped      What = "sim_swapped"
 	PolicySet       What = "policy_set"   // by an operator
 	FactorTaken     What = "factor_taken" // by an operator
 	FactorsReset    What = "factors_reset"
@@ -163,8 +164,8 @@ func whatOf(e audit.Past) What {
 			return either(e.Detail["which"] == "reset", FactorsReset, FactorTaken)
 		}
 		return map[string]What{"added": FactorAdded, "renamed": FactorRenamed, "removed": FactorRemoved, "chosen": FactorChosen}[e.Detail["which"]]
-	case audit.FactorStopped:
-		return FactorStopped
+	case audit.FactorStopped, audit.SIMSwapped:
+		return either(e.Kind == audit.SIMSwapped, SIMSwapped, FactorStopped)
 	case audit.BackupChanged:
 		if e.Actor == "operator" {
 			return BackupTaken

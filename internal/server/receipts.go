@@ -22,6 +22,7 @@ type receipts struct {
 	later chan waiting // of providers that we may not keep waiting
 	total *prometheus.CounterVec
 	took  *prometheus.HistogramVec
+	swaps *prometheus.CounterVec
 }
 
 // waiting is a report and when it came.
@@ -44,6 +45,9 @@ func newReceipts(core *Core, log *slog.Logger) *receipts {
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_letters_receipts_total", Help: "What providers told of letters that they had taken, once a letter and state.",
 		}, []string{"provider", "country", "state"}),
+		swaps: prometheus.NewCounterVec(prometheus.CounterOpts{
+			Name: "countersign_sim_swap_total", Help: "What operators said of numbers' SIM cards, where they were asked.",
+		}, []string{"verdict"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "countersign_letters_delivery_seconds", Help: "From when a provider took a letter to when it said that it was delivered.",
 			Buckets: []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900},

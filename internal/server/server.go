@@ -97,9 +97,13 @@ func (s *Server) letters() error {
 		return err
 	}
 	s.receipts.ways = s.ways
+	suspect, err := s.core.suspects(s.deps.Log, s.receipts.swaps)
+	if err != nil {
+		return err
+	}
 	s.courier = courier.New(courier.Options{
 		Box: s.core.Outbox, Catalog: words, Routes: s.ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
-		Guard: s.core.Guard,
+		Guard: s.core.Guard, Suspect: suspect,
 	})
 	s.core.Outbox.Wake = s.courier.Wake
 	return nil
@@ -110,7 +114,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log)
 	s.registry = registry
-	registry.MustRegister(s.receipts.total, s.receipts.took)
+	registry.MustRegister(s.receipts.total, s.receipts.took, s.receipts.swaps)
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	countRefusals(s.core.Guard, registry)

@@ -37,6 +37,7 @@ type Config struct {
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
+	SIMSwap  simSwap  `toml:"sim_swap" doc:"Whether a number moved to another SIM card lately, as its operator says (CAMARA). Codes do not go there then."`
 	Guard    guard    `toml:"guard" doc:"What keeps text messages from being pumped, at your cost. docs/operating.md has its limits."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
 	API      api      `toml:"api" doc:"The JSON API. Which versions of which applications may call it is set with countersign client and countersign api."`
@@ -243,6 +244,19 @@ type guard struct {
 	CountryCap string   `toml:"country_cap" doc:"The most to be spent on one country within 24 hours."`
 }
 
+// simSwap is how operators are asked about SIM cards.
+type simSwap struct {
+	URL          string   `toml:"url" doc:"Where the SIM Swap API is: its address without /check. Empty asks nobody."`
+	TokenURL     string   `toml:"token_url" doc:"Where its tokens are to be had."`
+	ClientID     string   `toml:"client_id" doc:"The client that asks."`
+	ClientSecret Secret   `toml:"client_secret" doc:"Its secret."`
+	Scope        string   `toml:"scope" doc:"Scopes of the tokens, with spaces between, as the operator wants them."`
+	Numbers      []string `toml:"numbers" doc:"Beginnings of the numbers that it speaks for, such as +49. Empty means all."`
+	Within       Duration `toml:"within" doc:"How long a new card gets no codes: whole hours."`
+	ByDate       bool     `toml:"by_date" doc:"Ask for the date of the change (retrieve-date), for operators whose check looks back on less."`
+	Refuse       bool     `toml:"refuse_unknown" doc:"Send no code either where the operator gives no answer. false sends it."`
+}
+
 // Phone is how people write phone numbers.
 type Phone struct {
 	DefaultRegion string `toml:"default_region" doc:"Country (ISO 3166, such as \"DE\") of numbers written without +. Empty asks for the international form."`
@@ -291,6 +305,7 @@ func Default() Config {
 		}},
 		Device:  Device{RememberFor: Duration(30 * day)},
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
+		SIMSwap: simSwap{Scope: "sim-swap:check", Within: Duration(72 * hour)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
 		SMS: SMS{

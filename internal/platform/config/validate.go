@@ -53,6 +53,7 @@ func (c Config) Validate() error {
 	c.checkApp(k)
 	c.checkRegistration(k)
 	c.checkEmail(k)
+	c.checkSIMSwap(k)
 	c.checkSMS(k)
 	c.checkGuard(k)
 	c.checkWatch(k)
@@ -195,6 +196,21 @@ func (c Config) checkTimes(k *checker) {
 	k.lasts("session.idle", c.Session.Idle, time.Minute, 720*time.Hour)
 	k.lasts("session.absolute", c.Session.Absolute, time.Minute, 720*time.Hour)
 	k.want(c.Session.Idle <= c.Session.Absolute, "session.idle", "must not be longer than session.absolute (%s)", c.Session.Absolute)
+}
+
+func (c Config) checkSIMSwap(k *checker) {
+	s := c.SIMSwap
+	if s.URL == "" {
+		return
+	}
+	k.outbound("sim_swap.url", s.URL)
+	k.outbound("sim_swap.token_url", s.TokenURL)
+	k.want(s.ClientID != "" && !s.ClientSecret.Empty(), "sim_swap.client_id", "give the client and its secret (or COUNTERSIGN_SIM_SWAP_CLIENT_SECRET_FILE)")
+	k.lasts("sim_swap.within", s.Within, time.Hour, 2400*time.Hour)
+	k.want(s.Within.D()%time.Hour == 0, "sim_swap.within", "want whole hours")
+	for _, beginning := range s.Numbers {
+		k.want(strings.HasPrefix(beginning, "+") && strings.Trim(beginning[1:], "0123456789") == "", "sim_swap.numbers", "%q: want the beginning of a number, such as +49", beginning)
+	}
 }
 
 func (c Config) checkEmail(k *checker) {

@@ -18,14 +18,18 @@ import (
 // ownFactors are what the signed-in have set up to be asked for beside the password.
 type ownFactors interface {
 	ownPasskeys
+	ownApps
 	ownSecond
 
+	NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) ([]secret.Token, error)
+}
+
+type ownApps interface {
 	BeginApp(ctx context.Context, me session.Session) (totp.Enrolment, error)
 	BegunApp(ctx context.Context, me session.Session, id totp.ID) (e totp.Enrolment, ok bool, err error)
 	ConfirmApp(ctx context.Context, me session.Session, c signin.Client, n totp.Confirmation) (bool, error)
 	RenameApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID, name string) error
 	RemoveApp(ctx context.Context, me session.Session, c signin.Client, id totp.ID) error
-	NewBackupCodes(ctx context.Context, me session.Session, c signin.Client) ([]secret.Token, error)
 }
 
 // appView shows an app's secret and asks for its first code.
