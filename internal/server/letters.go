@@ -78,7 +78,7 @@ func (b back) of(name string) string {
 // routes says how letters leave, by channel. box serves the provider inbox.
 func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (map[message.Channel]courier.Route, error) {
 	out := map[message.Channel]courier.Route{}
-	email, err := emailProvider(c.Email, now, box)
+	email, err := emailProvider(c, now, box)
 	if err != nil {
 		return nil, fmt.Errorf("email: %w", err)
 	}
@@ -118,10 +118,11 @@ func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inb
 	return failover.New(all, rules, log, now)
 }
 
-func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+	e := c.Email
 	switch e.Provider {
 	case "smtp":
-		return smtpProvider(e, now)
+		return smtpProvider(e, c.Bounces.Address, now)
 	case "webhook":
 		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now})
 	case "inbox":
@@ -130,7 +131,7 @@ func emailProvider(e config.Email, now func() time.Time, box *inbox.Inbox) (cour
 	return nil, nil //nolint:nilnil // none is a provider an operator can choose
 }
 
-func smtpProvider(e config.Email, now func() time.Time) (courier.Provider, error) {
+func smtpProvider(e config.Email, bounces string, now func() time.Time) (courier.Provider, error) {
 	var tokens *smtp.OAuth
 	if e.OAuthTokenURL != "" {
 		tokens = &smtp.OAuth{
@@ -140,7 +141,7 @@ func smtpProvider(e config.Email, now func() time.Time) (courier.Provider, error
 	}
 	return smtp.New(smtp.Config{
 		Host: e.SMTPHost, Port: e.SMTPPort, Security: smtp.Security(e.SMTPTLS),
-		User: e.SMTPUser, Password: e.SMTPPassword.Token, OAuth: tokens, Now: now,
+		User: e.SMTPUser, Password: e.SMTPPassword.Token, OAuth: tokens, Bounces: bounces, Now: now,
 	})
 }
 

@@ -8,9 +8,11 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/bounce"
 	"countersign/internal/courier/failover"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
+	"countersign/internal/platform/config"
 	"countersign/internal/web/hooks"
 )
 
@@ -81,6 +83,23 @@ func (r *receipts) run(ctx context.Context) error {
 			}
 		}
 	}
+}
+
+// mailbox is where letters come back to; nil if none is read.
+func mailbox(c config.Config, log *slog.Logger, report func(context.Context, courier.Report) error) *bounce.Mailbox {
+	b := c.Bounces
+	if b.Host == "" {
+		return nil
+	}
+	return &bounce.Mailbox{Host: b.Host, Port: b.Port, User: b.User, Password: b.Password.Token, Folder: b.Folder, Log: log, Report: report}
+}
+
+// returned reads what mail servers say of letters, until ctx ends.
+func (r *receipts) returned(ctx context.Context) error {
+	if box := mailbox(r.core.Config, r.log, r.keep); box != nil {
+		box.Run(ctx)
+	}
+	return nil
 }
 
 // arrived is what the door for reports asks.

@@ -202,6 +202,7 @@ func (s *Server) Work(ctx context.Context) {
 	}
 	loop("courier", s.deliver)
 	loop("receipts", s.receipts.run)
+	loop("bounces", s.receipts.returned)
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)

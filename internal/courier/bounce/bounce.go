@@ -32,7 +32,7 @@ const (
 // ErrOther is the error for a message that is no delivery status notification.
 var ErrOther = errors.New("not a delivery status notification")
 
-// Parse reads a notification. Report.ID is the letter's Message-ID, without the angle brackets.
+// Parse reads a notification. The Report names the letter, by what its Message-ID begins with.
 func Parse(r io.Reader) (courier.Report, error) {
 	m, err := mail.ReadMessage(io.LimitReader(r, maxSize))
 	if err != nil {
@@ -57,13 +57,13 @@ func Parse(r io.Reader) (courier.Report, error) {
 			out.State, out.Code, told = status(body)
 		case "message/rfc822", "text/rfc822-headers", "message/global", "message/global-headers":
 			head, _ := textproto.NewReader(body).ReadMIMEHeader() // as much of it as there is
-			out.ID = messageID(head.Get("Message-Id"))
+			out.Letter = letterOf(head.Get("Message-Id"))
 		}
 	}
-	if out.ID == "" { // RFC 3464 lets servers return nothing of it; many name it here
-		out.ID = messageID(m.Header.Get("In-Reply-To"))
+	if out.Letter == "" { // RFC 3464 lets servers return nothing of it; many name it here
+		out.Letter = letterOf(m.Header.Get("In-Reply-To"))
 	}
-	if !told || out.ID == "" {
+	if !told || out.Letter == "" {
 		return courier.Report{}, ErrOther
 	}
 	return out, nil
@@ -103,10 +103,11 @@ func status(body *bufio.Reader) (state courier.State, word string, ok bool) {
 	return courier.Unclear, "", false
 }
 
-func messageID(field string) string {
+// letterOf is the letter of a Message-ID, as package smtp makes them.
+func letterOf(field string) string {
 	id, domain, ok := strings.Cut(strings.Trim(strings.TrimSpace(field), "<>"), "@")
 	if !ok || id == "" || domain == "" || strings.ContainsAny(field, " \t") {
 		return ""
 	}
-	return id + "@" + domain
+	return id
 }

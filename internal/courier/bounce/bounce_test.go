@@ -8,7 +8,10 @@ import (
 	"countersign/internal/courier/bounce"
 )
 
-const id = "0196f0c1-7a50-7c55-9e2f-3f0e7b6d1a10@example.org"
+const (
+	letter = "0196f0c1-7a50-7c55-9e2f-3f0e7b6d1a10"
+	id     = letter + "@example.org"
+)
 
 // notification is one as RFC 3464 has them, with a change.
 func notification(old, new string) string {
@@ -69,14 +72,14 @@ func TestNotificationsAreRead(t *testing.T) {
 		"broken off":    {"Subject: Your code\n\n--RAA14128.773615765/CS.UTK.EDU--\n", "", courier.Report{State: courier.NotDelivered, Code: "5.1.1"}},
 	} {
 		got, err := bounce.Parse(strings.NewReader(notification(c.old, c.new)))
-		c.want.Provider, c.want.ID = "smtp", id
+		c.want.Provider, c.want.Letter = "smtp", letter
 		if err != nil || got != c.want {
 			t.Errorf("%s: %+v, %v; want %+v", name, got, err, c.want)
 		}
 	}
 	// Servers that return nothing of the letter say in the head which it was.
 	got, err := bounce.Parse(strings.NewReader(notification(head, "Content-Type: text/plain\n\nSee above.\n")))
-	if err != nil || got.ID != "another@example.org" {
+	if err != nil || got.Letter != "another" {
 		t.Errorf("nothing returned: %+v, %v", got, err)
 	}
 }
@@ -116,7 +119,7 @@ func FuzzParse(f *testing.F) {
 	f.Add(notification("content-type: message/delivery-status", "content-type: message/delivery-status\nContent-Transfer-Encoding: base64"))
 	f.Fuzz(func(t *testing.T, text string) {
 		got, err := bounce.Parse(strings.NewReader(text))
-		if err == nil && (got.ID == "" || got.State == "" || strings.ContainsAny(got.Code, "@ \r\n")) {
+		if err == nil && (got.Letter == "" || got.State == "" || strings.ContainsAny(got.Code, "@ \r\n")) {
 			t.Errorf("%+v", got)
 		}
 	})

@@ -2,6 +2,7 @@ package bounce
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -89,6 +90,18 @@ func (b *Mailbox) Look(ctx context.Context) (int, error) {
 	return n, nil
 }
 
+// Check signs in and looks for the folder.
+func (b *Mailbox) Check(ctx context.Context) error {
+	ctx, cancel := context.WithTimeout(ctx, lookFor)
+	defer cancel()
+	c, err := b.open(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	return b.selects(c)
+}
+
 // open connects and signs in.
 func (b *Mailbox) open(ctx context.Context) (*imapclient.Client, error) {
 	port := b.Port
@@ -110,13 +123,16 @@ func (b *Mailbox) open(ctx context.Context) (*imapclient.Client, error) {
 	return c, nil
 }
 
-func (b *Mailbox) read(ctx context.Context, c *imapclient.Client) (int, error) {
-	folder := b.Folder
-	if folder == "" {
-		folder = "INBOX"
+func (b *Mailbox) selects(c *imapclient.Client) error {
+	if _, err := c.Select(cmp.Or(b.Folder, "INBOX"), nil).Wait(); err != nil {
+		return errors.New("the mailbox has no such folder")
 	}
-	if _, err := c.Select(folder, nil).Wait(); err != nil {
-		return 0, errors.New("the mailbox has no such folder")
+	return nil
+}
+
+func (b *Mailbox) read(ctx context.Context, c *imapclient.Client) (int, error) {
+	if err := b.selects(c); err != nil {
+		return 0, err
 	}
 	found, err := c.UIDSearch(&imap.SearchCriteria{NotFlag: []imap.Flag{imap.FlagSeen}}, nil).Wait()
 	if err != nil {

@@ -73,12 +73,15 @@ func TestAMailboxIsReadOnce(t *testing.T) {
 		}
 	}
 	look(0)
+	if err := b.Check(t.Context()); err != nil {
+		t.Error(err)
+	}
 	put(notification("", ""))
 	put("Subject: buy this\r\n\r\nnow\r\n")
 	put(notification("Subject: Your code", "Subject: "+strings.Repeat("long ", 100_000)))
 	look(3)
 	look(0)
-	want := courier.Report{Provider: "smtp", ID: id, State: courier.NotDelivered, Code: "5.1.1"}
+	want := courier.Report{Provider: "smtp", Letter: letter, State: courier.NotDelivered, Code: "5.1.1"}
 	if !slices.Equal(got, []courier.Report{want, want}) {
 		t.Errorf("%+v", got)
 	}
@@ -129,6 +132,9 @@ func TestAMailboxThatCannotBeRead(t *testing.T) {
 		put(notification("", ""))
 		b.Report = func(context.Context, courier.Report) error { t.Errorf("%s: read", name); return nil }
 		c.spoil(b)
+		if err := b.Check(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) {
+			t.Errorf("%s: Check: %v", name, err)
+		}
 		if _, err := b.Look(t.Context()); err == nil || !strings.Contains(err.Error(), c.want) || strings.Contains(err.Error(), "falsch") {
 			t.Errorf("%s: %v", name, err)
 		}

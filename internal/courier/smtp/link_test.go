@@ -80,6 +80,18 @@ func TestAConnectionThatWasHungUpOnCostsNoLetter(t *testing.T) {
 	}
 }
 
+// Only the envelope says where a letter comes back to: its reader sees the sender.
+func TestLettersComeBackElsewhere(t *testing.T) {
+	s, c := serve(t, smtp.StartTLS)
+	c.Bounces, s.bounces = "bounces@example.org", "bounces@example.org"
+	if _, err := provider(t, c).Send(t.Context(), letter()); err != nil {
+		t.Fatal(err)
+	}
+	if got := s.arrived(); len(got) != 1 || got[0].From != letter().From && !strings.Contains(got[0].From, "no-reply@id.example.org") {
+		t.Errorf("%v", got)
+	}
+}
+
 // RFC 6531: an address beyond ASCII goes to a server that takes it, and is refused for good by us otherwise.
 func TestAddressesBeyondASCII(t *testing.T) {
 	m := letter()

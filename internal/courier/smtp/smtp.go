@@ -41,6 +41,7 @@ type Config struct {
 	Password secret.Token
 	OAuth    *OAuth // in the place of a password
 	Hello    string // the name we greet with; empty means the domain of the sender
+	Bounces  string // where letters that cannot be delivered come back to; empty means the sender's address
 	Now      func() time.Time
 	// Roots verify the server's certificate. Nil means the system's.
 	Roots *x509.CertPool
@@ -124,6 +125,11 @@ func (p *Provider) compose(m courier.Message) (msg *gomail.Msg, domain string, e
 	msg = gomail.NewMsg(gomail.WithNoDefaultUserAgent())
 	msg.FromMailAddress(from)
 	msg.ToMailAddress(to)
+	if p.c.Bounces != "" {
+		if err := msg.EnvelopeFrom(p.c.Bounces); err != nil {
+			return nil, "", courier.Temporary("smtp_bounces_malformed", nil)
+		}
+	}
 	msg.Subject(m.Subject)
 	msg.SetMessageIDWithValue(m.ID + "@" + domain)
 	msg.SetDateWithValue(p.c.Now())

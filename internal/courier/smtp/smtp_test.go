@@ -159,7 +159,8 @@ func (x *session) Data(r io.Reader) error {
 	if err != nil {
 		x.s.t.Errorf("on the wire: %v\n%s", err, raw)
 	}
-	if x.to != m.To || "<"+x.from+">" != m.From[strings.LastIndexByte(m.From, '<'):] {
+	sender := cmp.Or(x.s.bounces, strings.Trim(m.From[strings.LastIndexByte(m.From, '<'):], "<>"))
+	if x.to != m.To || x.from != sender {
 		x.s.t.Errorf("envelope %s to %s, letter %s to %s", x.from, x.to, m.From, m.To)
 	}
 	x.s.mu.Lock()

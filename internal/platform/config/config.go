@@ -37,6 +37,7 @@ type Config struct {
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
+	Bounces  bounces  `toml:"bounces" doc:"Letters that came back, read from a mailbox, where the provider is smtp."`
 	SIMSwap  simSwap  `toml:"sim_swap" doc:"Whether a number moved to another SIM card lately, as its operator says (CAMARA). Codes do not go there then."`
 	Guard    guard    `toml:"guard" doc:"What keeps text messages from being pumped, at your cost. docs/operating.md has its limits."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
@@ -188,6 +189,16 @@ type Email struct {
 	WebhookSecret Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
 
+// bounces is where letters come back to.
+type bounces struct {
+	Address  string `toml:"address" doc:"Where letters that cannot be delivered come back to. Empty means the address of email.from."`
+	Host     string `toml:"imap_host" doc:"The server of that mailbox (IMAP with TLS). Empty reads none. The mailbox must be for bounces alone: all that is in it is marked as read."`
+	Port     int    `toml:"imap_port" doc:"Its port."`
+	User     string `toml:"imap_user" doc:"The mailbox's user."`
+	Password Secret `toml:"imap_password" doc:"Its password."`
+	Folder   string `toml:"imap_folder" doc:"The folder."`
+}
+
 // SMS is how letters leave by SMS.
 type SMS struct {
 	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, inbox or none."`
@@ -305,6 +316,7 @@ func Default() Config {
 		}},
 		Device:  Device{RememberFor: Duration(30 * day)},
 		Session: Session{Idle: Duration(12 * hour), Absolute: Duration(7 * day)},
+		Bounces: bounces{Port: 993, Folder: "INBOX"},
 		SIMSwap: simSwap{Scope: "sim-swap:check", Within: Duration(72 * hour)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},

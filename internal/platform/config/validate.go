@@ -53,6 +53,7 @@ func (c Config) Validate() error {
 	c.checkApp(k)
 	c.checkRegistration(k)
 	c.checkEmail(k)
+	c.checkBounces(k)
 	c.checkSIMSwap(k)
 	c.checkSMS(k)
 	c.checkGuard(k)
@@ -196,6 +197,21 @@ func (c Config) checkTimes(k *checker) {
 	k.lasts("session.idle", c.Session.Idle, time.Minute, 720*time.Hour)
 	k.lasts("session.absolute", c.Session.Absolute, time.Minute, 720*time.Hour)
 	k.want(c.Session.Idle <= c.Session.Absolute, "session.idle", "must not be longer than session.absolute (%s)", c.Session.Absolute)
+}
+
+func (c Config) checkBounces(k *checker) {
+	b := c.Bounces
+	if b.Address != "" {
+		a, err := mail.ParseAddress(b.Address)
+		k.want(err == nil && a.Address == b.Address, "bounces.address", "want an address alone, such as bounces@example.org")
+	}
+	if b.Host == "" {
+		return
+	}
+	k.want(c.Email.Provider == "smtp", "bounces.imap_host", "letters come back this way where email.provider is smtp")
+	k.between("bounces.imap_port", b.Port, 1, 65535)
+	k.want(b.User != "" && !b.Password.Empty(), "bounces.imap_user", "give the mailbox's user and password (or COUNTERSIGN_BOUNCES_IMAP_PASSWORD_FILE)")
+	k.want(b.Folder != "", "bounces.imap_folder", "name the folder: INBOX, usually")
 }
 
 func (c Config) checkSIMSwap(k *checker) {
