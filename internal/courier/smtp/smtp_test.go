@@ -44,6 +44,7 @@ type server struct {
 	utf8   int // letters that asked for SMTPUTF8
 
 	mechanisms []string              // empty means PLAIN
+	bounces    string                // where letters are to come back to; empty means their sender
 	token      string                // that is taken; empty means "ein-token"
 	open       map[*gosmtp.Conn]bool // that there were, and whether they still are
 }
