@@ -19,10 +19,10 @@ import (
 // account has proved, are not asked about.
 func TestAPumpedMessageIsWithheld(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		in := &inbox.Inbox{Now: time.Now}
+		in, said := &inbox.Inbox{Now: time.Now}, &lines{}
 		n := start(t, db, func(o *courier.Options) {
 			everywhere(in)(o)
-			o.Guard = &guard.Guard{DB: db, Throttle: &throttle.Service{Ring: ring(t)}, Log: slog.New(slog.DiscardHandler), Rules: guard.Rules{Countries: []string{"NO"}}}
+			o.Guard = &guard.Guard{DB: db, Throttle: &throttle.Service{Ring: ring(t)}, Log: slog.New(slog.NewJSONHandler(said, nil)), Rules: guard.Rules{Countries: []string{"NO"}}}
 		})
 		pumped := code(message.SMS)
 		pumped.Kind = message.AddressCode
@@ -31,7 +31,10 @@ func TestAPumpedMessageIsWithheld(t *testing.T) {
 		n.put(t, code(message.Email))
 		n.put(t, code(message.SMS))
 		eventually(t, "the others sent", func() bool { return states(t, db)["sent"] == 2 })
-		eventually(t, "the log says so", func() bool { return strings.Contains(n.log.String(), `"why":"country"`) })
+		eventually(t, "the log says so", func() bool { return strings.Contains(said.String(), `"why":"country","letter":"`) })
+		if strings.Contains(n.log.String(), "withheld by the guard") || strings.Count(said.String(), "\n") != 1 {
+			t.Errorf("one message withheld, and the log has it so often:\n%s%s", said.String(), n.log.String())
+		}
 		if got := len(in.Messages()); got != 2 {
 			t.Errorf("%d letters left", got)
 		}

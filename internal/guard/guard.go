@@ -55,6 +55,7 @@ type Message struct {
 	To    string // E.164
 	New   bool   // no account has proved this number
 	Parts int    // segments
+	ID    string // of the letter, for the log
 }
 
 // Refusal says why a message is withheld; empty if it is not.
@@ -112,19 +113,19 @@ func (g *Guard) Admit(ctx context.Context, m Message) (why Refusal, err error) {
 		return Kind, nil // whatever it is, it is none
 	}
 	country := countryOf(n)
-	before, after := int64(0), int64(0)
+	var spent strain
 	err = g.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		if g.Rules.Off {
-			_, _, err := g.spend(ctx, tx, m, country)
+			_, err := g.spend(ctx, tx, m, country)
 			return err
 		}
 		if why, err = g.judge(ctx, tx, m, n, country); err != nil || why != "" {
 			return err
 		}
-		if before, after, err = g.spend(ctx, tx, m, country); err != nil {
+		if spent, err = g.spend(ctx, tx, m, country); err != nil {
 			return err
 		}
-		if after > 100 || m.New && after > forNew {
+		if spent.after > 100 || m.New && spent.after > forNew {
 			why = Spend
 			return errOver // nothing of it was sent or spent
 		}
@@ -136,10 +137,16 @@ func (g *Guard) Admit(ctx context.Context, m Message) (why Refusal, err error) {
 	if err != nil {
 		return "", err
 	}
-	g.warn(ctx, before, after)
+	g.warn(ctx, spent)
 	if why != "" {
-		g.Log.LogAttrs(ctx, slog.LevelWarn, "text message withheld", slog.String("why", string(why)), slog.String("country", country),
-			slog.Int("kind", int(phonenumbers.GetNumberType(n))), slog.Bool("new", m.New))
+		said := []slog.Attr{
+			slog.String("why", string(why)), slog.String("letter", m.ID), slog.String("country", country),
+			slog.Int("kind", int(phonenumbers.GetNumberType(n))), slog.Bool("new", m.New),
+		}
+		if why == Spend {
+			said = append(said, slog.String("cap", spent.setting))
+		}
+		g.Log.LogAttrs(ctx, slog.LevelWarn, "text message withheld by the guard", said...)
 		if g.Count != nil {
 			g.Count(why)
 		}

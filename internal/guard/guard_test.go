@@ -205,7 +205,7 @@ func TestCapsOnWhatIsSpent(t *testing.T) {
 		if n := sent(); n != 5 {
 			t.Errorf("%d more within the day", n)
 		}
-		for _, percent := range []string{"percent=50", "percent=80", "percent=100"} {
+		for _, percent := range []string{"percent=50 cap=guard.hour_cap", "percent=80", "percent=100", "new=false cap=guard.hour_cap", "new=false cap=guard.day_cap"} {
 			if !strings.Contains(g.log.String(), percent) {
 				t.Errorf("nobody was warned of %s", percent)
 			}

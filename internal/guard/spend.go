@@ -68,34 +68,48 @@ func (p Prices) of(m Message) int64 {
 
 var errOver = errors.New("a cap is reached")
 
-// spend adds a message's price to what was spent, and says how many hundredths of the nearest cap were spent before and are after.
-func (g *Guard) spend(ctx context.Context, tx *sqldb.Tx, m Message, country string) (before, after int64, err error) {
+// strain is how many hundredths of the nearest cap were spent before a message and are after it, and the setting that says which cap it is.
+type strain struct {
+	before, after int64
+	setting       string
+}
+
+// spend adds a message's price to what was spent.
+func (g *Guard) spend(ctx context.Context, tx *sqldb.Tx, m Message, country string) (on strain, err error) {
 	price, hour := g.Rules.Prices.of(m), hourOf(tx.Now())
 	if price == 0 {
-		return 0, 0, nil
+		return strain{}, nil
 	}
 	if err := addSpent(ctx, tx, hour, country, price); err != nil {
-		return 0, 0, err
+		return strain{}, err
 	}
 	s, err := spent(ctx, tx, hour, country)
 	if err != nil {
-		return 0, 0, err
+		return strain{}, err
 	}
-	for _, c := range []struct{ cap, spent int64 }{{g.Rules.Caps.Hour, s.hour}, {g.Rules.Caps.Day, s.day}, {g.Rules.Caps.CountryDay, s.country}} {
-		if c.cap > 0 {
-			before, after = max(before, (c.spent-price)*100/c.cap), max(after, (c.spent*100+c.cap-1)/c.cap)
+	for _, c := range []struct {
+		setting    string
+		cap, spent int64
+	}{
+		{"guard.hour_cap", g.Rules.Caps.Hour, s.hour}, {"guard.day_cap", g.Rules.Caps.Day, s.day}, {"guard.country_cap", g.Rules.Caps.CountryDay, s.country},
+	} {
+		if c.cap == 0 {
+			continue
+		}
+		if after := (c.spent*100 + c.cap - 1) / c.cap; after > on.after {
+			on = strain{(c.spent - price) * 100 / c.cap, after, c.setting}
 		}
 	}
-	return before, after, nil
+	return on, nil
 }
 
 func hourOf(t time.Time) int64 { return t.UnixMilli() / time.Hour.Milliseconds() }
 
 // warn says when half, four fifths and all of a cap is spent.
-func (g *Guard) warn(ctx context.Context, before, after int64) {
+func (g *Guard) warn(ctx context.Context, on strain) {
 	for _, at := range []int64{50, 80, 100} {
-		if before < at && after >= at {
-			g.Log.LogAttrs(ctx, slog.LevelWarn, "text messages: much of a cap is spent", slog.Int64("percent", at))
+		if on.before < at && on.after >= at {
+			g.Log.LogAttrs(ctx, slog.LevelWarn, "text messages: much of a cap is spent", slog.Int64("percent", at), slog.String("cap", on.setting))
 		}
 	}
 }

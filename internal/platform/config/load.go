@@ -7,6 +7,7 @@ import (
 	"io/fs"
 	"maps"
 	"reflect"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -71,13 +72,41 @@ func (c *Config) readTOML(file string, text []byte) (bad Problems) {
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := e.Position()
-		where := ""
-		if key := e.Key(); len(key) > 0 {
-			where = " " + strings.Join(key, ".")
+		key := strings.Join(e.Key(), ".")
+		if f, ok := c.field(key); ok { // it is of another type
+			return Problems{fmt.Sprintf("%s line %d %s: %s", file, line, key, f.wants(lineOf(text, line)))}
 		}
-		return Problems{fmt.Sprintf("%s line %d%s: %s", file, line, where, strings.TrimPrefix(e.Error(), "toml: "))}
+		return Problems{strings.TrimSpace(fmt.Sprintf("%s line %d %s", file, line, key)) + ": " + strings.TrimPrefix(e.Error(), "toml: ")}
 	}
 	return Problems{fmt.Sprintf("%s: %s", file, err)}
+}
+
+func lineOf(text []byte, n int) string {
+	all := strings.Split(string(text), "\n")
+	return all[min(max(n, 1), len(all))-1]
+}
+
+// bare is a value that lacks its quotes and nothing else.
+var bare = regexp.MustCompile(`=\s*([\w.:+-]+)\s*(#|$)`)
+
+// wants says what a setting takes, with the value that stands in its line where that is put right by quotes.
+func (f field) wants(line string) string {
+	_, name, _ := strings.Cut(f.key(), ".")
+	switch f.value.Addr().Interface().(type) {
+	case *Duration:
+		return errDuration.Error()
+	case *int:
+		return fmt.Sprintf("want a whole number without quotes, such as %s = 10", name)
+	case *bool:
+		return fmt.Sprintf("want true or false without quotes, such as %s = true", name)
+	case *[]string:
+		return fmt.Sprintf(`want a list of texts, such as %s = ["one", "another"]`, name)
+	case *string:
+		if m := bare.FindStringSubmatch(line); m != nil {
+			return fmt.Sprintf("want text in quotes: %s = %q", name, m[1])
+		}
+	}
+	return fmt.Sprintf(`want text in quotes, such as %s = "…"`, name) // secrets are not repeated
 }
 
 const prefix = "COUNTERSIGN_"

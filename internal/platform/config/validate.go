@@ -15,6 +15,8 @@ import (
 	"unicode"
 	"unicode/utf8"
 
+	"github.com/nyaruka/phonenumbers"
+
 	"countersign/internal/platform/clientip"
 )
 
@@ -37,6 +39,10 @@ func (k *checker) between(key string, value, least, most int) {
 }
 
 func (k *checker) lasts(key string, value Duration, least, most time.Duration) {
+	if d := value.D().Abs(); d > 0 && d < time.Millisecond { // TOML reads a number without a unit as nanoseconds
+		k.want(false, key, "%s", errDuration)
+		return
+	}
 	k.want(value.D() >= least && value.D() <= most, key, "want %s to %s, not %s", Duration(least), Duration(most), value)
 }
 
@@ -107,7 +113,7 @@ func (c Config) checkFactor(k *checker) {
 
 func (c Config) checkGuard(k *checker) {
 	for _, country := range c.Guard.Countries {
-		k.want(len(country) == 2 && strings.Trim(country, "ABCDEFGHIJKLMNOPQRSTUVWXYZ") == "", "guard.countries", "%q: want two capital letters (ISO 3166), such as DE", country)
+		k.want(phonenumbers.GetSupportedRegions()[country], "guard.countries", "%q: want the two capital letters of a country that has numbers (ISO 3166), such as DE", country)
 	}
 	for key, value := range map[string]string{"guard.hour_cap": c.Guard.HourCap, "guard.day_cap": c.Guard.DayCap, "guard.country_cap": c.Guard.CountryCap} {
 		v, err := strconv.ParseFloat(value, 64)
