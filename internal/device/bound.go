@@ -126,23 +126,30 @@ func (s *Service) AskAnew(id ID) *Ask {
 	return &Ask{id, s.stamp(s.DB.Now(), stampOf{id, "challenge"}, "")}
 }
 
-// Refresh judges what a browser signed with a device's bound key. Each challenge is answered once.
-func (s *Service) Refresh(ctx context.Context, id ID, proof string) (m Minted, err error) {
+// Refresh judges what a browser signed with a device's bound key. Each challenge is answered once. admit refuses proofs that are too many: its
+// error is Refresh's.
+func (s *Service) Refresh(ctx context.Context, id ID, proof string, admit func(*sqldb.Tx) error) (m Minted, err error) {
 	if uuid.Validate(string(id)) != nil {
 		return Minted{Ended: true}, nil //nolint:nilerr // whatever stood in the header
 	}
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error { // whoever makes ids up must not hold SQLite's one writer up
 		_, _, live, err := boundKey(ctx, tx, id)
 		m = Minted{Device: id, Ended: !live}
+		if live {
+			m.Challenge = s.stamp(tx.Now(), stampOf{id, "challenge"}, "")
+		}
 		return err
 	})
-	if err != nil || m.Ended {
+	if err != nil || m.Ended || proof == "" {
 		return m, err
 	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		key, expires, live, err := boundKey(ctx, tx, id)
 		if err != nil || !live {
 			m = Minted{Device: id, Ended: true}
+			return err
+		}
+		if err := admit(tx); err != nil {
 			return err
 		}
 		m = Minted{Device: id, Challenge: s.stamp(tx.Now(), stampOf{id, "challenge"}, "")}

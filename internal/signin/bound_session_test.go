@@ -38,7 +38,7 @@ func (b *bound) proveFor(n signin.Next, ask *device.Ask) {
 	if err != nil {
 		b.t.Fatal(err)
 	}
-	minted, err := b.m.Refresh(b.t.Context(), me, ask.Device, b.chip.Sign(ask.Challenge))
+	minted, err := b.m.Refresh(b.t.Context(), me, b.m.Client, signin.Signed{Device: ask.Device, Proof: b.chip.Sign(ask.Challenge)})
 	if err != nil || minted.Cookie.Empty() {
 		b.t.Fatalf("%+v, %v", minted, err)
 	}

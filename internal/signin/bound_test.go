@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"net/netip"
 	"strings"
 	"sync"
 	"testing"
@@ -8,11 +9,14 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
+	"countersign/internal/throttle"
 )
 
 // bound is a browser that binds keys to its machine. Its script is off: it has no other key.
@@ -48,9 +52,11 @@ func (b *browser) bind(n signin.Next, proof string) (device.Minted, bool) {
 	return minted, ok
 }
 
+func unlimited(*sqldb.Tx) error { return nil }
+
 func (b *bound) refresh(proof string) device.Minted {
 	b.t.Helper()
-	minted, err := b.m.Devices.Refresh(b.t.Context(), b.id, proof)
+	minted, err := b.m.Devices.Refresh(b.t.Context(), b.id, proof, unlimited)
 	if err != nil {
 		b.t.Fatal(err)
 	}
@@ -299,7 +305,7 @@ func TestAProofSentManyTimesAtOnceIsTakenOnce(t *testing.T) {
 		ref, _ := b.password(ada, testkit.Password)
 		proof := b.chip.Sign(b.device(ref, b.cookie).Ask.Challenge)
 		if won := atOnce(t, func() bool {
-			minted, err := m.Devices.Refresh(t.Context(), b.id, proof)
+			minted, err := m.Devices.Refresh(t.Context(), b.id, proof, unlimited)
 			if err != nil {
 				t.Error(err)
 			}
@@ -358,6 +364,51 @@ func TestOnlyWhatIsOverIsDropped(t *testing.T) {
 		b.id = "0199a0c8-0000-7000-8000-000000000000"
 		if !b.refresh("").Ended {
 			t.Error("an invented device is kept")
+		}
+	})
+}
+
+// Whoever sends proofs without end is told to wait, by an answer at which browsers keep their keys; others are not.
+func TestTooManyProofsOfOneSourceLoseNothing(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.Limits.Bound = throttle.Rate{Name: "bound", Burst: 2, Every: time.Minute}
+		m.Account(ada)
+		b := bindingBrowser(t, m, ada) // the first of two
+		elsewhere := m.Client
+		elsewhere.Source = netip.MustParseAddr("198.51.100.7")
+		prove := func(from signin.Client, proof string) (device.Minted, string) {
+			minted, err := m.Refresh(t.Context(), session.Session{}, from, signin.Signed{Device: b.id, Proof: proof})
+			if f := fault.Of(err); err != nil && (f.Kind != fault.Unavailable || f.RetryAfter == 0) {
+				t.Errorf("a browser would drop its key at %v", err)
+			}
+			if err != nil {
+				return minted, fault.Of(err).Code
+			}
+			return minted, ""
+		}
+		challenge := func() string {
+			asked, code := prove(m.Client, "")
+			if code != "" || asked.Challenge == "" || asked.Ended {
+				t.Fatalf("%q, %+v", code, asked)
+			}
+			return asked.Challenge
+		}
+		if minted, code := prove(m.Client, b.chip.Sign(challenge())); code != "" || minted.Cookie.Empty() {
+			t.Fatalf("the second: %q", code)
+		}
+		proof := b.chip.Sign(challenge())
+		if _, code := prove(m.Client, proof); code != "busy" {
+			t.Errorf("the third: %q", code)
+		}
+		if _, _, err := m.Bind(t.Context(), b.session(b.signedIn), m.Client, b.chip.Enrol(b.offer)); fault.Of(err).Code != "busy" {
+			t.Errorf("another key: %v", err)
+		}
+		if minted, code := prove(elsewhere, b.chip.Sign(challenge())); code != "" || minted.Cookie.Empty() {
+			t.Errorf("from elsewhere: %q", code)
+		}
+		clock.Advance(time.Minute)
+		if minted, code := prove(m.Client, proof); code != "" || minted.Cookie.Empty() {
+			t.Errorf("after a minute: %q", code)
 		}
 	})
 }

@@ -238,7 +238,7 @@ func (o twice) refreshes() use {
 	b := bindingBrowser(o.t, o.m, o.name)
 	proof := b.chip.Sign(o.m.Devices.AskAnew(b.id).Challenge)
 	return func(m *testkit.Machine) bool {
-		minted, err := m.Devices.Refresh(o.t.Context(), b.id, proof)
+		minted, err := m.Devices.Refresh(o.t.Context(), b.id, proof, unlimited)
 		if err != nil {
 			o.t.Error(err)
 		}

@@ -147,6 +147,12 @@ type Limits struct {
 
 	Factor throttle.Ladder // wrong codes of one factor, whatever another has proved meanwhile
 
+	Bound throttle.Rate // proofs of keys that browsers bind to their machines, by source
+
+	approvalLimits
+}
+
+type approvalLimits struct {
 	Approval throttle.Rate   // requests of an account that let nobody in
 	Number   throttle.Ladder // wrong numbers typed to approve one
 }
@@ -173,9 +179,13 @@ func DefaultLimits() Limits {
 		Code:        throttle.Ladder{Name: "code", Free: 5, Delays: codeWaits, Stop: 100},
 		CodeAccount: throttle.Ladder{Name: "code/account", Free: 5, Delays: codeWaits, Stop: 100},
 		Factor:      throttle.Ladder{Name: "factor", Free: factor.MaxFailures, Delays: codeWaits, Stop: factor.MaxFailures},
+		// A browser proves its key every five minutes: that is 3,000 of them behind one address, of which 600 may come at once.
+		Bound: throttle.Rate{Name: "bound", Burst: 600, Every: 100 * time.Millisecond},
 		// What is approved gives its try back: who is asked and asked again is being worn down.
-		Approval: throttle.Rate{Name: "approval", Burst: approval.Most, Every: 20 * time.Minute},
-		Number:   throttle.Ladder{Name: "approval/number", Free: 5, Delays: codeWaits, Stop: 100},
+		approvalLimits: approvalLimits{
+			Approval: throttle.Rate{Name: "approval", Burst: approval.Most, Every: 20 * time.Minute},
+			Number:   throttle.Ladder{Name: "approval/number", Free: 5, Delays: codeWaits, Stop: 100},
+		},
 	}
 }
 

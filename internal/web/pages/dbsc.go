@@ -24,7 +24,7 @@ import (
 // device that is over has its key dropped.
 type bindings interface {
 	Bind(context.Context, session.Session, signin.Client, string) (device.Minted, bool, error)
-	Refresh(context.Context, session.Session, device.ID, string) (device.Minted, error)
+	Refresh(context.Context, session.Session, signin.Client, signin.Signed) (device.Minted, error)
 }
 
 const (
@@ -97,7 +97,7 @@ func (h *SignIn) postRefresh(w http.ResponseWriter, r *http.Request) error {
 	if err != nil { // nobody is signed in, or that cannot be told now: a device's key is proved all the same
 		me = session.Session{}
 	}
-	minted, err := h.Bindings.Refresh(r.Context(), me, id, unquoted(r, "Secure-Session-Response"))
+	minted, err := h.Bindings.Refresh(r.Context(), me, h.Client(r), signin.Signed{Device: id, Proof: unquoted(r, "Secure-Session-Response")})
 	switch {
 	case err != nil:
 		return err
