@@ -218,7 +218,7 @@ type outcome struct{ answer, rows string }
 // run takes all subjects through a script. group says who is compared with whom.
 func run(t *testing.T, n *servertest.Node, all []*subject, script []step, group func(*subject) string) {
 	t.Helper()
-	columns := tables(t, n.Core().DB)
+	rows := newReader(t, n.Core().DB)
 	// A stranger of no interest goes first: what only the first request of all does is done then.
 	first := firstOfAll(t, n)
 	if all[0].first {
@@ -228,13 +228,13 @@ func run(t *testing.T, n *servertest.Node, all []*subject, script []step, group 
 		n.Clock.Advance(st.wait)
 		if st.work {
 			courierWorks(t, n)
-			compareLetters(t, n, all, columns, group)
+			compareLetters(t, rows, all, group)
 			continue
 		}
 		st.do(first.visitor, first)
 		var before snapshot
 		if !st.brief {
-			before = take(t, n.Core().DB, columns)
+			before = rows.take(t)
 		}
 		seen, statuses := map[string]map[string]outcome{}, map[int]bool{}
 		for _, s := range all {
@@ -247,17 +247,17 @@ func run(t *testing.T, n *servertest.Node, all []*subject, script []step, group 
 				seen[group(s)][s.label] = outcome{answer: a.masked()}
 				continue
 			}
-			after := take(t, n.Core().DB, columns)
+			after := rows.take(t)
 			for key := range after["outbox_letter"] {
 				if _, old := before["outbox_letter"][key]; !old {
 					s.letters = append(s.letters, key)
 				}
 			}
-			rows := changes(before, after, columns)
+			changed := changes(before, after, rows.columns)
 			if s.right { // told apart in the record of events, which nobody but the operator reads
-				rows = strings.ReplaceAll(rows, "kind=authn_password_success", "kind=authn_login_fail")
+				changed = strings.ReplaceAll(changed, "kind=authn_password_success", "kind=authn_login_fail")
 			}
-			seen[group(s)][s.label] = outcome{a.masked(), rows}
+			seen[group(s)][s.label] = outcome{a.masked(), changed}
 			before = after
 		}
 		compare(t, st.label, all, seen, group)
@@ -301,15 +301,15 @@ func compare(t *testing.T, label string, all []*subject, seen map[string]map[str
 
 // compareLetters compares the rows of done letters. What differs by then is documented
 // (outbox: "its row looks the same until it is done"): the state and the provider's id.
-func compareLetters(t *testing.T, n *servertest.Node, all []*subject, columns map[string][]string, group func(*subject) string) {
+func compareLetters(t *testing.T, r *reader, all []*subject, group func(*subject) string) {
 	t.Helper()
-	now := take(t, n.Core().DB, columns)["outbox_letter"]
+	now := r.take(t)["outbox_letter"]
 	model := map[string]string{}
 	sent := 0
 	for _, s := range all {
 		var out []string
 		for _, key := range s.letters {
-			for i, column := range columns["outbox_letter"] {
+			for i, column := range r.columns["outbox_letter"] {
 				if column == "state" && now[key][i] == "sent" {
 					sent++
 				}

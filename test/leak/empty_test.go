@@ -12,15 +12,14 @@ func TestAnEmptyPasswordIsRefusedUnseen(t *testing.T) {
 	each(t, func(t *testing.T, url string) {
 		n := servertest.Start(t, servertest.Options{Database: url, Idle: true})
 		n.Account(ada)
-		db := n.Core().DB
-		columns := tables(t, db)
+		rows := newReader(t, n.Core().DB)
 		var seen []string
 		for _, name := range []string{ada, nobody} {
 			app, person := newVisitor(t, n, "198.51.100.7"), newVisitor(t, n, "198.51.100.7")
 			app.call("/signin", "identifier", name)
-			before := take(t, db, columns)
+			before := rows.take(t)
 			answers := app.call("/signin/password", "flow", app.flow, "password", "").masked() + person.form("/signin", "username", name, "password", "").masked()
-			if left := changes(before, take(t, db, columns), columns); left != "" {
+			if left := changes(before, rows.take(t), rows.columns); left != "" {
 				t.Errorf("an empty password leaves rows:\n%s", left)
 			}
 			seen = append(seen, answers)

@@ -171,12 +171,12 @@ func TestARecoveryIsOfItsBrowser(t *testing.T) {
 		t.Errorf("a browser's flow at the API: %d, for an invented one %d", got.status, invented.status)
 	}
 	// Nothing of it cost the owner anything, and looking costs nothing either.
-	columns := tables(t, a.node.Core().DB)
-	before := take(t, a.node.Core().DB, columns)
+	rows := newReader(t, a.node.Core().DB)
+	before := rows.take(t)
 	for _, page := range []string{"", "/more", "/saved", "/contacts", "/old", "/send", "/code", "/ask", "/wait", "/password"} {
 		victim.get("/recover/" + victim.flow + page)
 	}
-	if changed := changes(before, take(t, a.node.Core().DB, columns), columns); changed != "" {
+	if changed := changes(before, rows.take(t), rows.columns); changed != "" {
 		t.Errorf("looking changes rows:\n%s", changed)
 	}
 	a.node.Clock.Advance(time.Minute)
