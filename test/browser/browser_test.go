@@ -322,7 +322,9 @@ func await[T comparable](b *tab, what, expression string) T {
 	b.t.Helper()
 	var no T
 	var last error
-	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(10 * time.Millisecond) { // between two looks
+	pause := 10 * time.Millisecond // between two looks, and longer each time: a look costs the browser work
+	for until := time.Now().Add(patience); time.Now().Before(until); time.Sleep(pause) {
+		pause = min(pause*3/2, 100*time.Millisecond)
 		value, err := evaluate[T](b, expression)
 		if err == nil && value != no {
 			return value

@@ -139,7 +139,11 @@ func server(t testing.TB) string {
 func create(t testing.TB, server, template string) string {
 	t.Helper()
 	name := randomName("test")
-	if err := run(server, "CREATE DATABASE "+name+" TEMPLATE "+template); err != nil {
+	err := run(server, "CREATE DATABASE "+name+" TEMPLATE "+template+" STRATEGY FILE_COPY") // a fourth of the usual time
+	if err != nil {
+		err = run(server, "CREATE DATABASE "+name+" TEMPLATE "+template) // PostgreSQL before 15
+	}
+	if err != nil {
 		t.Fatalf("make a PostgreSQL database: %v", err)
 	}
 	t.Cleanup(func() {
