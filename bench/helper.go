@@ -38,6 +38,7 @@ const (
 	kindEnrol   kind = "enrol"   // give everybody a passkey
 	kindPasskey kind = "passkey" // sign in by passkey
 	kindHash    kind = "hash"    // hash passwords, and nothing else
+	kindCount   kind = "count"   // take letters slowly and count them, or say how many there were: different ones, and again
 	kindBurst   kind = "burst"   // sign everybody in at once
 )
 
@@ -158,6 +159,8 @@ func (l *load) do(ctx context.Context, j job) (outcome, error) {
 		return l.repeat(j, func() error { return l.byPasskey(ctx, j.Addr) })
 	case kindHash:
 		return l.repeat(j, hashOnce)
+	case kindCount:
+		return l.letters.counted(j.For), nil
 	case kindBurst:
 		return l.burst(ctx, j)
 	}

@@ -12,7 +12,7 @@ import (
 
 type runCmd struct {
 	Quick    bool     `help:"A minute: fewer and shorter turns, fewer accounts, and not the million."`
-	Only     []string `enum:"check,passkey,signin,burst,start,scale,import,rotate" help:"Measure only this: check, signin, burst, start or scale; or import or rotate, which are measured only if named."`
+	Only     []string `enum:"check,passkey,signin,burst,letters,start,scale,import,rotate" help:"Measure only this: check, passkey, signin, burst, letters, start or scale; or import or rotate, which are measured only if named."`
 	Database string   `placeholder:"URL" help:"A PostgreSQL server to make databases on. Without it: SQLite."`
 	Dir      string   `placeholder:"FOLDER" help:"Where filled SQLite files are kept from run to run. Without it: countersign-bench among the temporary files."`
 	Accounts int      `default:"1000000" help:"How many accounts the large database has."`
@@ -156,6 +156,11 @@ func (b *bench) all() (err error) {
 			if err := part.do(p); err != nil {
 				return err
 			}
+		}
+	}
+	if b.wants("letters") {
+		if err := b.sends(few); err != nil {
+			return err
 		}
 	}
 	if b.wants("start") {

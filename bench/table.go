@@ -74,6 +74,13 @@ func (t *table) cost(what, unit string, scale float64, c compared) {
 	})
 }
 
+// above adds a row of something that must be at least so much.
+func (t *table) above(what, unit string, value, least float64) {
+	t.judged(value >= least, row{
+		what: what, ours: fmt.Sprintf("%.0f%s", value, unit), target: fmt.Sprintf("≥ %.0f%s", least, unit), ratio: fmt.Sprintf("%.0f %%", 100*value/least),
+	})
+}
+
 // below adds a row of something that must be less than a limit.
 func (t *table) below(what, unit string, value, limit float64) {
 	t.judged(value < limit, row{

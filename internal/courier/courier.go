@@ -28,7 +28,7 @@ type Route struct {
 	Provider Provider
 	From     string            // sender address, number or name
 	Senders  map[string]string // others, by the beginning of the address; the longest counts
-	Workers  int               // letters under way at once; 0 means 4
+	Workers  int               // letters under way at once; 0 means as many as the provider can do, or usualWorkers
 	Timeout  time.Duration     // for one try; 0 means 10 s
 }
 
@@ -56,6 +56,9 @@ func (r Route) Now(ctx context.Context, words *message.Catalog, l message.Letter
 	rec.Provider = cmp.Or(rec.Provider, r.Provider.Name())
 	return rec, err
 }
+
+// usualWorkers are enough for 500 letters a second at a provider that takes a fifth of a second for each.
+const usualWorkers = 128
 
 // usualTimeout is how long one try may take.
 const usualTimeout = 10 * time.Second
@@ -95,8 +98,11 @@ func New(o Options) *Courier {
 		poll: or(o.Poll, 500*time.Millisecond), drain: or(o.Drain, 12*time.Second),
 	}
 	for ch, r := range o.Routes {
+		if p, ok := r.Provider.(Limited); ok && r.Workers == 0 {
+			r.Workers = p.AtOnce()
+		}
 		if r.Workers == 0 {
-			r.Workers = 4
+			r.Workers = usualWorkers
 		}
 		r.Timeout = or(r.Timeout, usualTimeout)
 		c.routes[ch], c.wake[ch] = r, make(chan struct{}, 1)

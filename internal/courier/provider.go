@@ -20,6 +20,9 @@ type Provider interface {
 	Send(ctx context.Context, m Message) (Receipt, error)
 }
 
+// Limited is a provider that can have so many letters under way and no more: a relay's connections, a message centre's window.
+type Limited interface{ AtOnce() int }
+
 // Message is a letter in words. It holds an address and perhaps a code: it prints as its id.
 type Message struct {
 	// ID is the same however often a letter is sent: the idempotency key.

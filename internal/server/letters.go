@@ -141,7 +141,7 @@ func smtpProvider(e config.Email, bounces string, now func() time.Time) (courier
 	}
 	return smtp.New(smtp.Config{
 		Host: e.SMTPHost, Port: e.SMTPPort, Security: smtp.Security(e.SMTPTLS),
-		User: e.SMTPUser, Password: e.SMTPPassword.Token, OAuth: tokens, Bounces: bounces, Now: now,
+		User: e.SMTPUser, Password: e.SMTPPassword.Token, OAuth: tokens, Bounces: bounces, Connections: e.SMTPAtOnce, Now: now,
 	})
 }
 

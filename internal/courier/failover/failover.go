@@ -25,6 +25,12 @@ const (
 	perTry    = 5 * time.Second  // half of what a letter has: who waits for a code does not wait for a provider
 	firstRest = 15 * time.Second // and for how long, doubled each time
 	mostRest  = 5 * time.Minute
+
+	// atOnce is how many letters are with one provider: half of what a courier has under way, so that one that hangs leaves room for the
+	// others' letters. A few may wait for a place, and only as long as nobody notices.
+	atOnce   = 64
+	waiting  = 16
+	waitsFor = 500 * time.Millisecond
 )
 
 // Rule says by which providers, in which order, letters go to addresses that begin with Prefix.
@@ -44,6 +50,8 @@ type Provider struct {
 // leg is one provider and how it is doing.
 type leg struct {
 	courier.Provider
+
+	places, queue chan struct{} // taken by letters under way, and by those that wait for a place
 
 	mu       sync.Mutex
 	failures int       // in a row
@@ -79,7 +87,7 @@ func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func(
 		if f.legs[p.Name()] != nil {
 			return nil, errors.New("the provider " + p.Name() + " is named twice")
 		}
-		f.legs[p.Name()], names = &leg{Provider: p, told: map[string][]arrival{}}, append(names, p.Name())
+		f.legs[p.Name()], names = &leg{Provider: p, places: make(chan struct{}, placesOf(p)), queue: make(chan struct{}, waiting), told: map[string][]arrival{}}, append(names, p.Name())
 	}
 	f.rules = append(f.rules, Rule{Providers: names}) // behind one of the operator's own for all
 	for _, r := range f.rules {
@@ -93,6 +101,13 @@ func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func(
 	return f, nil
 }
 
+func placesOf(p courier.Provider) int {
+	if p, ok := p.(courier.Limited); ok {
+		return min(p.AtOnce(), atOnce)
+	}
+	return atOnce
+}
+
 // Name is what the outbox and the log call it; a receipt says which provider took a letter.
 func (f *Provider) Name() string { return "failover" }
 
@@ -100,10 +115,15 @@ func (f *Provider) Name() string { return "failover" }
 func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Receipt, err error) {
 	err = courier.Temporary("no_provider_works", nil)
 	for _, l := range f.order(m.To) {
+		if !l.enter(ctx) {
+			continue
+		}
 		if !l.admit(f.now()) {
+			l.leave()
 			continue
 		}
 		rec, err = l.try(ctx, m)
+		l.leave()
 		f.note(ctx, l, err)
 		if err == nil {
 			rec.Provider = l.Name()
@@ -116,6 +136,32 @@ func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Rec
 	}
 	return courier.Receipt{}, err
 }
+
+// enter takes a place. A provider that has none for a while hangs, or is asked for more than it can do.
+func (l *leg) enter(ctx context.Context) bool {
+	select {
+	case l.places <- struct{}{}:
+		return true
+	default:
+	}
+	select {
+	case l.queue <- struct{}{}:
+		defer func() { <-l.queue }()
+	default:
+		return false
+	}
+	wait := time.NewTimer(waitsFor)
+	defer wait.Stop()
+	select {
+	case l.places <- struct{}{}:
+		return true
+	case <-wait.C:
+	case <-ctx.Done():
+	}
+	return false
+}
+
+func (l *leg) leave() { <-l.places }
 
 func (l *leg) try(ctx context.Context, m courier.Message) (courier.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, perTry)

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"log/slog"
 	"strings"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -19,6 +20,9 @@ type line struct {
 	name string
 	err  error
 	hang bool
+	took time.Duration
+
+	mu   sync.Mutex
 	sent []string
 }
 
@@ -32,6 +36,9 @@ func (l *line) Send(ctx context.Context, m courier.Message) (courier.Receipt, er
 	if l.err != nil {
 		return courier.Receipt{}, l.err
 	}
+	time.Sleep(l.took)
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	l.sent = append(l.sent, m.ID)
 	return courier.Receipt{ID: "x"}, nil
 }
@@ -115,6 +122,62 @@ func TestAHangingProviderIsLeftInSeconds(t *testing.T) {
 		}
 		if by, err := send(t, f, "1", "+49"); by != "b" || err != nil {
 			t.Errorf("the next try: %q, %v", by, err)
+		}
+	})
+}
+
+// A courier has 128 letters under way. Those for a provider that hangs leave room for the others', which are on their way within a second.
+func TestAHangingProviderDelaysNoOther(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &line{name: "a", hang: true}, &line{name: "b", took: 100 * time.Millisecond}
+		f := of(t, []failover.Rule{{Prefix: "+49", Providers: []string{"a"}}, {Prefix: "+34", Providers: []string{"b"}}}, &strings.Builder{}, a, b)
+		letters := make(chan string, 500)
+		for i := range cap(letters) {
+			letters <- map[bool]string{true: "+34", false: "+49"}[i%10 == 9]
+		}
+		close(letters)
+		began := time.Now()
+		var worst time.Duration
+		var mu sync.Mutex
+		var workers sync.WaitGroup
+		for range 128 {
+			workers.Go(func() {
+				for to := range letters {
+					_, err := f.Send(t.Context(), courier.Message{ID: to, To: to})
+					mu.Lock()
+					if took := time.Since(began); to == "+34" {
+						worst = max(worst, took)
+						if err != nil {
+							t.Error(err)
+						}
+					}
+					mu.Unlock()
+				}
+			})
+		}
+		workers.Wait()
+		if len(b.sent) != 50 || worst > time.Second {
+			t.Errorf("%d letters by the other, the last after %s", len(b.sent), worst)
+		}
+	})
+}
+
+// More than one provider can do at once goes by the next.
+func TestWhatIsTooMuchForOneGoesByTheNext(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		a, b := &line{name: "a", took: 2 * time.Second}, &line{name: "b"}
+		f := of(t, nil, &strings.Builder{}, a, b)
+		var all sync.WaitGroup
+		for i := range 100 {
+			all.Go(func() {
+				if _, err := f.Send(t.Context(), courier.Message{ID: fmt.Sprint(i), To: "+49"}); err != nil {
+					t.Error(err)
+				}
+			})
+		}
+		all.Wait()
+		if len(a.sent) != 64 || len(b.sent) != 36 {
+			t.Errorf("%d by one and %d by the other", len(a.sent), len(b.sent))
 		}
 	})
 }

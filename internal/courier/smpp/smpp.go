@@ -272,6 +272,9 @@ func (p *Provider) Check(ctx context.Context) error {
 	return nil
 }
 
+// AtOnce is the window.
+func (p *Provider) AtOnce() int { return p.c.Window }
+
 // Close says goodbye and ends the link. Letters are not sent any more.
 func (p *Provider) Close() error {
 	p.mu.Lock()

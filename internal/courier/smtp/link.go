@@ -22,9 +22,6 @@ const (
 	// 4.5.3.2.7), and many less: Exchange Online hangs up after two, and busy relays after half a minute.
 	idleFor = 20 * time.Second
 
-	// maxIdle is as many as a courier has letters under way at once.
-	maxIdle = 4
-
 	// maxLetters is how many letters take one connection: servers that allow so many and no more are common.
 	maxLetters = 100
 
@@ -93,7 +90,7 @@ func (p *Provider) take(ctx context.Context, domain string) (l *link, kept bool,
 // keep keeps a connection for the next letter.
 func (p *Provider) keep(l *link) {
 	p.mu.Lock()
-	full := len(p.idle) >= maxIdle || l.letters >= maxLetters
+	full := len(p.idle) >= p.c.Connections || l.letters >= maxLetters
 	if !full {
 		l.ends = time.AfterFunc(idleFor, func() { p.drop(l) })
 		p.idle = append(p.idle, l)
@@ -110,6 +107,9 @@ func (p *Provider) drop(l *link) {
 	p.mu.Unlock()
 	l.goodbye()
 }
+
+// AtOnce is the number of connections.
+func (p *Provider) AtOnce() int { return p.c.Connections }
 
 // Check begins a conversation and ends it.
 func (p *Provider) Check(ctx context.Context) error {

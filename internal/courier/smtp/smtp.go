@@ -40,9 +40,11 @@ type Config struct {
 	User     string   // empty: no authentication
 	Password secret.Token
 	OAuth    *OAuth // in the place of a password
-	Hello    string // the name we greet with; empty means the domain of the sender
-	Bounces  string // where letters that cannot be delivered come back to; empty means the sender's address
-	Now      func() time.Time
+	// Connections is how many are had at once; 0 means 8.
+	Connections int
+	Hello       string // the name we greet with; empty means the domain of the sender
+	Bounces     string // where letters that cannot be delivered come back to; empty means the sender's address
+	Now         func() time.Time
 	// Roots verify the server's certificate. Nil means the system's.
 	Roots *x509.CertPool
 }
@@ -73,6 +75,9 @@ func New(c Config) (*Provider, error) {
 	}
 	if ip := net.ParseIP(c.Host); c.Security == None && c.Host != "localhost" && (ip == nil || !ip.IsLoopback()) {
 		return nil, errors.New("smtp: security none is for a mail server on this machine only")
+	}
+	if c.Connections == 0 {
+		c.Connections = 8
 	}
 	if c.OAuth != nil && c.Security == None {
 		return nil, errors.New("smtp: tokens are for a connection with TLS only")

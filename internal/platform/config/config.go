@@ -179,6 +179,7 @@ type Email struct {
 	SMTPPort      int    `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
 	SMTPUser      string `toml:"smtp_user" doc:"User at the relay; empty sends without signing in."`
 	SMTPPassword  Secret `toml:"smtp_password" doc:"Password at the relay."`
+	SMTPAtOnce    int    `toml:"smtp_connections" doc:"How many connections to have to the relay at once, each taking letter after letter. Microsoft 365 allows 3."`
 	OAuthTokenURL string `toml:"smtp_oauth_token_url" doc:"Where tokens are to be had that the relay takes in the place of a password (OAUTHBEARER or XOAUTH2)."`
 	OAuthClientID string `toml:"smtp_oauth_client_id" doc:"The client that asks for them."`
 	OAuthSecret   Secret `toml:"smtp_oauth_client_secret" doc:"Its secret."`
@@ -319,7 +320,7 @@ func Default() Config {
 		Bounces: bounces{Port: 993, Folder: "INBOX"},
 		SIMSwap: simSwap{Scope: "sim-swap:check", Within: Duration(72 * hour)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
-		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPTLS: "starttls"},
+		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls"},
 		SMS: SMS{
 			Provider: "inbox", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},

@@ -244,6 +244,7 @@ func (c Config) checkEmail(k *checker) {
 	case "smtp":
 		k.want(e.SMTPHost != "", "email.smtp_host", "name the mail relay")
 		k.between("email.smtp_port", e.SMTPPort, 1, 65535)
+		k.between("email.smtp_connections", e.SMTPAtOnce, 1, 100)
 		k.oneOf("email.smtp_tls", e.SMTPTLS, "starttls", "implicit", "none")
 		k.want(e.SMTPTLS != "none" || Loopback(e.SMTPHost), "email.smtp_tls", "none is for a relay on localhost only: codes must not cross a network in clear")
 		c.checkTokens(k)
