@@ -127,6 +127,8 @@ func (c *Courier) Wake(ch message.Channel) {
 
 const (
 	sweepEvery = time.Minute
+	// gather is short beside what a provider takes, and long beside a transaction.
+	gather = 10 * time.Millisecond
 	// margin is what a lease outlasts a try by: time to record the outcome before another
 	// courier takes the letter for abandoned.
 	margin = 20 * time.Second
@@ -188,6 +190,9 @@ func (c *Courier) channel(ctx, sending context.Context, ch message.Channel, unde
 			c.log.LogAttrs(ctx, level(troubled), "outbox", slog.String("channel", string(ch)), slog.Bool("reachable", !troubled), slog.Any("error", err))
 		}
 		if len(letters) == n { // there may be more
+			if n < r.Workers/4 { // let some workers come back, so that one transaction claims for several
+				time.Sleep(gather)
+			}
 			continue
 		}
 		select {

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"sync"
 	"time"
 
 	"github.com/google/uuid"
@@ -38,6 +39,8 @@ type Box struct {
 	Attempts int
 	// Keep is how long a done letter's row (by then without address or words) stays. 0 means 7 days.
 	Keep time.Duration
+
+	ending ending
 }
 
 // Letter is a letter to be sent.
@@ -175,13 +178,59 @@ func (b *Box) open(r row, lease string) Claimed {
 type Receipt struct{ Provider, ID string }
 
 // Finish records that a letter is done, sent or withheld, and wipes its words. Whoever
-// holds the lease by now: what was sent was sent.
+// holds the lease by now: what was sent was sent. Letters that are done while others are written down go into one transaction.
 func (b *Box) Finish(ctx context.Context, c Claimed, r Receipt) error {
 	state := stateSent
 	if c.Withhold {
 		state = stateWithheld
 	}
-	return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return finish(ctx, tx, c.ID, state, r) })
+	return b.ending.add(done{c.ID, state, r}, func(all []done) error {
+		return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return finish(ctx, tx, all) })
+	})
+}
+
+// done is a letter that is done.
+type done struct {
+	id, state string
+	receipt   Receipt
+}
+
+// ending gathers letters that are done.
+type ending struct {
+	turn sync.Mutex // held while some are written
+	mu   sync.Mutex
+	next *ended // those who are written next
+}
+
+type ended struct {
+	all  []done
+	over chan struct{}
+	err  error
+}
+
+// add returns once the letter is written, with others perhaps.
+func (e *ending) add(d done, write func([]done) error) error {
+	e.mu.Lock()
+	mine := e.next
+	leads := mine == nil
+	if leads {
+		mine = &ended{over: make(chan struct{})}
+		e.next = mine
+	}
+	mine.all = append(mine.all, d)
+	e.mu.Unlock()
+	if !leads {
+		<-mine.over
+		return mine.err
+	}
+	e.turn.Lock()
+	defer e.turn.Unlock()
+	e.mu.Lock()
+	e.next = nil
+	e.mu.Unlock()
+	defer close(mine.over)
+	mine.err = write(mine.all)
+	return mine.err
 }
 
 // Told is what a provider tells of a letter it took. Letter is our id; a provider that does not know it is named with its own.

@@ -4,6 +4,7 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"strconv"
 	"time"
 
 	"countersign/internal/keyring"
@@ -88,13 +89,18 @@ func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease l
 	return out, err
 }
 
-func finish(ctx context.Context, tx *sqldb.Tx, id, state string, r Receipt) error {
-	_, err := tx.Exec(ctx, `
+// finish writes with one statement for many letters. Both engines call the columns of VALUES column1 and so on, and PostgreSQL
+// takes all of them for text.
+func finish(ctx context.Context, tx *sqldb.Tx, all []done) error {
+	now := strconv.FormatInt(tx.Now().UnixMilli(), 10)
+	_, err := tx.Many(ctx, `
 		UPDATE outbox_letter
-		SET state = $2, sealed = NULL, lease = NULL, last_error = NULL,
-		    done_at = $3, next_at = $3, provider = $4, provider_id = $5
-		WHERE id = $1 AND state = 'waiting'`,
-		id, state, tx.Now().UnixMilli(), r.Provider, r.ID)
+		SET state = v.column2, sealed = NULL, lease = NULL, last_error = NULL,
+		    done_at = CAST(v.column3 AS BIGINT), next_at = CAST(v.column3 AS BIGINT), provider = v.column4, provider_id = v.column5
+		FROM (`, `) AS v WHERE outbox_letter.id = v.column1 AND outbox_letter.state = 'waiting'`,
+		len(all), func(i int) []any {
+			return []any{all[i].id, all[i].state, now, all[i].receipt.Provider, all[i].receipt.ID}
+		})
 	return err
 }
 
