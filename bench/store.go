@@ -18,9 +18,9 @@ func widen(ctx context.Context, tx *sqldb.Tx, e sqldb.Engine) error {
 	return err
 }
 
-// forget clears the limits that an earlier run has used up.
+// forget clears the limits that an earlier run has used up, and letters that it left.
 func forget(ctx context.Context, tx *sqldb.Tx) error {
-	for _, table := range []string{"throttle_bucket", "throttle_failure"} {
+	for _, table := range []string{"throttle_bucket", "throttle_failure", "outbox_letter"} {
 		if _, err := tx.Exec(ctx, "DELETE FROM "+table); err != nil {
 			return err
 		}
