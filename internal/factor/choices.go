@@ -81,9 +81,10 @@ func (c *Choices) Choose(ctx context.Context, tx *sqldb.Tx, id account.ID, want 
 	return putChoice(ctx, tx, id, want)
 }
 
-// Forget drops which way comes first and which are not wanted. What a sign-in must prove stays.
-func (c *Choices) Forget(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	return forget(ctx, tx, id)
+// Undo drops which way comes first and which are not wanted, whoever chose it, and brings back the wish to be asked at every sign-in if it was
+// taken back since a time. It makes nothing less strict.
+func (c *Choices) Undo(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) error {
+	return undo(ctx, tx, id, since)
 }
 
 // Set keeps the operator's policy for an account; "" is none of its own. Errors are those of Check.

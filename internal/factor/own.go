@@ -59,8 +59,8 @@ func inTwo(code secret.Token) (first, second secret.Token, two bool) {
 	return secret.Of(typed[:len(typed)/2]), secret.Of(typed[len(typed)/2:]), true
 }
 
-// EndSince ends what was set up since a time, which somebody else may have done, and returns how many there were. Which way comes first, and
-// that one is not wanted, is chosen anew, whoever chose it.
+// EndSince ends what was set up since a time, which somebody else may have done, and returns how many there were. What is chosen about
+// the second door is undone as Choices.Undo does.
 func (o Own) EndSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) (int, error) {
 	ended, err := o.Authenticators.EndSince(ctx, tx, id, since)
 	if err != nil {
@@ -73,7 +73,7 @@ func (o Own) EndSince(ctx context.Context, tx *sqldb.Tx, id account.ID, since ti
 	if list {
 		ended++
 	}
-	if err := o.Choices.Forget(ctx, tx, id); err != nil {
+	if err := o.Choices.Undo(ctx, tx, id, since); err != nil {
 		return 0, err
 	}
 	passkeys, err := o.Passkeys.EndSince(ctx, tx, id, since)

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"errors"
 	"strings"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/platform/sqldb"
@@ -41,13 +42,15 @@ func join(ways []Way) string {
 func putChoice(ctx context.Context, tx *sqldb.Tx, id account.ID, c Choice) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, '', $2, $3, $4, 0)
-		ON CONFLICT (account_id) DO UPDATE SET holder = excluded.holder, ways = excluded.ways, off = excluded.off`,
-		id, c.Holder, join(c.Order), join(c.Off))
+		ON CONFLICT (account_id) DO UPDATE SET holder = excluded.holder, ways = excluded.ways, off = excluded.off,
+			eased_at = CASE WHEN factor_choice.holder = $5 AND excluded.holder = '' THEN $6 ELSE factor_choice.eased_at END`,
+		id, c.Holder, join(c.Order), join(c.Off), Always, tx.Now().UnixMilli())
 	return err
 }
 
-func forget(ctx context.Context, tx *sqldb.Tx, id account.ID) error {
-	_, err := tx.Exec(ctx, `UPDATE factor_choice SET ways = '', off = '' WHERE account_id = $1`, id)
+func undo(ctx context.Context, tx *sqldb.Tx, id account.ID, since time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE factor_choice SET ways = '', off = '', holder = CASE WHEN eased_at >= $2 THEN $3 ELSE holder END WHERE account_id = $1`,
+		id, since.UnixMilli(), Always)
 	return err
 }
 

@@ -54,6 +54,7 @@ type Event struct {
 	// Operator says that an operator did it, from no device of the holder's.
 	Operator bool
 	Ends     time.Time // for kinds that end a wait: when
+	Mail     bool      // by e-mail alone: what is not worth a text message
 	// Withhold writes everything and sends nothing, where the letter's being written must not tell.
 	Withhold bool
 	// Except is an address that is not told, in its normal form, because somebody else may read what goes there.
@@ -104,7 +105,7 @@ type letter struct {
 
 func (s *Service) write(ctx context.Context, tx *sqldb.Tx, e Event, to account.Reach, l letter) error {
 	channel, ok := channelOf(to.Kind)
-	if !ok || !slices.Contains(s.Channels, channel) {
+	if !ok || !slices.Contains(s.Channels, channel) || e.Mail && channel != message.Email {
 		return nil
 	}
 	token := secret.NewToken(LinkPrefix)

@@ -4,15 +4,19 @@ import (
 	"context"
 	"errors"
 	"reflect"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
+	"countersign/internal/notice"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/signin"
+	"countersign/internal/throttle"
 )
 
 // Choose changes what the owner has chosen about the second door; Operator is not theirs, and stays. What changes nothing is told to
@@ -34,7 +38,29 @@ func (s *Service) Choose(ctx context.Context, me session.Session, c signin.Clien
 		if err := s.SignIn.Choices.Choose(ctx, tx, me.Account, want); err != nil {
 			return err
 		}
-		return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "chosen", message.FactorChosen})
+		was.Order = want.Order
+		if !reflect.DeepEqual(was, want) {
+			return s.tell(ctx, tx, by{me, c}, told{audit.FactorChanged, "chosen", message.FactorChosen})
+		}
+		return s.reordered(ctx, tx, by{me, c})
+	})
+}
+
+// orderTold is how often it is told that another way comes first. Nothing opens that did not before, so one letter while somebody tries
+// what suits them is enough, and its link undoes whatever follows.
+var orderTold = throttle.Rate{Name: "choice/order", Burst: 1, Every: 30 * time.Minute} //nolint:gochecknoglobals // a constant
+
+// reordered records that another way comes first, and tells it now and then, by no text message: that would cost more than it is worth.
+func (s *Service) reordered(ctx context.Context, tx *sqldb.Tx, b by) error {
+	if err := s.Audit.Append(ctx, tx, event(b.me, b.from, audit.FactorChanged, "chosen")); err != nil {
+		return err
+	}
+	first, err := s.SignIn.Throttle.Take(ctx, tx, orderTold, string(b.me.Account))
+	if err != nil || !first {
+		return err
+	}
+	return s.SignIn.Notices.Tell(ctx, tx, notice.Event{
+		Kind: message.FactorChosen, Account: b.me.Account, Source: b.from.Source, Device: device.NameOf(b.from.UserAgent), Mail: true,
 	})
 }
 

@@ -3,6 +3,7 @@ package profile_test
 import (
 	"slices"
 	"testing"
+	"time"
 
 	"countersign/internal/audit"
 	"countersign/internal/factor"
@@ -44,6 +45,39 @@ func TestTheHolderChoosesTheSecondProof(t *testing.T) {
 		if n := h.events("authn_factor_changed", "person"); n != 2 { // the app, and this
 			t.Errorf("%d recorded", n)
 		}
+	})
+}
+
+// Another order is told once in half an hour, by no text message, and is on record each time. Whatever else is chosen is told at once, and
+// everywhere: a thief does not hide it behind an order.
+func TestAnotherOrderIsToldOnce(t *testing.T) {
+	each(t, func(t *testing.T, h home) {
+		me := h.signIn(h.Account("ada@example.org", "+4915112345678"), "")
+		choose := func(c factor.Choice) {
+			t.Helper()
+			h.must(h.Profile.Choose(t.Context(), me, h.Client, func(was *factor.Choice) { *was = c }))
+		}
+		sms, mail := []factor.Way{factor.SMS}, []factor.Way{factor.Email}
+		choose(factor.Choice{Order: sms})
+		h.told(message.Email, message.FactorChosen)
+		h.told(message.SMS)
+		choose(factor.Choice{Order: mail})
+		h.told(message.Email)
+		choose(factor.Choice{Order: sms, Off: mail})
+		h.told(message.Email, message.FactorChosen)
+		h.told(message.SMS, message.FactorChosen)
+		choose(factor.Choice{Order: sms, Off: mail, Holder: factor.Always})
+		h.told(message.Email, message.FactorChosen)
+		h.told(message.SMS, message.FactorChosen)
+		if n := h.events("authn_factor_changed", "person"); n != 4 {
+			t.Errorf("%d recorded", n)
+		}
+		h.clock.Advance(30 * time.Minute)
+		me = h.signIn(me.Account, "")
+		h.told(message.Email)
+		choose(factor.Choice{Order: mail, Off: mail, Holder: factor.Always})
+		h.told(message.Email, message.FactorChosen)
+		h.told(message.SMS)
 	})
 }
 

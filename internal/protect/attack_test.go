@@ -141,3 +141,33 @@ func TestWhatAThiefPutFirstIsForgotten(t *testing.T) {
 		})
 	})
 }
+
+// A thief has taken back that every sign-in asks for a second proof, and taken it back again after choosing it, so that theirs looks like
+// the choice before. What the holder took back long ago stays so.
+func TestTheWishToBeAskedComesBack(t *testing.T) {
+	for name, c := range map[string]struct {
+		wait time.Duration // between what was chosen and what somebody says they did not do
+		want factor.Policy
+	}{"lately": {time.Hour, factor.Always}, "long ago": {10 * 24 * time.Hour, ""}} {
+		t.Run(name, func(t *testing.T) {
+			each(t, []string{ada}, func(t *testing.T, k *kit) {
+				who := k.id
+				for _, p := range []factor.Policy{factor.Always, "", factor.Always, ""} {
+					k.write(func(tx *sqldb.Tx) error { return k.Choices.Choose(t.Context(), tx, who, factor.Choice{Holder: p}) })
+				}
+				k.clock.Advance(c.wait)
+				k.happens(message.FactorChosen, nil)
+				if !k.disavow(k.link(message.FactorChosen, ada)) {
+					t.Fatal("the link is worth nothing")
+				}
+				k.write(func(tx *sqldb.Tx) error {
+					got, err := k.Choices.Of(t.Context(), tx, who)
+					if got.Holder != c.want {
+						t.Errorf("%q, want %q", got.Holder, c.want)
+					}
+					return err
+				})
+			})
+		})
+	}
+}

@@ -359,6 +359,29 @@ func TestStrangersStopNoFactor(t *testing.T) {
 	})
 }
 
+// Who proves once more who they are is about to do something else: they are not asked to enrol, and it costs no skip.
+func TestProvingAgainCostsNoSkip(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		m.Choices.Enrol = factor.Enrolment{Ask: factor.Require, Skips: 2}
+		m.Account("ada@example.org")
+		b := newBrowser(t, m)
+		n := b.signIn("ada@example.org", factor.Email, true)
+		if !n.Nudge.Wanted || n.Nudge.Left != 1 {
+			t.Fatalf("%+v", n.Nudge)
+		}
+		for range 3 {
+			ref, next := b.again(b.session(n), testkit.Password)
+			if n = b.prove(ref, next); n.Step != signin.StepDone || n.Nudge.Wanted {
+				t.Fatalf("proving again: step %s, %+v", n.Step, n.Nudge)
+			}
+		}
+		m.Choices.Policy = factor.Always // so that the next one takes a code, and tells nothing of skips
+		if n := b.signIn("ada@example.org", factor.Email, false); !n.Nudge.Wanted || n.Nudge.Must || n.Nudge.Left != 0 {
+			t.Errorf("the next sign-in: %+v", n.Nudge)
+		}
+	})
+}
+
 // A sign-in asks to enrol something so many times, and then requires it or is silent.
 func TestNudges(t *testing.T) {
 	for _, c := range []struct {

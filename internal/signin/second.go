@@ -397,7 +397,9 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 	return next, nil
 }
 
-// nudge says whether to ask for something better than what can be sent. Who only proves again who they are is not asked.
+// nudge says whether to ask for something better than what can be sent. Who only proves again who they are is not asked, so that no skip is
+// counted either: they are about to do something else, and a skip is for a sign-in that could have been used to enrol. Where enrolling cannot be
+// put off any more they are asked all the same.
 func (s *Service) nudge(ctx context.Context, tx *sqldb.Tx, f flow) (factor.Nudge, error) {
 	enrolled, err := s.Enrolled(ctx, tx, f.Account)
 	if err != nil {

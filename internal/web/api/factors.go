@@ -107,7 +107,7 @@ func (h *API) factors(a huma.API) {
 	register(a, operation{
 		id: "choose-second-proof", method: http.MethodPut, path: "/account/second-proof", tag: tag, signedIn: true, status: http.StatusNoContent,
 		summary: "Choose how a second proof is asked for",
-		about:   "In the place of what was chosen before: what is left out is as the server would have it. Every address is told." + aboutFresh,
+		about:   "In the place of what was chosen before: what is left out is as the server would have it. Every address is told; of another order alone every e-mail address, once in half an hour." + aboutFresh,
 		codes:   guarded("factor_choice_invalid", "too_many_attempts"),
 	}, h.chooseSecond)
 	register(a, operation{

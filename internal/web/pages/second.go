@@ -86,7 +86,11 @@ func (h *Security) postSecond(w http.ResponseWriter, r *http.Request, me session
 	if change == nil {
 		return web.Refuse(http.StatusNotFound, "not_found")
 	}
-	return after(w, r, "second-changed", h.Factors.Choose(r.Context(), me, h.Client(r), change))
+	done := "second-changed"
+	if r.PathValue("what") == "first" {
+		done = "second-ordered"
+	}
+	return after(w, r, done, h.Factors.Choose(r.Context(), me, h.Client(r), change))
 }
 
 func without(ways []factor.Way, w factor.Way) []factor.Way {

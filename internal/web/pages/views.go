@@ -75,6 +75,7 @@ var flashes = map[string]string{
 	"passkey-renamed":   "flash_passkey_renamed",
 	"passkey-removed":   "flash_passkey_removed",
 	"second-changed":    "flash_second_changed",
+	"second-ordered":    "flash_second_ordered",
 	"app-added":         "flash_app_added",
 	"approved":          "flash_approved",
 	"app-renamed":       "flash_app_renamed",
