@@ -8,7 +8,6 @@ import (
 	"log/slog"
 	"os"
 	"strings"
-	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -17,6 +16,7 @@ import (
 
 	"countersign/internal/attestation"
 	"countersign/internal/attestation/attestationtest"
+	"countersign/internal/testkit"
 )
 
 const certified = "FIDO_CERTIFIED_L1"
@@ -139,32 +139,12 @@ func TestAFileThatIsPastItsTimeIsTakenWithAWarning(t *testing.T) {
 	}
 }
 
-// lines is a log that may be read while it is written.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-// take returns what was written since it was last called.
-func (l *lines) take() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	defer l.b.Reset()
-	return l.b.String()
-}
-
 // What is in use stays in use until there is a better file.
 func TestAWorseFileLeavesTheOldOneInUse(t *testing.T) {
 	m, maker := published(t)
 	now := time.Now() // that of the certificates: inside, it is the year 2000
 	synctest.Test(t, func(t *testing.T) {
-		var log lines
+		var log testkit.Log
 		s := m.Settings(attestation.Known)
 		a, err := attestation.New(s, func() time.Time { return now }, slog.New(slog.NewTextHandler(&log, nil)))
 		if err != nil {
@@ -176,10 +156,10 @@ func TestAWorseFileLeavesTheOldOneInUse(t *testing.T) {
 		go func() { _ = a.Run(t.Context()) }()
 		wait := func(wantLog string, want attestation.Denial) {
 			t.Helper()
-			log.take()
+			log.Take()
 			time.Sleep(3 * time.Minute)
 			synctest.Wait()
-			logged := log.take()
+			logged := log.Take()
 			if got := a.Of(model(maker)); got.Name != maker.Name || got.Denied != want {
 				t.Errorf("%+v, want %q", got, want)
 			}

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/message"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 )
 
@@ -47,28 +48,10 @@ func code(ch message.Channel) outbox.Letter {
 	}}
 }
 
-// lines is a log, safe to write from workers.
-type lines struct {
-	mu sync.Mutex
-	b  bytes.Buffer
-}
-
-func (l *lines) Write(p []byte) (int, error) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.Write(p)
-}
-
-func (l *lines) String() string {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return l.b.String()
-}
-
 // node is one server's outbox and courier.
 type node struct {
 	box  *outbox.Box
-	log  *lines
+	log  *testkit.Log
 	stop func() error // ends Run and returns what it returned
 }
 
@@ -79,7 +62,7 @@ func start(t *testing.T, db *sqldb.DB, change func(*courier.Options)) *node {
 	if err != nil {
 		t.Fatal(err)
 	}
-	n := &node{box: &outbox.Box{DB: db, Ring: ring(t)}, log: &lines{}}
+	n := &node{box: &outbox.Box{DB: db, Ring: ring(t)}, log: &testkit.Log{}}
 	o := courier.Options{
 		Box: n.box, Catalog: catalog, Poll: 20 * time.Millisecond,
 		Log: slog.New(slog.NewJSONHandler(n.log, &slog.HandlerOptions{Level: slog.LevelDebug})),

@@ -11,6 +11,7 @@ import (
 	"countersign/internal/guard"
 	"countersign/internal/message"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 	"countersign/internal/throttle"
 )
@@ -19,7 +20,7 @@ import (
 // account has proved, are not asked about.
 func TestAPumpedMessageIsWithheld(t *testing.T) {
 	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
-		in, said := &inbox.Inbox{Now: time.Now}, &lines{}
+		in, said := &inbox.Inbox{Now: time.Now}, &testkit.Log{}
 		n := start(t, db, func(o *courier.Options) {
 			everywhere(in)(o)
 			o.Guard = &guard.Guard{DB: db, Throttle: &throttle.Service{Ring: ring(t)}, Log: slog.New(slog.NewJSONHandler(said, nil)), Rules: guard.Rules{Countries: []string{"NO"}}}
