@@ -85,6 +85,14 @@ func (r *receipts) run(ctx context.Context) error {
 	}
 }
 
+// works says by which of several providers of text messages letters go now; nil where there is one.
+func (r *receipts) works() map[string]bool {
+	if several, ok := r.ways[message.SMS].Provider.(*failover.Provider); ok {
+		return several.Works()
+	}
+	return nil
+}
+
 // mailbox is where letters come back to; nil if none is read.
 func mailbox(c config.Config, log *slog.Logger, report func(context.Context, courier.Report) error) *bounce.Mailbox {
 	b := c.Bounces

@@ -112,7 +112,7 @@ func (s *Server) letters() error {
 // doors mounts every door on one mux, behind one Front.
 func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
-	registry, metrics := newRegistry(s.core, log)
+	registry, metrics := newRegistry(s.core, log, s.receipts.works)
 	s.registry = registry
 	registry.MustRegister(s.receipts.total, s.receipts.took, s.receipts.swaps)
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)

@@ -11,6 +11,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus/collectors"
 	"github.com/prometheus/client_golang/prometheus/promhttp"
 
+	"countersign/internal/guard"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/web"
@@ -20,11 +21,13 @@ import (
 type gauges struct {
 	core *Core
 	log  *slog.Logger
-	desc map[string]*prometheus.Desc
+	// works says by which of several providers of text messages letters go; it may return nil.
+	works func() map[string]bool
+	desc  map[string]*prometheus.Desc
 }
 
-func newGauges(core *Core, log *slog.Logger) *gauges {
-	g := &gauges{core: core, log: log, desc: map[string]*prometheus.Desc{}}
+func newGauges(core *Core, log *slog.Logger, works func() map[string]bool) *gauges {
+	g := &gauges{core: core, log: log, works: works, desc: map[string]*prometheus.Desc{}}
 	for name, d := range map[string]struct {
 		help   string
 		labels []string
@@ -32,6 +35,8 @@ func newGauges(core *Core, log *slog.Logger) *gauges {
 		"letters":                     {"Letters in the outbox, withheld ones included.", []string{"channel", "state"}},
 		"letters_paused":              {"1 while an operator keeps a channel's letters waiting.", []string{"channel"}},
 		"letters_oldest_seconds":      {"Age of the oldest letter that waits.", []string{"channel"}},
+		"sms_spent":                   {"What text messages cost, this hour and in 24 hours, in the currency of guard.prices.", []string{"within"}},
+		"provider_works":              {"1 while letters go by a provider, 0 while it is left alone because it failed.", []string{"provider"}},
 		"password_running":            {"Password hashes under way.", nil},
 		"password_waiting":            {"Password hashes waiting for their turn.", nil},
 		"password_places":             {"Password hashes that may wait.", nil},
@@ -92,6 +97,28 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	counter("database_wait_total", float64(db.WaitCount))
 	counter("database_wait_seconds_total", db.WaitDuration.Seconds())
 	g.letters(gauge)
+	g.texts(gauge)
+}
+
+// texts are what text messages cost, and by whom they go.
+func (g *gauges) texts(gauge func(string, float64, ...string)) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	var spent guard.Spent
+	err := g.core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		spent, err = g.core.Guard.Spent(ctx, tx)
+		return err
+	})
+	if err != nil {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "count costs", slog.Any("error", err))
+		return
+	}
+	const whole = 1e6 // millionths
+	gauge("sms_spent", float64(spent.Hour)/whole, "hour")
+	gauge("sms_spent", float64(spent.Day)/whole, "day")
+	for name, works := range g.works() {
+		gauge("provider_works", map[bool]float64{true: 1}[works], name)
+	}
 }
 
 func (g *gauges) letters(gauge func(string, float64, ...string)) {
@@ -168,8 +195,8 @@ func alive(w http.ResponseWriter, _ *http.Request) {
 	_, _ = w.Write([]byte("ok\n"))
 }
 
-func newRegistry(core *Core, log *slog.Logger) (*prometheus.Registry, *web.Metrics) {
+func newRegistry(core *Core, log *slog.Logger, works func() map[string]bool) (*prometheus.Registry, *web.Metrics) {
 	reg := prometheus.NewRegistry()
-	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGauges(core, log))
+	reg.MustRegister(collectors.NewGoCollector(), collectors.NewProcessCollector(collectors.ProcessCollectorOpts{}), newGauges(core, log, works))
 	return reg, web.NewMetrics(reg)
 }
