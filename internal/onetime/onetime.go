@@ -70,6 +70,16 @@ func (s *Service) State(ctx context.Context, tx *sqldb.Tx, flow string) (way str
 	return way, resendAt(last, sends), ok, err
 }
 
+// SentAs notes which letter the flow's newest code is in.
+func (s *Service) SentAs(ctx context.Context, tx *sqldb.Tx, flow, letter string) error {
+	return sentAs(ctx, tx, flow, letter)
+}
+
+// Letter returns the letter that the flow's newest code is in, or empty.
+func (s *Service) Letter(ctx context.Context, tx *sqldb.Tx, flow string) (string, error) {
+	return letterOf(ctx, tx, flow)
+}
+
 // Prune deletes a bounded number of codes that have expired and returns how many.
 func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }
 

@@ -71,6 +71,20 @@ func lastSent(ctx context.Context, tx *sqldb.Tx, flow string) (last time.Time, s
 	return last, sends, err
 }
 
+func sentAs(ctx context.Context, tx *sqldb.Tx, flow, letter string) error {
+	_, err := tx.Exec(ctx, `UPDATE onetime_code SET letter_id = $2 WHERE flow_id = $1`, flow, letter)
+	return err
+}
+
+func letterOf(ctx context.Context, tx *sqldb.Tx, flow string) (string, error) {
+	var id sql.NullString
+	err := tx.QueryRow(ctx, `SELECT letter_id FROM onetime_code WHERE flow_id = $1`, flow).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return id.String, err
+}
+
 func prune(ctx context.Context, tx *sqldb.Tx) (int64, error) {
 	const batch = 500 // bounds how long SQLite's one writer is held
 	return tx.Exec(ctx, `DELETE FROM onetime_code WHERE flow_id IN

@@ -264,7 +264,7 @@ func (b *Box) Report(ctx context.Context, t Told) (took time.Duration, news bool
 	return took, news, err
 }
 
-// Fate returns what became of a letter, or empty if nobody has told.
+// Fate returns what became of a letter: empty if nobody has told. One that was given up is not delivered. Of a withheld one nobody ever tells.
 func (b *Box) Fate(ctx context.Context, tx *sqldb.Tx, id string) (Fate, error) {
 	return fate(ctx, tx, id)
 }

@@ -130,7 +130,8 @@ func tell(ctx context.Context, tx *sqldb.Tx, t Told) (took time.Duration, news b
 
 func fate(ctx context.Context, tx *sqldb.Tx, id string) (f Fate, err error) {
 	var got sql.NullString
-	err = tx.QueryRow(ctx, `SELECT delivery FROM outbox_letter WHERE id = $1`, id).Scan(&got)
+	err = tx.QueryRow(ctx, `
+		SELECT CASE WHEN delivery IS NULL AND state IN ('dead', 'expired') THEN 'not_delivered' ELSE delivery END FROM outbox_letter WHERE id = $1`, id).Scan(&got)
 	if errors.Is(err, sql.ErrNoRows) {
 		return "", nil
 	}

@@ -78,13 +78,17 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
-	_, err = s.Outbox.Put(ctx, tx, outbox.Letter{
+	letter, err := s.Outbox.Put(ctx, tx, outbox.Letter{
 		Letter: message.Letter{
 			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
 		},
 		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || !d.Opens(w), ExpiresAt: code.ExpiresAt,
 	})
+	if err != nil {
+		return Sent{}, err
+	}
+	err = s.Codes.SentAs(ctx, tx, f.ID, letter)
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
 }
 

@@ -106,6 +106,9 @@ const (
 type Notes struct {
 	Unknown bool // the passkey just refused is none that we know
 	Always  bool // a device that is remembered is asked all the same
+	// Fate is what became of the text message with the code, for who has proved the password: where strangers come this far, it is
+	// always empty, since a letter to nobody does not arrive.
+	Fate outbox.Fate
 }
 
 // Next is what a flow wants next.
@@ -291,7 +294,23 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if ok {
 		n.Sent, n.ResendAt = factor.Way(sent), resend
 	}
+	if err == nil && n.Sent == factor.SMS && !d.hidden && !f.Barred {
+		n.Fate, err = s.fate(ctx, tx, f)
+	}
 	return n, err
+}
+
+// fate is what became of the flow's newest code; nobody having told means that it is on its way.
+func (s *Service) fate(ctx context.Context, tx *sqldb.Tx, f flow) (outbox.Fate, error) {
+	letter, err := s.Codes.Letter(ctx, tx, f.ID)
+	if err != nil {
+		return "", err
+	}
+	known, err := s.Outbox.Fate(ctx, tx, letter)
+	if known == "" || known == outbox.Unclear {
+		known = outbox.Underway
+	}
+	return known, err
 }
 
 // door is an account's second door, and the addresses that codes for it are sent to.

@@ -32,10 +32,16 @@ type Flows interface {
 	Begin(context.Context, signin.Begin) (signin.Started, error)
 	Again(context.Context, session.Session, signin.Begin) (signin.Started, error)
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
-	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
+	senders
 	passkeys
 	approvals
+}
+
+// senders send codes, and know what became of them.
+type senders interface {
+	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
+	At(context.Context, signin.Ref) (signin.Next, error)
 }
 
 // API is the JSON API. All fields are required.

@@ -156,6 +156,7 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/account/approvals/{id}/refuse",
 		"POST /api/v1/signin/code",
 		"POST /api/v1/signin/code/send",
+		"POST /api/v1/signin/code/sent",
 		"POST /api/v1/signin/password",
 		"POST /api/v1/recovery",
 		"POST /api/v1/recovery/code",

@@ -1,6 +1,7 @@
 package api
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"errors"
@@ -12,6 +13,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/outbox"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/signin"
@@ -121,6 +123,20 @@ type sendOutput struct {
 	}
 }
 
+type sentInput struct {
+	Caller
+
+	Body struct {
+		Flow string `json:"flow" minLength:"1" maxLength:"64" doc:"From the first call."`
+	}
+}
+
+type sentOutput struct {
+	Body struct {
+		State outbox.Fate `json:"state" enum:"underway,delivered,not_delivered" doc:"What the provider of text messages says. Some say nothing, and e-mail is always underway: then it stays at that."`
+	}
+}
+
 type codeInput struct {
 	Caller
 
@@ -161,6 +177,13 @@ func (h *API) signIn(a huma.API) {
 		about:   "Sends a one-time code to the verified address of the kind asked for.",
 		codes:   append([]string{"way_unknown", "resend_too_soon"}, flow...),
 	}, h.send)
+	register(a, operation{
+		id: "see-sent", method: http.MethodPost, path: "/signin/code/sent", tag: "Sign-in",
+		summary: "See whether the code arrived",
+		about: "Says what became of the message that the last code was sent in: ask a few times, some seconds apart, and offer another way if it is " +
+			"not delivered. Where the server does not say whether the password was right it is always underway.",
+		codes: flow[:2],
+	}, h.sent)
 	register(a, operation{
 		id: "prove-code", method: http.MethodPost, begins: true, path: "/signin/code", tag: "Sign-in",
 		summary: "Prove the code, and be remembered if you like",
@@ -222,6 +245,19 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	}
 	out := &sendOutput{}
 	out.Body.Way, out.Body.ExpiresAt, out.Body.ResendAt = sent.Way, instant(sent.ExpiresAt), roundedUp(sent.ResendAt)
+	return out, nil
+}
+
+func (h *API) sent(ctx context.Context, in *sentInput) (*sentOutput, error) {
+	next, err := h.Flows.At(ctx, ref(in.Body.Flow))
+	if err != nil {
+		return nil, err
+	}
+	if next.Step != signin.StepSecond {
+		return nil, fault.New(fault.Conflict, "step_out_of_order", errors.New("no code is asked for"))
+	}
+	out := &sentOutput{}
+	out.Body.State = cmp.Or(next.Fate, outbox.Underway)
 	return out, nil
 }
 

@@ -40,7 +40,7 @@ func (p *Pages) approveShots() []Shot {
 	return []Shot{
 		p.shot("code-approve", "code_title", func(f frame) view {
 			return codeView{
-				frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Resend: "/signin/example/send", Nonce: "example",
+				frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Nonce: "example",
 				Origin: p.options.Origin, RememberDays: p.options.RememberDays,
 			}.ways([]factor.Way{factor.Email, factor.Approve}, factor.Email, 0)
 		}),

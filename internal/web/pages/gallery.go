@@ -9,6 +9,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	links "countersign/internal/notice"
+	"countersign/internal/outbox"
 	"countersign/internal/passkey"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
@@ -81,11 +82,17 @@ func (p *Pages) signInShots() []Shot {
 	}
 }
 
+// fated says on a code's page what became of the message.
+func fated(v codeView, fate outbox.Fate) codeView {
+	v.Fate = fate
+	return v
+}
+
 func (p *Pages) codeShots() []Shot {
 	both := []factor.Way{factor.SMS, factor.Email}
-	page := func(f frame, pause time.Duration, went factor.Way, all ...factor.Way) view {
+	page := func(f frame, pause time.Duration, went factor.Way, all ...factor.Way) codeView {
 		return codeView{
-			frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Resend: "/signin/example/send", Nonce: "example",
+			frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Nonce: "example",
 			Origin: p.options.Origin, RememberDays: p.options.RememberDays, NoMore: pause < 0,
 		}.ways(all, went, max(pause, 0))
 	}
@@ -104,6 +111,11 @@ func (p *Pages) codeShots() []Shot {
 		}),
 		p.shot("code-no-way-yet", "code_title", func(f frame) view { return page(f, 0, "", both...) }),
 		p.shot("code-sent", "code_title", func(f frame) view { return page(f.flash("code-sent"), 30*time.Second, factor.SMS, both...) }),
+		p.shot("code-underway", "code_title", func(f frame) view { return fated(page(f, 30*time.Second, factor.SMS, both...), outbox.Underway) }),
+		p.shot("code-delivered", "code_title", func(f frame) view { return fated(page(f, 0, factor.SMS, both...), outbox.Delivered) }),
+		p.shot("code-not-delivered", "code_title", func(f frame) view {
+			return fated(page(f, 0, factor.SMS, both...), outbox.NotDelivered)
+		}),
 		p.shot("code-too-soon", "code_title", func(f frame) view {
 			f.Flash = f.say("code_too_soon", "wait", f.span(24*time.Second))
 			return page(f, 24*time.Second, factor.SMS, both...)

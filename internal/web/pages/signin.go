@@ -1,6 +1,7 @@
 package pages
 
 import (
+	"cmp"
 	"context"
 	"encoding/base64"
 	"log/slog"
@@ -12,6 +13,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/outbox"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/session"
@@ -60,6 +62,7 @@ func (h *SignIn) Mount(mux *http.ServeMux) {
 		"POST /signin/{flow}/device":  h.postDevice,
 		"POST /signin/{flow}/send":    h.postSend,
 		"POST /signin/{flow}/code":    h.postCode,
+		"GET /signin/{flow}/sent":     h.getSent,
 		// A refused form's address, opened again from the address bar or a bookmark.
 		"GET /signin/passkey":        toSignIn,
 		"GET /signin/{flow}/passkey": toFlow,
@@ -212,15 +215,25 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 	ref, next := at.ref, at.next
 	pause := wait(h.Pages.options.Now(), next.ResendAt)
 	v := codeView{
-		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code", Resend: flowPath(ref) + "/send",
+		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code",
 		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.rememberDays(next.Notes),
-		Hidden: h.Pages.options.HidePasswordResult,
+		Hidden: h.Pages.options.HidePasswordResult, Fate: next.Fate,
 		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
 	return v.ways(next.Ways, at.shown(), pause)
+}
+
+// getSent is what the page asks a few times: what became of the message.
+func (h *SignIn) getSent(w http.ResponseWriter, r *http.Request) error {
+	next, err := h.Flows.At(r.Context(), reference(r))
+	if err != nil {
+		return err
+	}
+	web.WriteJSON(w, []byte(`{"state":"`+string(cmp.Or(next.Fate, outbox.Underway))+`"}`+"\n"))
+	return nil
 }
 
 // rememberDays is how long a device would be remembered; 0 where one that is remembered is asked all the same.

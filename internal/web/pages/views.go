@@ -9,6 +9,7 @@ import (
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
+	"countersign/internal/outbox"
 	"countersign/internal/session"
 )
 
@@ -121,17 +122,18 @@ func (deviceView) template() string { return "device" }
 type codeView struct {
 	frame
 
-	Flow, Submit, Resend string // paths
-	Nonce, Origin        string
-	Way                  factor.Way // where the code is from; empty if none was sent
-	Own                  bool       // the person has it already
-	Others               []wayView
-	Lead                 string
-	SMSRisk              string
-	WaitSeconds          int  // until another code may be sent
-	NoMore               bool // this sign-in gets no further code
-	RememberDays         int  // 0 where a device that is remembered is asked all the same
-	Hidden               bool // whether the password was right is not said
+	Flow, Submit  string // paths
+	Nonce, Origin string
+	Way           factor.Way // where the code is from; empty if none was sent
+	Own           bool       // the person has it already
+	Others        []wayView
+	Lead          string
+	Fate          outbox.Fate // of the message; empty if it is not said
+	SMSRisk       string
+	WaitSeconds   int  // until another code may be sent
+	NoMore        bool // this sign-in gets no further code
+	RememberDays  int  // 0 where a device that is remembered is asked all the same
+	Hidden        bool // whether the password was right is not said
 }
 
 func (codeView) template() string { return "code" }

@@ -104,6 +104,16 @@ function awaitApproval(form) {
   setTimeout(go, 2000);
 }
 
+// watchSent asks a few times what became of the message with the code.
+function watchSent(line, pauses) {
+  setTimeout(async () => {
+    const answer = await fetch(line.dataset.sent).catch(() => null);
+    const words = answer?.ok && line.dataset[(await answer.json()).state];
+    if (words) line.textContent = words;
+    else if (pauses.length) watchSent(line, pauses);
+  }, pauses.shift());
+}
+
 // prove adds the key to a form in which the device is to be remembered.
 async function prove(form) {
   if (!form.elements.remember?.checked || !canKeepKeys()) return;
@@ -371,6 +381,7 @@ function enhance(root) {
   each("[data-recognise]", recognise);
   each("[data-approve]", approve);
   each("[data-await]", awaitApproval);
+  each("[data-sent]", (line) => watchSent(line, [3000, 4000, 6000, 8000, 10000, 15000, 20000]));
   each("[data-remember]", remember);
   each("[data-code], [data-otp]", fromText);
   each("[data-passkey]", passkey);

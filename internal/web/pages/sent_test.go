@@ -1,0 +1,31 @@
+package pages
+
+import (
+	"net/http"
+	"strings"
+	"testing"
+
+	"countersign/internal/factor"
+	"countersign/internal/outbox"
+	"countersign/internal/signin"
+)
+
+func TestTheCodePageTellsWhatBecameOfTheMessage(t *testing.T) {
+	d := &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{factor.SMS, factor.Email}, Sent: factor.SMS}}
+	for fate, want := range map[outbox.Fate]string{
+		"": "", outbox.Underway: "The message is on its way.<noscript>", outbox.Delivered: "The message has been delivered to your phone.</p>",
+		outbox.NotDelivered: "The message could not be delivered. Try another way below.</p>",
+	} {
+		d.next.Fate = fate
+		if _, body := answer(door(t, d), get(flowAt)); strings.Contains(body, "data-sent") != (fate == outbox.Underway) || strings.Contains(body, `role="status"`) != (fate != "") || !strings.Contains(body, want) {
+			t.Errorf("%q: %s", fate, body)
+		}
+		state := string(fate)
+		if fate == "" {
+			state = "underway"
+		}
+		if res, body := answer(door(t, d), get(flowAt+"/sent")); res.StatusCode != http.StatusOK || body != `{"state":"`+state+`"}`+"\n" {
+			t.Errorf("%q: %s %s", fate, res.Status, body)
+		}
+	}
+}
