@@ -1,17 +1,22 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
+	"path"
+	"regexp"
 	"time"
 
 	"github.com/pressly/goose/v3"
 	"github.com/pressly/goose/v3/lock"
 )
 
-// Migrations is a folder of goose SQL files, one text for both engines, forward only.
+// Migrations is a folder of goose SQL files, one text for both engines, forward only. What only SQLite
+// understands stands in a comment that begins with its name: /*sqlite WITHOUT ROWID*/.
 type Migrations struct{ Files fs.FS }
 
 // Up applies what is missing and returns how many migrations it applied. Any number of
@@ -88,9 +93,9 @@ func (m Migrations) Pending(ctx context.Context, db *DB) (missing int, empty boo
 }
 
 func (m Migrations) provider(db *DB) (*goose.Provider, error) {
-	dialect, opts := goose.DialectSQLite3, []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
+	dialect, files, opts := goose.DialectSQLite3, fs.FS(forSQLite{m.Files}), []goose.ProviderOption{goose.WithDisableGlobalRegistry(true)}
 	if db.engine == Postgres {
-		dialect = goose.DialectPostgres
+		dialect, files = goose.DialectPostgres, m.Files
 		// A table lock: works where there are no advisory locks. Whoever waits looks again soon, for five minutes.
 		locker, err := lock.NewPostgresTableLocker(lock.WithTableLockTimeout(200*time.Millisecond, 1500))
 		if err != nil {
@@ -98,8 +103,30 @@ func (m Migrations) provider(db *DB) (*goose.Provider, error) {
 		}
 		opts = append(opts, goose.WithLocker(locker))
 	}
-	return goose.NewProvider(dialect, db.writer, m.Files, opts...)
+	return goose.NewProvider(dialect, db.writer, files, opts...)
 }
+
+// forSQLite are the files without the marks of the comments that are SQLite's alone.
+type forSQLite struct{ fs.FS }
+
+// Open implements fs.FS.
+func (f forSQLite) Open(name string) (fs.File, error) {
+	file, err := f.FS.Open(name)
+	if err != nil || path.Ext(name) != ".sql" {
+		return file, err
+	}
+	text, err := io.ReadAll(file)
+	return edited{file, bytes.NewReader(regexp.MustCompile(`/\*sqlite (.*?)\*/`).ReplaceAll(text, []byte("$1")))}, err
+}
+
+type edited struct {
+	fs.File
+
+	text *bytes.Reader
+}
+
+// Read implements fs.File.
+func (e edited) Read(b []byte) (int, error) { return e.text.Read(b) }
 
 // empty reports whether no migration has ever run here.
 func (db *DB) empty(ctx context.Context) (bool, error) {

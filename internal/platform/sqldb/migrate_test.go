@@ -158,3 +158,37 @@ func TestTheWritersTemporaryFilesAreInMemory(t *testing.T) {
 		t.Errorf("temp_store %d, %v", where, err)
 	}
 }
+
+// What stands in a comment of SQLite's is a comment for PostgreSQL.
+func TestAMigrationMaySayMoreToSQLite(t *testing.T) {
+	onEmpty(t, func(t *testing.T, url string) {
+		db := dbtest.Open(t, url, dbtest.NewClock())
+		m := migrations("CREATE TABLE a (x BYTEA PRIMARY KEY) /*sqlite WITHOUT ROWID*/ /* as it is */;", "INSERT INTO a (x) VALUES (/*sqlite CAST(*/ 'x' /*sqlite AS BLOB)*/);")
+		if _, err := m.Up(t.Context(), db); err != nil {
+			t.Fatal(err)
+		}
+		_, err := db.Writer().ExecContext(t.Context(), "SELECT rowid FROM a")
+		if err == nil {
+			t.Error("it has row ids")
+		}
+		var n int
+		if err := db.Writer().QueryRowContext(t.Context(), "SELECT COUNT(*) FROM a WHERE x = $1", []byte("x")).Scan(&n); err != nil || n != 1 {
+			t.Errorf("%d rows, %v", n, err)
+		}
+	})
+}
+
+func TestAPartForSharedDatabasesIsLeftOutOfSQLite(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		want := map[sqldb.Engine]string{sqldb.SQLite: "", sqldb.Postgres: " FOR SHARE"}[db.Engine()]
+		err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+			if got := tx.IfShared(" FOR SHARE"); got != want {
+				t.Errorf("%q", got)
+			}
+			return nil
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	})
+}

@@ -1,7 +1,7 @@
 // Package sqldb runs transactions on SQLite and PostgreSQL from one SQL text.
 //
 // SQL uses $1 placeholders, integer milliseconds for time, TEXT for ids, BYTEA for
-// bytes, and nothing that only one engine has. What is counted, spent or rotated is
+// bytes, and nothing that only one engine has (but see IfShared). What is counted, spent or rotated is
 // checked and changed in one statement, which is correct on both engines at READ COMMITTED.
 package sqldb
 
@@ -235,6 +235,15 @@ func (tx *Tx) within(ctx context.Context) context.Context {
 		return tx.bounded
 	}
 	return ctx
+}
+
+// IfShared returns a part of a statement that is needed only where others write while this transaction does: a lock on
+// rows, a second look. SQLite, where nobody can, gets none, and knows no words for locks.
+func (tx *Tx) IfShared(part string) string {
+	if tx.engine == SQLite {
+		return ""
+	}
+	return part
 }
 
 // Exec runs a statement and returns how many rows it changed.
