@@ -134,11 +134,12 @@ func (f filler) one(all []bulk, i int, now time.Time) {
 	id, address, dev := newID(), newID(), newID()
 	sealed := ring.Seal([]byte(nameOf(i)), keyring.Place{Table: "account_identifier", Row: address, Column: "sealed"})
 	all[0].add(id, string(account.Active), "en", ms, ms)
-	all[1].add(address, id, string(account.Email), ring.Index(string(account.Email), nameOf(i)), sealed, true, true, true, ms, ms)
-	all[2].add(id, f.hash.PHC, f.hash.KeyID, ms)
-	all[3].add(dev, id, "Firefox on Linux", f.keys[i%len(f.keys)], ms, ms, now.Add(30*24*time.Hour).UnixMilli())
-	all[4].add(ring.Digest("device", secret.NewToken(device.HandlePrefix)), dev, ms)
-	all[5].add(newID(), ring.Digest("session", secret.NewToken(session.Prefix)), id, dev, "Firefox on Linux", "password,email",
+	all[1].add(address, id, string(account.Email), sealed, true, true, true, ms, ms)
+	all[2].add(ring.Index(string(account.Email), nameOf(i)), id)
+	all[3].add(id, f.hash.PHC, f.hash.KeyID, ms)
+	all[4].add(dev, id, "Firefox on Linux", f.keys[i%len(f.keys)], ms, ms, now.Add(30*24*time.Hour).UnixMilli())
+	all[5].add(ring.Digest("device", secret.NewToken(device.HandlePrefix)), dev, ms)
+	all[6].add(newID(), ring.Digest("session", secret.NewToken(session.Prefix)), id, dev, "Firefox on Linux", "password,email",
 		ms, ms, ms, now.Add(7*24*time.Hour).UnixMilli())
 }
 

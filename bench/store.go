@@ -32,7 +32,8 @@ func forget(ctx context.Context, tx *sqldb.Tx) error {
 func tables() []bulk {
 	return []bulk{
 		{"account", "id state language created_at changed_at", nil},
-		{"account_identifier", "id account_id kind lookup sealed signs_in notices recovers verified_at created_at", nil},
+		{"account_identifier", "id account_id kind sealed signs_in notices recovers verified_at created_at", nil},
+		{"account_lookup", "lookup account_id", nil},
 		{"password", "account_id hash key_id set_at", nil},
 		{"device", "id account_id name public_key created_at last_seen_at expires_at", nil},
 		{"device_handle", "digest device_id created_at", nil},

@@ -1,5 +1,5 @@
 // Package account knows who exists: accounts, their addresses, their standing. It owns the
-// tables account, account_identifier, account_address_change and account_claim.
+// tables account, account_identifier, account_lookup, account_address_change and account_claim.
 //
 // Contact data is sealed and found by a blind index, so a stolen database has none (P4).
 // Whoever does not exist is stood in for by a decoy account, so that the steps after the
@@ -7,10 +7,12 @@
 package account
 
 import (
+	"bytes"
 	"context"
 	"errors"
 	"fmt"
 	"log/slog"
+	"slices"
 	"time"
 	"unique"
 
@@ -255,21 +257,36 @@ func (s *Service) language() string {
 	return s.Language
 }
 
+// twoAccounts is what byLookup found; the ID of what it did not find is empty.
+type twoAccounts struct{ asked, other Account }
+
+func among(all [][]byte, one []byte) bool {
+	return slices.ContainsFunc(all, func(b []byte) bool { return bytes.Equal(b, one) })
+}
+
 // lookups are what an identifier is found by, under whichever key it was written.
 func (s *Service) lookups(ident Identifier) [][]byte {
 	_, all := s.Ring.Indexes(string(ident.Kind()), ident.Normal())
 	return all
 }
 
+type identifierRow struct {
+	Address // Normal is empty: it is in sealed
+	account ID
+	sealed  []byte
+	lookup  []byte   // the index under the current key
+	names   [][]byte // and those under every key, the oldest first
+}
+
 func (s *Service) row(rowID string, owner ID, n NewIdentifier) identifierRow {
+	lookup, names := s.Ring.Indexes(string(n.Kind()), n.Normal())
 	return identifierRow{
 		Address: Address{
 			ID: rowID, Kind: n.Kind(), Verified: n.Verified,
 			SignsIn: n.SignsIn, Notices: n.Notices, Recovers: n.Recovers,
 		},
-		account: owner,
-		lookup:  s.Ring.Index(string(n.Kind()), n.Normal()),
-		sealed:  s.Ring.Seal([]byte(n.Normal()), place(rowID)),
+		account: owner, lookup: lookup, names: names,
+		sealed: s.Ring.Seal([]byte(n.Normal()), place(rowID)),
 	}
 }
 

@@ -28,7 +28,6 @@ type Prepared struct {
 	who       Account
 	standing  Standing
 	addresses []identifierRow
-	names     [][][]byte // the indexes of each, under every key
 	claims    []claimRow
 }
 
@@ -71,7 +70,7 @@ func (s *Service) Prepare(w Whole) (p Prepared, err error) {
 		}
 		row := s.row(rowID, w.ID, ident)
 		row.AddedAt = w.Addresses[i].AddedAt
-		p.addresses, p.names = append(p.addresses, row), append(p.names, s.lookups(ident.Identifier))
+		p.addresses = append(p.addresses, row)
 	}
 	for name, value := range w.Claims {
 		p.claims = append(p.claims, claimRow{name, s.Ring.Seal([]byte(value), claimPlace(w.ID, name))})
@@ -106,12 +105,12 @@ func (s *Service) CreateAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) (
 func (s *Service) refresh(all []Prepared) (out []Prepared, err error) {
 	out = slices.Clone(all)
 	for i, p := range all {
-		out[i].addresses, out[i].names = slices.Clone(p.addresses), slices.Clone(p.names)
+		out[i].addresses = slices.Clone(p.addresses)
 		for j, row := range p.addresses {
-			if !s.Ring.Several() && len(p.names[j]) == 1 && s.Ring.Fresh(row.sealed, row.lookup) {
+			if !s.Ring.Several() && len(row.names) == 1 && s.Ring.Fresh(row.sealed, row.lookup) {
 				continue
 			}
-			if out[i].addresses[j], out[i].names[j], err = s.anew(row); err != nil {
+			if out[i].addresses[j], err = s.anew(row); err != nil {
 				return nil, err
 			}
 		}
@@ -125,19 +124,30 @@ func (s *Service) putAll(ctx context.Context, tx *sqldb.Tx, all []Prepared) erro
 		return err
 	}
 	var many []identifierRow
+	var lookups []lookupRow
 	for _, p := range all {
-		for i, a := range p.addresses {
+		for _, a := range p.addresses {
 			if a.AddedAt.IsZero() {
 				a.AddedAt = p.created(tx.Now())
 			}
-			if len(p.names[i]) == 1 {
-				many = append(many, a)
+			if len(a.names) > 1 {
+				if fresh, err := s.put(ctx, tx, a); err != nil || !fresh {
+					return cmp.Or(err, errRaced)
+				}
 				continue
 			}
-			if fresh, err := s.put(ctx, tx, a, p.names[i]); err != nil || !fresh {
-				return cmp.Or(err, errRaced)
+			many = append(many, a)
+			if a.SignsIn {
+				lookups = append(lookups, lookupRow{a.lookup, a.account})
 			}
 		}
+	}
+	written, err := putLookups(ctx, tx, lookups)
+	if err == nil && written != int64(len(lookups)) {
+		err = errRaced
+	}
+	if err != nil {
+		return err
 	}
 	if err := putIdentifiers(ctx, tx, many); err != nil {
 		return err
@@ -171,9 +181,9 @@ func (s *Service) TakenAmong(ctx context.Context, tx *sqldb.Tx, all []Prepared) 
 
 // Names returns the blind indexes that the account signs in with.
 func (p Prepared) Names() (names [][]byte) {
-	for i, a := range p.addresses {
+	for _, a := range p.addresses {
 		if a.SignsIn {
-			names = append(names, p.names[i]...)
+			names = append(names, a.names...)
 		}
 	}
 	return names

@@ -1,7 +1,6 @@
 package account
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -25,6 +24,24 @@ const (
 
 // Uses are what an identifier is for.
 type Uses struct{ SignsIn, Notices, Recovers bool }
+
+// what happened to an identifier.
+type what string
+
+const (
+	added       what = "added"
+	removed     what = "removed"
+	usesChanged what = "uses"
+)
+
+// change is one change of an identifier; row is what was before, or with added what is new.
+type change struct {
+	id        string
+	what      what
+	row       identifierRow
+	heldUntil time.Time
+	at        time.Time // changesSince alone fills it in
+}
 
 // Standing is what an account may not do for a while.
 type Standing struct {
@@ -76,17 +93,15 @@ func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier)
 	if err := s.Alone(ctx, tx, id); err != nil {
 		return err
 	}
-	rows, err := identifiers(ctx, tx, id)
+	has, err := s.Addresses(ctx, tx, id)
 	if err != nil {
 		return err
 	}
-	if len(rows) >= MaxAddresses {
+	if len(has) >= MaxAddresses {
 		return fault.New(fault.Conflict, "too_many_addresses", nil)
 	}
-	for _, lookup := range s.lookups(n.Identifier) {
-		if slices.ContainsFunc(rows, func(r identifierRow) bool { return bytes.Equal(r.lookup, lookup) }) {
-			return fault.New(fault.Conflict, "address_known", nil)
-		}
+	if slices.ContainsFunc(has, func(a Address) bool { return a.Identifier() == n.Identifier }) {
+		return fault.New(fault.Conflict, "address_known", nil)
 	}
 	rowID, err := newID()
 	if err != nil {
@@ -102,17 +117,17 @@ func (s *Service) Add(ctx context.Context, tx *sqldb.Tx, id ID, n NewIdentifier)
 
 // insert writes an identifier that nobody else signs in with, or did until lately.
 func (s *Service) insert(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
-	row, names, err := s.anew(row)
+	row, err := s.anew(row)
 	if err != nil {
 		return err
 	}
-	other, err := heldByOther(ctx, tx, names, row.account)
+	other, err := heldByOther(ctx, tx, row.names, row.account)
 	if err != nil {
 		return err
 	}
 	fresh := !other || !row.SignsIn
 	if fresh {
-		fresh, err = s.put(ctx, tx, row, names)
+		fresh, err = s.put(ctx, tx, row)
 	}
 	if err == nil && !fresh {
 		err = fault.New(fault.Conflict, "identifier_taken", nil)
@@ -150,7 +165,7 @@ func (s *Service) Remove(ctx context.Context, tx *sqldb.Tx, id ID, address strin
 	if err := enough(slices.Delete(slices.Clone(rows), i, i+1)); err != nil {
 		return err
 	}
-	if err := deleteIdentifier(ctx, tx, id, address); err != nil {
+	if err := s.take(ctx, tx, id, address); err != nil {
 		return err
 	}
 	return s.note(ctx, tx, change{what: removed, row: row, heldUntil: tx.Now().Add(Hold)})
@@ -206,7 +221,7 @@ func (a Address) uses() Uses { return Uses{a.SignsIn, a.Notices, a.Recovers} }
 
 // replace writes an identifier anew, which leaves it to the index who wins a race for a name.
 func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, row identifierRow) error {
-	if err := deleteIdentifier(ctx, tx, row.account, row.ID); err != nil {
+	if err := s.take(ctx, tx, row.account, row.ID); err != nil {
 		return err
 	}
 	return s.insert(ctx, tx, row)
@@ -287,7 +302,7 @@ func (s *Service) undo(ctx context.Context, tx *sqldb.Tx, c change) (undone bool
 	case c.what == added && old:
 		return true, s.Remove(ctx, tx, c.row.account, c.row.ID)
 	case c.what == added:
-		return true, deleteIdentifier(ctx, tx, c.row.account, c.row.ID)
+		return true, s.take(ctx, tx, c.row.account, c.row.ID)
 	}
 	return s.restore(ctx, tx, c)
 }
@@ -479,7 +494,10 @@ func (s *Service) DueForErasure(ctx context.Context, tx *sqldb.Tx, n int) ([]ID,
 // packages keep of it they erase themselves, in the same transaction. Its names are free for others from then
 // on. erased is false if its time has not come after all, or if another node was faster.
 func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, id ID) (erased bool, err error) {
-	return erase(ctx, tx, id)
+	if erased, err = erase(ctx, tx, id); err != nil || !erased {
+		return false, err
+	}
+	return true, s.take(ctx, tx, id, "")
 }
 
 // Prune deletes a bounded number of changes that nothing can undo any more and returns how many.

@@ -179,13 +179,13 @@ func (s *Service) putLast(ctx context.Context, tx *sqldb.Tx) error {
 		return err
 	}
 	row := s.row(derivedID(mac[:16]), Last, NewIdentifier{Identifier: ident, SignsIn: true})
-	row.lookup = afterAll(row.lookup)
-	_, err = putIdentifier(ctx, tx, row)
+	row.lookup, row.names = lastLookup(), [][]byte{lastLookup()}
+	_, err = s.put(ctx, tx, row)
 	return err
 }
 
-// afterAll is what no index is, and comes after all of its length.
-func afterAll(lookup []byte) []byte { return bytes.Repeat([]byte{0xff}, len(lookup)) }
+// lastLookup comes after every index of every key, whose id begins with a letter, and is of none: it stays when keys change.
+func lastLookup() []byte { return bytes.Repeat([]byte{0xff}, 40) }
 
 func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) error {
 	fresh, err := putAccount(ctx, tx, Account{ID: d.id, State: Decoy, Language: s.language()})
@@ -200,7 +200,7 @@ func (s *Service) putDecoy(ctx context.Context, tx *sqldb.Tx, d decoyAccount) er
 	}
 	for i, ident := range rows {
 		mac := s.Ring.Stable("account/decoy-address", string(d.id)+"/"+strconv.Itoa(i))
-		if _, err := putIdentifier(ctx, tx, s.row(derivedID(mac[:16]), d.id, ident)); err != nil {
+		if _, err := s.put(ctx, tx, s.row(derivedID(mac[:16]), d.id, ident)); err != nil {
 			return err
 		}
 	}

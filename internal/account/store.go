@@ -14,13 +14,6 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-type identifierRow struct {
-	Address // Normal is empty: it is in sealed
-	account ID
-	lookup  []byte
-	sealed  []byte
-}
-
 // putAccount writes an account unless there is one with its id; fresh reports which.
 func putAccount(ctx context.Context, tx *sqldb.Tx, a Account) (fresh bool, err error) {
 	n, err := tx.Exec(ctx, `
@@ -30,25 +23,45 @@ func putAccount(ctx context.Context, tx *sqldb.Tx, a Account) (fresh bool, err e
 	return n == 1, err
 }
 
-// putIdentifier writes an identifier unless another account signs in with its index; fresh reports
-// which. Of two transactions racing for one, the unique index lets one win on either engine.
-func putIdentifier(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bool, err error) {
-	created := tx.Now()
-	if !r.AddedAt.IsZero() { // it comes back
-		created = r.AddedAt
+// claim writes what an identifier is found by, unless somebody signs in with it; fresh reports which. Of two
+// transactions racing for one, the primary key lets one win on either engine.
+func claim(ctx context.Context, tx *sqldb.Tx, r identifierRow) (fresh bool, err error) {
+	oldest := r.names[0]
+	written, err := putLookups(ctx, tx, []lookupRow{{oldest, r.account}})
+	if err != nil || written == 0 || len(r.names) == 1 {
+		return written == 1, err
 	}
-	n, err := tx.Exec(ctx, `
-		INSERT INTO account_identifier
-			(id, account_id, kind, lookup, sealed, signs_in, notices, recovers, verified_at, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)
-		ON CONFLICT (lookup) WHERE signs_in DO NOTHING`,
-		r.ID, string(r.account), string(r.Kind), r.lookup, r.sealed, r.SignsIn, r.Notices, r.Recovers,
-		sql.Null[int64]{V: created.UnixMilli(), Valid: r.Verified}, created.UnixMilli())
-	return n == 1, err
+	moved, err := tx.Exec(ctx, `
+		UPDATE account_lookup SET lookup = $1 WHERE lookup = $2 AND NOT EXISTS (
+			SELECT 1 FROM account_lookup AS other WHERE other.lookup IN (`+sqldb.Params(3, len(r.names)-1)+`))`,
+		append([]any{r.lookup, oldest}, sqldb.Args(r.names[1:])...)...)
+	if err != nil || moved == 1 {
+		return moved == 1, err
+	}
+	return false, deleteLookups(ctx, tx, r.account, r.names[:1])
 }
 
-// twoAccounts is what byLookup found; the ID of what it did not find is empty.
-type twoAccounts struct{ asked, other Account }
+// putLookups writes those that are nobody's, in their order, in which no two who write some wait for one another.
+func putLookups(ctx context.Context, tx *sqldb.Tx, all []lookupRow) (written int64, err error) {
+	slices.SortFunc(all, func(a, b lookupRow) int { return bytes.Compare(a.lookup, b.lookup) })
+	return tx.Many(ctx, `INSERT INTO account_lookup (lookup, account_id)`, `ON CONFLICT (lookup) DO NOTHING`, len(all),
+		func(i int) []any { return []any{all[i].lookup, string(all[i].account)} })
+}
+
+func deleteLookups(ctx context.Context, tx *sqldb.Tx, owner ID, lookups [][]byte) error {
+	if len(lookups) == 0 {
+		return nil
+	}
+	_, err := tx.Exec(ctx, `DELETE FROM account_lookup WHERE account_id = $1 AND lookup IN (`+sqldb.Params(2, len(lookups))+`)`,
+		append([]any{owner}, sqldb.Args(lookups)...)...)
+	return err
+}
+
+// deleteAllLookups looks at every row of the table.
+func deleteAllLookups(ctx context.Context, tx *sqldb.Tx, owner ID) error {
+	_, err := tx.Exec(ctx, `DELETE FROM account_lookup WHERE account_id = $1`, owner)
+	return err
+}
 
 // byLookup fetches the accounts that sign in with either identifier, in one query; each has an index for
 // every key of the ring. Whoever has an account is read with the decoy, so whoever has none must cost
@@ -79,8 +92,8 @@ func lookupQuery(asked, other [][]byte) (text string, args []any) {
 	var next strings.Builder
 	for i := range asked {
 		next.WriteString(`SELECT * FROM (
-			SELECT lookup, account_id FROM account_identifier
-			WHERE signs_in AND lookup >= ` + sqldb.Params(1+i, 1) + ` ORDER BY lookup LIMIT 1) AS next` + strconv.Itoa(i) + `
+			SELECT lookup, account_id FROM account_lookup
+			WHERE lookup >= ` + sqldb.Params(1+i, 1) + ` ORDER BY lookup LIMIT 1) AS next` + strconv.Itoa(i) + `
 		UNION ALL `)
 	}
 	if len(other) == 0 {
@@ -89,26 +102,9 @@ func lookupQuery(asked, other [][]byte) (text string, args []any) {
 	return `
 		SELECT i.lookup, a.id, a.state, a.language, a.created_at
 		FROM (` + next.String() + `
-			SELECT lookup, account_id FROM account_identifier
-			WHERE signs_in AND lookup IN (` + sqldb.Params(1+len(asked), len(other)) + `)) AS i
+			SELECT lookup, account_id FROM account_lookup
+			WHERE lookup IN (` + sqldb.Params(1+len(asked), len(other)) + `)) AS i
 		JOIN account a ON a.id = i.account_id`, append(sqldb.Args(asked), sqldb.Args(other)...)
-}
-
-func among(all [][]byte, one []byte) bool {
-	return slices.ContainsFunc(all, func(b []byte) bool { return bytes.Equal(b, one) })
-}
-
-// takeOver gives an identifier that was written under its oldest index the one it is to have, unless
-// somebody else signs in with any of them: then it is gone again, and ok is false.
-func takeOver(ctx context.Context, tx *sqldb.Tx, r identifierRow, lookup []byte, names [][]byte) (ok bool, err error) {
-	n, err := tx.Exec(ctx, `
-		UPDATE account_identifier SET lookup = $1 WHERE id = $2 AND NOT EXISTS (
-			SELECT 1 FROM account_identifier AS other WHERE other.signs_in AND other.id <> $2 AND other.lookup IN (`+sqldb.Params(3, len(names))+`))`,
-		append([]any{lookup, r.ID}, sqldb.Args(names)...)...)
-	if err != nil || n == 1 {
-		return n == 1, err
-	}
-	return false, deleteIdentifier(ctx, tx, r.account, r.ID)
 }
 
 func get(ctx context.Context, tx *sqldb.Tx, id ID) (a Account, ok bool, err error) {
@@ -124,12 +120,12 @@ func get(ctx context.Context, tx *sqldb.Tx, id ID) (a Account, ok bool, err erro
 
 func identifiers(ctx context.Context, tx *sqldb.Tx, owner ID) (rows []identifierRow, err error) {
 	err = tx.Each(ctx, `
-		SELECT id, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
+		SELECT id, kind, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
 		FROM account_identifier WHERE account_id = $1 ORDER BY created_at, kind, id`,
 		func(scan func(...any) error) error {
 			r := identifierRow{account: owner}
 			var created int64
-			err := scan(&r.ID, &r.Kind, &r.lookup, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
+			err := scan(&r.ID, &r.Kind, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
 			r.AddedAt = time.UnixMilli(created)
 			rows = append(rows, r)
 			return err
@@ -158,24 +154,6 @@ func count(ctx context.Context, tx *sqldb.Tx) (map[State]int64, error) {
 			return err
 		})
 	return out, err
-}
-
-// what happened to an identifier.
-type what string
-
-const (
-	added       what = "added"
-	removed     what = "removed"
-	usesChanged what = "uses"
-)
-
-// change is one change of an identifier; row is what was before, or with added what is new.
-type change struct {
-	id        string
-	what      what
-	row       identifierRow
-	heldUntil time.Time
-	at        time.Time // changesSince alone fills it in
 }
 
 func putChange(ctx context.Context, tx *sqldb.Tx, c change) error {
@@ -227,9 +205,28 @@ func heldByOther(ctx context.Context, tx *sqldb.Tx, lookups [][]byte, owner ID) 
 	return held, err
 }
 
-func deleteIdentifier(ctx context.Context, tx *sqldb.Tx, owner ID, id string) error {
-	_, err := tx.Exec(ctx, `DELETE FROM account_identifier WHERE id = $1 AND account_id = $2`, id, owner)
+// countTaken counts in the row of Last that identifiers are taken while keys change.
+func countTaken(ctx context.Context, tx *sqldb.Tx) error {
+	_, err := tx.Exec(ctx, `UPDATE account SET changed_at = changed_at + 1 WHERE id = $1`, Last)
 	return err
+}
+
+// takenSoFar is that count. With a lock, it stays what it is until the transaction ends.
+func takenSoFar(ctx context.Context, tx *sqldb.Tx, lock string) (n int64, err error) {
+	err = tx.QueryRow(ctx, `SELECT changed_at FROM account WHERE id = $1`+lock, Last).Scan(&n)
+	return n, err
+}
+
+// takeIdentifiers deletes an account's identifier, or, with only empty, all.
+func takeIdentifiers(ctx context.Context, tx *sqldb.Tx, owner ID, only string) (rows []identifierRow, err error) {
+	err = tx.Each(ctx, `DELETE FROM account_identifier WHERE account_id = $1 AND (id = $2 OR $2 = '') RETURNING id, kind, sealed, signs_in`,
+		func(scan func(...any) error) error {
+			r := identifierRow{account: owner}
+			err := scan(&r.ID, &r.Kind, &r.sealed, &r.SignsIn)
+			rows = append(rows, r)
+			return err
+		}, owner, only)
+	return rows, err
 }
 
 func standing(ctx context.Context, tx *sqldb.Tx, id ID) (st Standing, err error) {
@@ -290,7 +287,7 @@ func dueForErasure(ctx context.Context, tx *sqldb.Tx, n int) (ids []ID, err erro
 }
 
 // erase closes the account first: of two nodes one gets it, and who keeps it or asks again waits. The row
-// stays, with an id that the record knows and nothing of whose it was.
+// stays, with an id that the record knows and nothing of whose it was. The identifiers are for the caller to take.
 func erase(ctx context.Context, tx *sqldb.Tx, id ID) (bool, error) {
 	n, err := tx.Exec(ctx, `
 		UPDATE account SET state = 'closed', language = 'en', erase_at = NULL, frozen_until = 0, frozen_at = 0, changed_at = $1
@@ -298,7 +295,7 @@ func erase(ctx context.Context, tx *sqldb.Tx, id ID) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	for _, table := range []string{"account_identifier", "account_address_change", "account_claim", "account_group"} {
+	for _, table := range []string{"account_address_change", "account_claim", "account_group"} {
 		if _, err := tx.Exec(ctx, `DELETE FROM `+table+` WHERE account_id = $1`, id); err != nil {
 			return false, err
 		}
@@ -381,7 +378,7 @@ func deleteClaim(ctx context.Context, tx *sqldb.Tx, id ID, name string) error {
 // namesInUse returns those that somebody signs in with, or did until lately.
 func namesInUse(ctx context.Context, tx *sqldb.Tx, lookups [][]byte) (map[string]bool, error) {
 	used := map[string]bool{}
-	err := sqldb.In(ctx, tx, `SELECT lookup FROM account_identifier WHERE signs_in AND lookup IN %s`, lookups,
+	err := sqldb.In(ctx, tx, `SELECT lookup FROM account_lookup WHERE lookup IN %s`, lookups,
 		func(scan func(...any) error) error {
 			var lookup []byte
 			err := scan(&lookup)
@@ -416,23 +413,22 @@ func idsInUse(ctx context.Context, tx *sqldb.Tx, ids []string) (map[ID]bool, err
 	return used, err
 }
 
-// putIdentifiers writes identifiers that nobody signs in with.
+// putIdentifiers writes identifiers. What their accounts are found by is written before.
 func putIdentifiers(ctx context.Context, tx *sqldb.Tx, all []identifierRow) error {
-	written, err := tx.Many(ctx, `
-		INSERT INTO account_identifier
-			(id, account_id, kind, lookup, sealed, signs_in, notices, recovers, verified_at, created_at)`,
-		`ON CONFLICT (lookup) WHERE signs_in DO NOTHING`, len(all), func(i int) []any {
+	_, err := tx.Many(ctx, `
+		INSERT INTO account_identifier (id, account_id, kind, sealed, signs_in, notices, recovers, verified_at, created_at)`,
+		"", len(all), func(i int) []any {
 			r := all[i]
-			added := r.AddedAt.UnixMilli()
+			added := tx.Now().UnixMilli()
+			if !r.AddedAt.IsZero() { // it is brought along, or comes back
+				added = r.AddedAt.UnixMilli()
+			}
 			return []any{
-				r.ID, string(r.account), string(r.Kind), r.lookup, r.sealed, r.SignsIn, r.Notices, r.Recovers,
+				r.ID, string(r.account), string(r.Kind), r.sealed, r.SignsIn, r.Notices, r.Recovers,
 				sql.Null[int64]{V: added, Valid: r.Verified},
 				added,
 			}
 		})
-	if err == nil && written != int64(len(all)) {
-		err = errRaced
-	}
 	return err
 }
 
@@ -493,12 +489,12 @@ func accountsAfter(ctx context.Context, tx *sqldb.Tx, after ID, n int) (all []Wh
 // identifiersBetween returns those of the accounts from one id to another, decoys included.
 func identifiersBetween(ctx context.Context, tx *sqldb.Tx, first, last ID) (rows []identifierRow, err error) {
 	err = tx.Each(ctx, `
-		SELECT account_id, id, kind, lookup, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
+		SELECT account_id, id, kind, sealed, signs_in, notices, recovers, verified_at IS NOT NULL, created_at
 		FROM account_identifier WHERE account_id >= $1 AND account_id <= $2 ORDER BY account_id, created_at, kind, id`,
 		func(scan func(...any) error) error {
 			var r identifierRow
 			var created int64
-			err := scan(&r.account, &r.ID, &r.Kind, &r.lookup, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
+			err := scan(&r.account, &r.ID, &r.Kind, &r.sealed, &r.SignsIn, &r.Notices, &r.Recovers, &r.Verified, &created)
 			r.AddedAt = time.UnixMilli(created)
 			rows = append(rows, r)
 			return err
@@ -519,37 +515,70 @@ func claimsBetween(ctx context.Context, tx *sqldb.Tx, first, last ID, visit func
 		}, string(first), string(last))
 }
 
-// The columns by which rows are counted. An identifier's index is made with the key that seals it.
-func lookupColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "lookup"} }
-
-func sealedColumn(table string) keyring.Column { return keyring.Column{Table: table, Name: "sealed"} }
-
-func claimColumn() keyring.Column {
-	return keyring.Column{Table: "account_claim", Keys: []string{"account_id", "name"}, Name: "sealed"}
-}
-
-const (
-	identifierTable = "account_identifier"
-	changeTable     = "account_address_change"
-)
-
-// named is an identifier of either table, with the row of account_identifier that it is sealed for.
-type named struct {
-	id, place      string
-	kind           Kind
-	lookup, sealed []byte
-}
-
 func namedAfter(ctx context.Context, tx *sqldb.Tx, table, after string, n int) (rows []named, err error) {
-	place := map[string]string{identifierTable: "id", changeTable: "identifier_id"}[table]
-	err = tx.Each(ctx, `SELECT id, `+place+`, kind, lookup, sealed FROM `+table+` WHERE id > $1 ORDER BY id LIMIT $2`,
+	own := map[string]string{identifierTable: "id, NULL", changeTable: "identifier_id, lookup"}[table]
+	err = tx.Each(ctx, `SELECT id, account_id, kind, sealed, signs_in, `+own+` FROM `+table+` WHERE id > $1 ORDER BY id LIMIT $2`,
 		func(scan func(...any) error) error {
 			var r named
-			err := scan(&r.id, &r.place, &r.kind, &r.lookup, &r.sealed)
+			err := scan(&r.id, &r.account, &r.kind, &r.sealed, &r.signsIn, &r.place, &r.lookup)
 			rows = append(rows, r)
 			return err
 		}, after, n)
 	return rows, err
+}
+
+// putLookupOf writes an identifier's index if the identifier is as it was read; fresh is false if it is not, or has it already.
+func putLookupOf(ctx context.Context, tx *sqldb.Tx, row keyring.Renewal) (fresh bool, err error) {
+	n, err := tx.Exec(ctx, `
+		INSERT INTO account_lookup (lookup, account_id)
+		SELECT $1, account_id FROM account_identifier WHERE id = $2 AND sealed = $3
+		ON CONFLICT (lookup) DO NOTHING`, row.Lookup, row.Row, row.Was[0])
+	return n == 1, err
+}
+
+// hadByAnother reports whether the index of an identifier is there, and is another account's.
+func hadByAnother(ctx context.Context, tx *sqldb.Tx, row keyring.Renewal) (had bool, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT EXISTS (SELECT 1 FROM account_lookup WHERE lookup = $1 AND account_id <> $2)
+			AND EXISTS (SELECT 1 FROM account_identifier WHERE id = $3 AND sealed = $4)`,
+		row.Lookup, row.Owner, row.Row, row.Was[0]).Scan(&had)
+	return had, err
+}
+
+// stale is the condition that what account_lookup has of an account is needed under its old keys, too: the account signs
+// in with something that the key in the parameter has not sealed.
+func stale(param string) string {
+	return `EXISTS (SELECT 1 FROM account_identifier i
+		WHERE i.account_id = account_lookup.account_id AND i.signs_in AND substr(i.sealed, 2, 8) <> ` + param + `)`
+}
+
+// anyStale reports whether there is any such account.
+func anyStale(ctx context.Context, tx *sqldb.Tx, current string) (some bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM account_identifier WHERE signs_in AND substr(sealed, 2, 8) <> $1)`, []byte(current)).Scan(&some)
+	return some, err
+}
+
+// lookupsAfter reads n at most that other keys have made than the current one. Without some, no account is looked at.
+func (o *superseded) lookupsAfter(ctx context.Context, tx *sqldb.Tx, after []byte, n int) (rows []oldLookup, err error) {
+	needed := map[bool]string{true: stale("$1"), false: `FALSE`}[o.some]
+	err = tx.Each(ctx, `
+		SELECT lookup, `+needed+` FROM account_lookup
+		WHERE lookup > $2 AND NOT (length(lookup) = 40 AND substr(lookup, 1, 8) = $1) AND account_id <> $3 ORDER BY lookup LIMIT $4`,
+		func(scan func(...any) error) error {
+			var r oldLookup
+			err := scan(&r.lookup, &r.needed)
+			rows = append(rows, r)
+			return err
+		}, []byte(o.ring.ID()), after, Last, n)
+	return rows, err
+}
+
+// deleteSuperseded deletes one that was found not to be needed. Where a transaction may be under way that began before the
+// change and writes with the old key, it is looked at once more.
+func deleteSuperseded(ctx context.Context, tx *sqldb.Tx, lookup []byte, current string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM account_lookup WHERE lookup = $1 AND substr(lookup, 1, 8) <> $2`+tx.IfShared(` AND NOT `+stale("$2")),
+		lookup, []byte(current))
+	return n == 1, err
 }
 
 func provedPhones(ctx context.Context, tx *sqldb.Tx, after string, n int) (rows []named, err error) {
@@ -564,8 +593,8 @@ func provedPhones(ctx context.Context, tx *sqldb.Tx, after string, n int) (rows 
 	return rows, err
 }
 
-func putNamed(ctx context.Context, tx *sqldb.Tx, table string, row keyring.Renewal) (bool, error) {
-	n, err := tx.Exec(ctx, `UPDATE `+table+` SET lookup = $1, sealed = $2 WHERE id = $3 AND lookup = $4 AND sealed = $5`,
-		row.Now[0], row.Now[1], row.Row, row.Was[0], row.Was[1])
+func putNamed(ctx context.Context, tx *sqldb.Tx, row keyring.Renewal) (bool, error) {
+	n, err := tx.Exec(ctx, `UPDATE account_address_change SET lookup = $1, sealed = $2 WHERE id = $3 AND sealed = $4`,
+		row.Now[1], row.Now[0], row.Row, row.Was[0])
 	return n == 1, err
 }

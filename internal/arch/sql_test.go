@@ -26,6 +26,7 @@ func owners() map[string]string {
 		"throttle_failure":       "throttle",
 		"account":                "account",
 		"account_identifier":     "account",
+		"account_lookup":         "account",
 		"account_address_change": "account",
 		"account_claim":          "account",
 		"password":               "password",

@@ -17,6 +17,10 @@ type Holding struct {
 	// Read looks at n rows at most, those after the one named, and makes anew what another key has made.
 	// It is nil where nobody can but whoever has the token or the password: such rows are waited for.
 	Read func(ctx context.Context, tx *sqldb.Tx, after string, n int) (Page, error)
+	// Index, if there is one, writes what rows are found by in a table of its own, if they are still as they were read.
+	// Very many rows come in the order of what they are found by, some in each transaction, and before any of them is
+	// written itself: a row that is written is found under the current key.
+	Index func(ctx context.Context, tx *sqldb.Tx, rows []Renewal) error
 	// Write writes a row made anew, if it is still as it was read.
 	Write func(ctx context.Context, tx *sqldb.Tx, row Renewal) (bool, error)
 }
@@ -32,6 +36,11 @@ type Page struct {
 type Renewal struct {
 	Row      string
 	Was, Now [][]byte
+	// For Index: what the row is found by (nil: nobody looks for it), whose it is, and the version of whatever must be
+	// as it was when the row was read.
+	Lookup  []byte
+	Owner   string
+	Version int64
 }
 
 // Column is a column whose values a key made. The names are put into SQL: they are the owner's constants.

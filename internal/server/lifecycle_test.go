@@ -84,7 +84,7 @@ func TestAnAppDisavowsWhatWasDone(t *testing.T) {
 
 // told are the tables that know accounts, and where the file that a holder downloads has them.
 var told = map[string]string{
-	"account_address_change": "address_changes", "account_claim": "claims", "account_identifier": "addresses", "audit_event": "activity", "device": "devices",
+	"account_address_change": "address_changes", "account_claim": "claims", "account_identifier": "addresses", "account_lookup": "addresses", "audit_event": "activity", "device": "devices",
 	"password": "password", "profile_review": "recovery", "recovery_contact": "recovery", "recovery_saved_code": "recovery",
 	"registration_consent": "consents", "session": "sessions", "totp_authenticator": "proofs", "backup_code": "proofs", "passkey": "proofs",
 	"factor_choice": "proofs", "factor_stopped": "proofs", "account_group": "account",

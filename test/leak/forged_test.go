@@ -143,7 +143,7 @@ func (a *attack) ownedByMallory(session string) {
 	got := a.want(200, v.get("/api/v1/session"))
 	var id string
 	err := a.node.Core().DB.Read(a.t.Context(), func(tx *sqldb.Tx) error {
-		return tx.QueryRow(a.t.Context(), `SELECT account_id FROM account_identifier WHERE lookup = $1`,
+		return tx.QueryRow(a.t.Context(), `SELECT account_id FROM account_lookup WHERE lookup = $1`,
 			a.node.Core().Ring.Index("email", mallory)).Scan(&id)
 	})
 	if err != nil || got.fields["account"] != id {
