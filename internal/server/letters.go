@@ -19,6 +19,7 @@ import (
 	"countersign/internal/courier/smpp"
 	"countersign/internal/courier/smtp"
 	"countersign/internal/courier/sns"
+	"countersign/internal/courier/token"
 	"countersign/internal/courier/twilio"
 	"countersign/internal/courier/vonage"
 	"countersign/internal/courier/webhook"
@@ -132,10 +133,10 @@ func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox) (cou
 }
 
 func smtpProvider(e config.Email, bounces string, now func() time.Time) (courier.Provider, error) {
-	var tokens *smtp.OAuth
+	var tokens *token.Config
 	if e.OAuthTokenURL != "" {
-		tokens = &smtp.OAuth{
-			TokenURL: e.OAuthTokenURL, ClientID: e.OAuthClientID, ClientSecret: e.OAuthSecret.Token,
+		tokens = &token.Config{
+			URL: e.OAuthTokenURL, ClientID: e.OAuthClientID, ClientSecret: e.OAuthSecret.Token,
 			RefreshToken: e.OAuthRefresh.Token, Scopes: strings.Fields(e.OAuthScope),
 		}
 	}

@@ -20,9 +20,7 @@ import (
 	"sync"
 	"time"
 
-	"golang.org/x/oauth2"
-	"golang.org/x/oauth2/clientcredentials"
-
+	"countersign/internal/courier/token"
 	"countersign/internal/platform/secret"
 )
 
@@ -78,8 +76,9 @@ type Checker struct {
 	client *http.Client
 	count  func(Verdict)
 
+	tokens *token.Source
+
 	mu     sync.Mutex
-	tokens oauth2.TokenSource // nil until the first question
 	kept   map[string]kept
 	failed int
 	until  time.Time // left alone
@@ -101,7 +100,8 @@ func New(c Config, count func(Verdict)) (*Checker, error) {
 	if count == nil {
 		count = func(Verdict) {}
 	}
-	return &Checker{c: c, client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect}, count: count, kept: map[string]kept{}}, nil
+	tokens := token.New(token.Config{URL: c.TokenURL, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Scopes: strings.Fields(c.Scope)})
+	return &Checker{c: c, tokens: tokens, client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect}, count: count, kept: map[string]kept{}}, nil
 }
 
 // noRedirect keeps the number and the token from going elsewhere.
@@ -216,9 +216,9 @@ func known(code string) string {
 }
 
 func (s *Checker) post(ctx context.Context, path string, question, answer any) (status int, err error) {
-	token, err := s.token(ctx)
+	got, err := s.tokens.Get(ctx)
 	if err != nil {
-		return 0, err
+		return 0, errors.New("no token: " + token.Code(err))
 	}
 	body, err := json.Marshal(question)
 	if err != nil {
@@ -229,7 +229,7 @@ func (s *Checker) post(ctx context.Context, path string, question, answer any) (
 		return 0, err
 	}
 	req.Header.Set("Content-Type", "application/json")
-	token.SetAuthHeader(req)
+	got.SetAuthHeader(req)
 	res, err := s.client.Do(req)
 	if err != nil {
 		return 0, transport(err)
@@ -239,23 +239,6 @@ func (s *Checker) post(ctx context.Context, path string, question, answer any) (
 		return 0, errors.New("the operator's answer cannot be read")
 	}
 	return res.StatusCode, nil
-}
-
-func (s *Checker) token(ctx context.Context) (*oauth2.Token, error) {
-	s.mu.Lock()
-	if s.tokens == nil {
-		c := clientcredentials.Config{
-			ClientID: s.c.ClientID, ClientSecret: s.c.ClientSecret.Reveal(), TokenURL: s.c.TokenURL, Scopes: strings.Fields(s.c.Scope),
-		}
-		s.tokens = c.TokenSource(context.WithValue(context.WithoutCancel(ctx), oauth2.HTTPClient, s.client))
-	}
-	tokens := s.tokens
-	s.mu.Unlock()
-	token, err := tokens.Token()
-	if r, ok := errors.AsType[*oauth2.RetrieveError](err); ok {
-		return nil, fmt.Errorf("the token endpoint answered %d", r.Response.StatusCode) // its words are not ours to log
-	}
-	return token, transport(err)
 }
 
 // transport leaves out the address, which may have a secret in it.

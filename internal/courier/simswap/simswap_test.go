@@ -3,6 +3,7 @@ package simswap_test
 import (
 	"bytes"
 	"encoding/json"
+	"fmt"
 	"io"
 	"log/slog"
 	"net/http"
@@ -28,12 +29,18 @@ type operator struct {
 	status int
 	answer string
 	hangs  chan struct{}
-	asked  []string // path and body
+	stuck  chan struct{} // the token endpoint hangs
+	asked  []string      // path and body
 	tokens int
 }
 
 func (o *operator) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	o.mu.Lock()
+	if r.URL.Path == "/token" && o.stuck != nil {
+		o.mu.Unlock()
+		<-o.stuck
+		return
+	}
 	status, answer, hangs := o.status, o.answer, o.hangs
 	o.mu.Unlock()
 	w.Header().Set("Content-Type", "application/json")
@@ -209,6 +216,26 @@ func TestAnOperatorThatHangs(t *testing.T) {
 	close(o.hangs)
 }
 
+// Nor does the endpoint of its tokens.
+func TestATokenEndpointThatHangs(t *testing.T) {
+	s, o, _, _ := checker(t, func(*simswap.Config) {})
+	o.stuck = make(chan struct{})
+	defer close(o.stuck)
+	began := time.Now()
+	var all sync.WaitGroup
+	for i := range 50 {
+		all.Go(func() {
+			if v := s.Of(t.Context(), fmt.Sprintf("+49151123456%02d", i)); v != simswap.Unknown {
+				t.Error(v)
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 5*time.Second {
+		t.Errorf("it took %s", took)
+	}
+}
+
 func TestOtherNumbersAreNotAskedAbout(t *testing.T) {
 	s, o, _, _ := checker(t, func(c *simswap.Config) { c.Numbers = []string{"+34", "+4917"} })
 	o.says(200, `{"swapped": true}`)
@@ -225,7 +252,7 @@ func TestAWrongSecretIsSaidWithoutIt(t *testing.T) {
 	if v := s.Of(t.Context(), number); v != simswap.Unknown || len(o.was()) != 0 {
 		t.Error(v)
 	}
-	if !strings.Contains(log.String(), "the token endpoint answered 401") || strings.Contains(log.String(), "geheim") || strings.Contains(log.String(), "falsch") {
+	if !strings.Contains(log.String(), "no token: invalid_client") || strings.Contains(log.String(), "geheim") || strings.Contains(log.String(), "falsch") {
 		t.Errorf("%s", log)
 	}
 }

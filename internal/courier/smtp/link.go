@@ -15,6 +15,7 @@ import (
 	gosmtp "github.com/wneessen/go-mail/smtp"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/token"
 )
 
 const (
@@ -159,8 +160,12 @@ func (p *Provider) dial(ctx context.Context, domain string) (*link, error) {
 		opts = append(opts, gomail.WithTLSPolicy(gomail.NoTLS))
 	}
 	switch {
-	case p.c.OAuth != nil:
-		opts = append(opts, gomail.WithSMTPAuthCustom(p.bearer(ctx)))
+	case p.tokens != nil:
+		got, err := p.tokens.Get(ctx)
+		if err != nil {
+			return nil, courier.Temporary("smtp_oauth_"+token.Code(err), nil)
+		}
+		opts = append(opts, gomail.WithSMTPAuthCustom(&bearer{p.c.Host, p.c.Port, p.c.User, got.AccessToken}))
 	case p.c.User != "":
 		opts = append(opts, gomail.WithUsername(p.c.User), gomail.WithPassword(p.c.Password.Reveal()),
 			gomail.WithOpportunisticSMTPAuth(gomail.SMTPAuthSCRAMSHA256, gomail.SMTPAuthPlain, gomail.SMTPAuthLogin))

@@ -1,16 +1,19 @@
 package smtp_test
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/couriertest"
 	"countersign/internal/courier/smtp"
+	"countersign/internal/courier/token"
 	"countersign/internal/platform/secret"
 )
 
@@ -135,7 +138,7 @@ func TestTokensInThePlaceOfAPassword(t *testing.T) {
 			s, c := serve(t, allows)
 			s.mechanisms = []string{mechanism}
 			c.User = "no-reply,=@example.org"
-			c.OAuth = &smtp.OAuth{TokenURL: issuer.URL, ClientID: "countersign", ClientSecret: secret.Of("geheim")}
+			c.OAuth = &token.Config{URL: issuer.URL, ClientID: "countersign", ClientSecret: secret.Of("geheim")}
 			if mechanism == "XOAUTH2" {
 				c.OAuth.RefreshToken = secret.Of("auffrischen")
 			}
@@ -176,13 +179,34 @@ func TestTokensThatCannotBeHad(t *testing.T) {
 	} {
 		s, c := serve(t, smtp.StartTLS)
 		s.mechanisms = []string{"OAUTHBEARER"}
-		c.User, c.OAuth = "countersign", &smtp.OAuth{TokenURL: url, ClientID: "countersign", ClientSecret: secret.Of("geheim")}
+		c.User, c.OAuth = "countersign", &token.Config{URL: url, ClientID: "countersign", ClientSecret: secret.Of("geheim")}
 		_, err := provider(t, c).Send(t.Context(), letter())
 		if e, ok := errors.AsType[*courier.Error](err); !ok || e.Permanent || err.Error() != want {
 			t.Errorf("%v, want %s", err, want)
 		}
 	}
-	if _, err := smtp.New(smtp.Config{Host: "localhost", Now: time.Now, Security: smtp.None, OAuth: &smtp.OAuth{}}); err == nil {
+	hangs := make(chan struct{})
+	issuer := httptest.NewServer(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { <-hangs }))
+	t.Cleanup(issuer.Close)
+	t.Cleanup(func() { close(hangs) })
+	_, c := serve(t, smtp.StartTLS)
+	c.User, c.OAuth = "countersign", &token.Config{URL: issuer.URL, ClientID: "countersign", ClientSecret: secret.Of("geheim")}
+	p, began := provider(t, c), time.Now()
+	var all sync.WaitGroup
+	for range 20 { // one endpoint that hangs keeps nobody longer than they have
+		all.Go(func() {
+			ctx, cancel := context.WithTimeout(t.Context(), 200*time.Millisecond)
+			defer cancel()
+			if _, err := p.Send(ctx, letter()); err == nil {
+				t.Error("sent")
+			}
+		})
+	}
+	all.Wait()
+	if took := time.Since(began); took > 2*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	if _, err := smtp.New(smtp.Config{Host: "localhost", Now: time.Now, Security: smtp.None, OAuth: &token.Config{}}); err == nil {
 		t.Error("tokens in clear")
 	}
 }

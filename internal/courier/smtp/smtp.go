@@ -15,9 +15,9 @@ import (
 	"time"
 
 	gomail "github.com/wneessen/go-mail"
-	"golang.org/x/oauth2"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/token"
 	"countersign/internal/platform/secret"
 )
 
@@ -39,7 +39,7 @@ type Config struct {
 	Security Security // empty means StartTLS
 	User     string   // empty: no authentication
 	Password secret.Token
-	OAuth    *OAuth // in the place of a password
+	OAuth    *token.Config // tokens in the place of a password
 	// Connections is how many are had at once; 0 means 8.
 	Connections int
 	Hello       string // the name we greet with; empty means the domain of the sender
@@ -53,9 +53,10 @@ type Config struct {
 type Provider struct {
 	c Config
 
-	mu     sync.Mutex
-	idle   []*link            // the one used last at the end
-	tokens oauth2.TokenSource // nil: User and Password, or none was wanted yet
+	tokens *token.Source // nil: User and Password
+
+	mu   sync.Mutex
+	idle []*link // the one used last at the end
 }
 
 // New checks the configuration; it connects to nothing.
@@ -82,7 +83,11 @@ func New(c Config) (*Provider, error) {
 	if c.OAuth != nil && c.Security == None {
 		return nil, errors.New("smtp: tokens are for a connection with TLS only")
 	}
-	return &Provider{c: c}, nil
+	p := &Provider{c: c}
+	if c.OAuth != nil {
+		p.tokens = token.New(*c.OAuth)
+	}
+	return p, nil
 }
 
 // Name returns "smtp".
