@@ -84,7 +84,8 @@ type Options struct {
 	Log     *slog.Logger
 	Poll    time.Duration // how often to look for letters put by other nodes; 0 means 500 ms
 	Guard   *guard.Guard  // of text messages; nil sends them all
-	// Suspect reports whether somebody else may read what goes to the number: a text message whose code opens the account is withheld then.
+	// Suspect reports whether a text message is withheld because somebody else may read what goes to the number. It is asked of what goes to
+	// numbers that an account has proved.
 	// nil suspects nobody.
 	Suspect func(context.Context, outbox.Claimed) (bool, error)
 	Drain   time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
@@ -287,7 +288,7 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	} else if why != "" {
 		return Receipt{withheld: true}, nil
 	}
-	if c.suspect != nil && l.Channel == message.SMS && l.Kind.Opens() {
+	if c.suspect != nil && l.Channel == message.SMS && !l.Kind.Unproved() {
 		if yes, err := c.suspect(ctx, l); err != nil {
 			return Receipt{}, Temporary("suspect", err)
 		} else if yes {

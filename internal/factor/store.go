@@ -43,7 +43,7 @@ func putChoice(ctx context.Context, tx *sqldb.Tx, id account.ID, c Choice) error
 	_, err := tx.Exec(ctx, `
 		INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked) VALUES ($1, '', $2, $3, $4, 0)
 		ON CONFLICT (account_id) DO UPDATE SET holder = excluded.holder, ways = excluded.ways, off = excluded.off,
-			eased_at = CASE WHEN factor_choice.holder = $5 AND excluded.holder = '' THEN $6 ELSE factor_choice.eased_at END`,
+			eased_at = CASE WHEN factor_choice.holder = $5 AND excluded.holder <> $5 THEN $6 ELSE factor_choice.eased_at END`,
 		id, c.Holder, join(c.Order), join(c.Off), Always, tx.Now().UnixMilli())
 	return err
 }

@@ -17,6 +17,7 @@ import (
 	"errors"
 	"fmt"
 	"hash/fnv"
+	"strings"
 	"sync"
 	"time"
 
@@ -184,9 +185,18 @@ func (b *Box) Finish(ctx context.Context, c Claimed, r Receipt) error {
 	if c.Withhold {
 		state = stateWithheld
 	}
+	r.ID = printable(r.ID)
 	return b.ending.add(done{c.ID, state, r}, func(all []done) error {
 		return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return finish(ctx, tx, all) })
 	})
+}
+
+// longestID is far above any that a provider gives, in bytes.
+const longestID = 200
+
+// printable is a provider's id as every database takes it: what is odd in one letter's must not keep those beside it from being written.
+func printable(id string) string {
+	return strings.ToValidUTF8(strings.ReplaceAll(id[:min(len(id), longestID)], "\x00", ""), "")
 }
 
 // done is a letter that is done.
@@ -257,6 +267,9 @@ const reportable = 72 * time.Hour
 // Report records what became of a letter. News is false where nothing changes: the letter is unknown, long gone or another provider's, or as much was
 // known of it. Took is the time since it was handed over.
 func (b *Box) Report(ctx context.Context, t Told) (took time.Duration, news bool, err error) {
+	if t.Letter != printable(t.Letter) || t.ID != printable(t.ID) { // no letter's
+		return 0, false, nil
+	}
 	err = b.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		took, news, err = tell(ctx, tx, t)
 		return err

@@ -73,6 +73,7 @@ func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease l
 		WHERE CASE WHEN state = 'waiting' THEN next_at END <= $3 AND id IN (
 			SELECT id FROM outbox_letter
 			WHERE state = 'waiting' AND next_at <= $3 AND channel = $4 AND expires_at > $3
+			  AND NOT EXISTS (SELECT 1 FROM outbox_pause WHERE channel = $4)
 			ORDER BY next_at LIMIT $5)
 		RETURNING id, kind, channel, account_id, sealed, attempts, expires_at`,
 		func(scan func(...any) error) error {

@@ -3,7 +3,6 @@ package passkey_test
 import (
 	"bytes"
 	"encoding/base64"
-	"slices"
 	"testing"
 
 	"countersign/internal/passkey"
@@ -112,7 +111,7 @@ func TestAPasskeyThatDoesNotOpenIsPassedOver(t *testing.T) {
 		})
 		k.write(func(tx *sqldb.Tx) error {
 			s, err := k.Signal(t.Context(), tx, k.ada)
-			if !slices.Equal(s.Accepted, []string{b64(good.id)}) {
+			if s.UserID != "" || len(s.Accepted) != 0 { // it would be deleted
 				t.Errorf("%+v", s)
 			}
 			return err

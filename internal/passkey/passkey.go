@@ -195,7 +195,7 @@ func (s *Service) Holdings() []keyring.Holding {
 // argument of PublicKeyCredential.signalAllAcceptedCredentials, and for the signed-in holder alone.
 type Signal struct {
 	RPID     string   `json:"rpId" doc:"The host that passkeys are for."`
-	UserID   string   `json:"userId" doc:"What authenticators know the account by."`
+	UserID   string   `json:"userId" doc:"What authenticators know the account by; empty if they are to be told nothing now."`
 	Accepted []string `json:"allAcceptedCredentialIds" doc:"In base64url."`
 }
 
@@ -203,7 +203,11 @@ type Signal struct {
 func (s *Service) Signal(ctx context.Context, tx *sqldb.Tx, who account.ID) (Signal, error) {
 	out := Signal{RPID: s.RPID, UserID: base64.RawURLEncoding.EncodeToString(s.handle(who)), Accepted: []string{}}
 	all, err := list(ctx, tx, who)
-	for _, d := range s.descriptors(all) {
+	taken := s.descriptors(all)
+	if len(taken) < len(all) { // authenticators would delete one that does not open, and what it lacks may come back
+		return Signal{RPID: s.RPID, Accepted: []string{}}, err
+	}
+	for _, d := range taken {
 		out.Accepted = append(out.Accepted, d.CredentialID.String())
 	}
 	return out, err

@@ -29,7 +29,7 @@ func (c *Core) holdings() []keyring.Holding {
 // Rotation moves the database from key to key.
 func (c *Core) Rotation() *keyring.Rotation {
 	return &keyring.Rotation{
-		DB: c.DB, Ring: c.Ring, Holdings: c.holdings(), Settle: patience + 2*time.Second, Hear: hear, Rest: 1,
+		DB: c.DB, Ring: c.Ring, Holdings: c.holdings(), Settle: patience + 2*time.Second, Hear: hear, Rest: 3,
 		Record: func(ctx context.Context, tx *sqldb.Tx, did, key string) error {
 			return c.Audit.Append(ctx, tx, audit.Event{Kind: audit.KeysChanged, Actor: "operator", Detail: map[string]string{"key": key, "was": did}})
 		},

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"log/slog"
+	"slices"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -35,13 +36,26 @@ func (c *Core) suspects(log *slog.Logger, verdicts *prometheus.CounterVec) (func
 	}
 	return func(ctx context.Context, l outbox.Claimed) (bool, error) {
 		switch v := checker.Of(ctx, l.To); {
-		case v == simswap.Swapped:
+		case v == simswap.Swapped && l.Kind.Opens():
 			return true, c.swapped(ctx, l)
-		case v == simswap.Unknown && s.Refuse:
+		case v == simswap.Swapped: // its link ends sessions, stops the password and undoes changes
+			return c.reachedElsewhere(ctx, l)
+		case v == simswap.Unknown && s.Refuse && l.Kind.Opens():
 			return true, c.undelivered(ctx, l)
 		}
 		return false, nil
 	}, nil
+}
+
+// reachedElsewhere reports whether the holder is told at another address as well. Where there is none a notice goes to the number all the
+// same: who has it can do no more than protect the account, and the holder may be who has it.
+func (c *Core) reachedElsewhere(ctx context.Context, l outbox.Claimed) (yes bool, err error) {
+	err = c.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		all, err := c.Accounts.Reaches(ctx, tx, account.ID(l.Account))
+		yes = slices.ContainsFunc(all, func(r account.Reach) bool { return r.Normal != l.To })
+		return err
+	})
+	return yes, err
 }
 
 // undelivered lets whoever waits for the letter see that it does not come.

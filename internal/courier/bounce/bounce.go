@@ -18,6 +18,8 @@ import (
 	"regexp"
 	"strings"
 
+	"github.com/google/uuid"
+
 	"countersign/internal/courier"
 )
 
@@ -105,8 +107,8 @@ func status(body *bufio.Reader) (state courier.State, word string, ok bool) {
 
 // letterOf is the letter of a Message-ID, as package smtp makes them.
 func letterOf(field string) string {
-	id, domain, ok := strings.Cut(strings.Trim(strings.TrimSpace(field), "<>"), "@")
-	if !ok || id == "" || domain == "" || strings.ContainsAny(field, " \t") {
+	id, domain, _ := strings.Cut(strings.Trim(strings.TrimSpace(field), "<>"), "@")
+	if domain == "" || strings.ContainsAny(field, " \t") || uuid.Validate(id) != nil { // anybody may write anything there
 		return ""
 	}
 	return id

@@ -61,13 +61,14 @@ func (b *Mailbox) Run(ctx context.Context) {
 			}
 			b.Log.LogAttrs(ctx, level, "mailbox of bounces", slog.Bool("readable", !troubled), slog.Any("error", err))
 		}
-		if n == batch { // there may be more
-			continue
+		wait := lookEvery
+		if n == batch && err == nil { // there may be more
+			wait = time.Second
 		}
 		select {
 		case <-ctx.Done():
 			return
-		case <-time.After(lookEvery):
+		case <-time.After(wait):
 		}
 	}
 }
@@ -149,17 +150,21 @@ func (b *Mailbox) read(ctx context.Context, c *imapclient.Client) (int, error) {
 		return 0, errors.New("the mailbox cannot be read")
 	}
 	var read imap.UIDSet
+	var failed error
 	for _, m := range messages {
 		report, err := Parse(bytes.NewReader(m.FindBodySection(whole)))
 		if err == nil {
-			if err := b.Report(ctx, report); err != nil {
-				return 0, err
+			if failed = b.Report(ctx, report); failed != nil {
+				break // those before it are read
 			}
 		}
 		read.AddNum(m.UID)
 	}
+	if len(read) == 0 {
+		return 0, failed
+	}
 	if err := c.Store(read, &imap.StoreFlags{Op: imap.StoreFlagsAdd, Flags: []imap.Flag{imap.FlagSeen}, Silent: true}, nil).Close(); err != nil {
 		return 0, errors.New("the mailbox cannot be written to")
 	}
-	return len(messages), nil
+	return len(messages), failed
 }

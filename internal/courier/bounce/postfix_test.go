@@ -164,7 +164,7 @@ func TestPostfixTakesLettersAndReturnsThem(t *testing.T) {
 	if _, err := send("nobody", "nobody@example.org"); err == nil || err.Error() != "smtp_550_5.1.1" {
 		t.Errorf("no such mailbox: %v", err)
 	}
-	_, err = send("gone", "bob@gone.example")
+	_, err = send(letter, "bob@gone.example")
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -179,7 +179,7 @@ func TestPostfixTakesLettersAndReturnsThem(t *testing.T) {
 		}
 	}
 	got, err := bounce.Parse(strings.NewReader(box("bounces")[0]))
-	if want := (courier.Report{Provider: "smtp", Letter: "gone", State: courier.NotDelivered, Code: "5.1.1"}); err != nil || got != want {
+	if want := (courier.Report{Provider: "smtp", Letter: letter, State: courier.NotDelivered, Code: "5.1.1"}); err != nil || got != want {
 		t.Errorf("%+v, %v; want %+v\n%s", got, err, want, box("bounces")[0])
 	}
 }

@@ -269,6 +269,7 @@ func (c *Centre) Cut() {
 func (c *Centre) Receipt(text, id string, state byte) {
 	d, _ := pdu.NewDeliverSM().(*pdu.DeliverSM)
 	d.EsmClass = data.SM_SMSC_DLV_RCPT_TYPE
+	_ = d.SourceAddr.SetAddress("4915112345678") // where the message went to
 	_ = d.Message.SetMessageDataWithEncoding([]byte(text), data.GSM7BIT)
 	if id != "" {
 		d.RegisterOptionalParam(pdu.Field{Tag: pdu.TagReceiptedMessageID, Data: append([]byte(id), 0)})

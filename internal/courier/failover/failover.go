@@ -115,16 +115,11 @@ func (f *Provider) Name() string { return "failover" }
 func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Receipt, err error) {
 	err = courier.Temporary("no_provider_works", nil)
 	for _, l := range f.order(m.To) {
-		if !l.enter(ctx) {
+		got, asked, failed := f.by(ctx, l, m)
+		if !asked {
 			continue
 		}
-		if !l.admit(f.now()) {
-			l.leave()
-			continue
-		}
-		rec, err = l.try(ctx, m)
-		l.leave()
-		f.note(ctx, l, err)
+		rec, err = got, failed
 		if err == nil {
 			rec.Provider = l.Name()
 			return rec, nil
@@ -162,6 +157,21 @@ func (l *leg) enter(ctx context.Context) bool {
 }
 
 func (l *leg) leave() { <-l.places }
+
+// by sends by one provider, if it has a place and works. A provider that panics has failed, and gives its place back.
+func (f *Provider) by(ctx context.Context, l *leg, m courier.Message) (rec courier.Receipt, asked bool, err error) {
+	if !l.enter(ctx) {
+		return rec, false, nil
+	}
+	defer l.leave()
+	if !l.admit(f.now()) {
+		return rec, false, nil
+	}
+	err = courier.Temporary("panic", nil)
+	defer func() { f.note(ctx, l, err) }()
+	rec, err = l.try(ctx, m)
+	return rec, true, err
+}
 
 func (l *leg) try(ctx context.Context, m courier.Message) (courier.Receipt, error) {
 	ctx, cancel := context.WithTimeout(ctx, perTry)

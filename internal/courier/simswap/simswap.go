@@ -58,6 +58,7 @@ const (
 	keepUnchanged = 10 * time.Minute
 	keepSwapped   = time.Hour
 	keepMissing   = 24 * time.Hour
+	keepRefused   = time.Minute
 
 	// maxKept bounds the memory: 100 bytes each.
 	maxKept = 10_000
@@ -122,7 +123,11 @@ func (s *Checker) Of(ctx context.Context, number string) Verdict {
 		v = Unknown
 		s.c.Log.LogAttrs(ctx, slog.LevelWarn, "sim swap not known", slog.Any("error", err))
 	}
-	s.remember(number, v)
+	if _, one := errors.AsType[ofNumber](err); one {
+		s.keep(number, v)
+	} else {
+		s.remember(number, v)
+	}
 	s.count(v)
 	return v
 }
@@ -148,16 +153,24 @@ func (s *Checker) remembered(number string) (Verdict, bool) {
 }
 
 func (s *Checker) remember(number string, v Verdict) {
+	if v != Unknown {
+		s.keep(number, v)
+	}
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if v != Unknown {
+		s.failed = 0
+		return
+	}
+	if s.failed++; s.failed >= failures {
+		s.failed, s.until = 0, s.c.Now().Add(leaveFor)
+	}
+}
+
+func (s *Checker) keep(number string, v Verdict) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	now := s.c.Now()
-	if v == Unknown {
-		if s.failed++; s.failed >= failures {
-			s.failed, s.until = 0, now.Add(leaveFor)
-		}
-		return
-	}
-	s.failed = 0
 	if len(s.kept) >= maxKept {
 		for number, k := range s.kept {
 			if !now.Before(k.until) {
@@ -168,8 +181,12 @@ func (s *Checker) remember(number string, v Verdict) {
 			clear(s.kept)
 		}
 	}
-	s.kept[number] = kept{v, now.Add(map[Verdict]time.Duration{Unchanged: keepUnchanged, Swapped: keepSwapped, NotCovered: keepMissing}[v])}
+	s.kept[number] = kept{v, now.Add(map[Verdict]time.Duration{Unchanged: keepUnchanged, Swapped: keepSwapped, NotCovered: keepMissing, Unknown: keepRefused}[v])}
 }
+
+// ofNumber is a refusal to speak of one number, such as for want of consent, or at this moment: it says nothing about others, whose
+// swaps must not go unnoticed for it.
+type ofNumber struct{ error }
 
 // ask asks the operator.
 func (s *Checker) ask(ctx context.Context, number string) (Verdict, error) {
@@ -190,6 +207,8 @@ func (s *Checker) ask(ctx context.Context, number string) (Verdict, error) {
 		return Unknown, err
 	case status == http.StatusNotFound, status == http.StatusUnprocessableEntity: // IDENTIFIER_NOT_FOUND, SERVICE_NOT_APPLICABLE
 		return NotCovered, nil
+	case status >= 400 && status < 500 && status != http.StatusUnauthorized:
+		return Unknown, ofNumber{fmt.Errorf("the operator answered %d %s", status, known(answer.Code))}
 	case status != http.StatusOK:
 		return Unknown, fmt.Errorf("the operator answered %d %s", status, known(answer.Code))
 	case s.c.ByDate:

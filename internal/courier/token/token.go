@@ -27,12 +27,15 @@ type Config struct {
 
 // Source has tokens. It is safe for concurrent use.
 type Source struct {
-	c      Config
 	client *http.Client
 	turn   chan struct{} // one asks, and the others wait
 
 	kept    *oauth2.Token
 	refresh string
+
+	// The library remembers in these how the endpoint wants to be shown the secret.
+	asClient clientcredentials.Config
+	asPerson oauth2.Config
 }
 
 // timeout bounds a question that its caller does not bound.
@@ -40,7 +43,11 @@ const timeout = 10 * time.Second
 
 // New returns a source; it asks nothing.
 func New(c Config) *Source {
-	return &Source{c: c, turn: make(chan struct{}, 1), refresh: c.RefreshToken.Reveal(), client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect}}
+	return &Source{
+		turn: make(chan struct{}, 1), refresh: c.RefreshToken.Reveal(), client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect},
+		asClient: clientcredentials.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: c.URL, Scopes: c.Scopes},
+		asPerson: oauth2.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: c.URL}, Scopes: c.Scopes},
+	}
 }
 
 // noRedirect keeps the secret from going elsewhere.
@@ -70,11 +77,9 @@ func (s *Source) Get(ctx context.Context) (*oauth2.Token, error) {
 
 func (s *Source) ask(ctx context.Context) (*oauth2.Token, error) {
 	if s.refresh == "" {
-		c := clientcredentials.Config{ClientID: s.c.ClientID, ClientSecret: s.c.ClientSecret.Reveal(), TokenURL: s.c.URL, Scopes: s.c.Scopes}
-		return c.Token(ctx)
+		return s.asClient.Token(ctx)
 	}
-	c := oauth2.Config{ClientID: s.c.ClientID, ClientSecret: s.c.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: s.c.URL}, Scopes: s.c.Scopes}
-	return c.TokenSource(ctx, &oauth2.Token{RefreshToken: s.refresh}).Token()
+	return s.asPerson.TokenSource(ctx, &oauth2.Token{RefreshToken: s.refresh}).Token()
 }
 
 // Code says in a word why a token was not to be had. It is one of RFC 6749 section 5.2, "refused" or "unreachable": what an

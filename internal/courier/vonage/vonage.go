@@ -131,12 +131,15 @@ func (p *Provider) basic() string {
 	return "Basic " + base64.StdEncoding.EncodeToString([]byte(p.c.Key+":"+p.c.Secret.Reveal()))
 }
 
+// unmarked takes out of a value what separates values.
+var unmarked = strings.NewReplacer("&", "_", "=", "_") //nolint:gochecknoglobals // a constant
+
 // sign makes the signature over parameters: each as "&name=value", sorted by name, with "_" for any "&" and "=" of a value.
 func sign(key secret.Token, form url.Values) []byte {
 	m := hmac.New(sha256.New, []byte(key.Reveal()))
 	for _, name := range slices.Sorted(maps.Keys(form)) {
 		if name != "sig" {
-			m.Write([]byte("&" + name + "=" + strings.NewReplacer("&", "_", "=", "_").Replace(form.Get(name))))
+			m.Write([]byte("&" + name + "=" + unmarked.Replace(form.Get(name))))
 		}
 	}
 	return m.Sum(nil)
@@ -145,15 +148,24 @@ func sign(key secret.Token, form url.Values) []byte {
 // oldest is how old a report may be: Vonage tries for a day.
 const oldest = 25 * time.Hour
 
+// A report has some twenty fields in half a KiB. More is not looked at, so that a forged one costs little.
+const maxReport, maxFields = 8 << 10, 64
+
 // Receive reads a delivery receipt, a form or the JSON of the same fields, which Vonage signs once its support has turned that on.
 func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+	if len(a.Body) > maxReport {
+		return nil, courier.ErrForged
+	}
 	form, err := fields(a.Body)
-	sent, malformed := hex.DecodeString(form.Get("sig"))
-	if err != nil || malformed != nil || p.c.Signature.Empty() || !hmac.Equal(sent, sign(p.c.Signature, form)) {
+	if err != nil || len(form) > maxFields {
 		return nil, courier.ErrForged
 	}
 	at, err := strconv.ParseInt(form.Get("timestamp"), 10, 64)
 	if err != nil || p.c.Now().Sub(time.Unix(at, 0)).Abs() > oldest {
+		return nil, courier.ErrForged
+	}
+	sent, err := hex.DecodeString(form.Get("sig"))
+	if err != nil || p.c.Signature.Empty() || !hmac.Equal(sent, sign(p.c.Signature, form)) {
 		return nil, courier.ErrForged
 	}
 	state := map[string]courier.State{
