@@ -28,7 +28,7 @@ func (i importer) run(kill time.Duration, args ...string) (text string, err erro
 	if err != nil {
 		i.t.Fatal(err)
 	}
-	c := exec.CommandContext(i.t.Context(), bin, append([]string{"--config", i.s.file, "account"}, args...)...)
+	c := exec.CommandContext(i.t.Context(), bin, append([]string{"--config", i.s.file}, args...)...)
 	c.Env = i.s.settings()
 	var out bytes.Buffer
 	c.Stdout, c.Stderr = &out, &out
@@ -45,7 +45,7 @@ func (i importer) run(kill time.Duration, args ...string) (text string, err erro
 // whole counts the accounts, and fails if one is there without its address, its name or its password.
 func (i importer) whole() int {
 	i.t.Helper()
-	text, err := i.run(0, "export", "--with-hashes", "-")
+	text, err := i.run(0, "account", "export", "--with-hashes", "-")
 	if err != nil {
 		i.t.Fatalf("export: %v\n%s", err, text)
 	}
@@ -96,9 +96,12 @@ func TestKilledImportsGoOnAndLeaveNothingHalfDone(t *testing.T) {
 				database = dbtest.EmptyURL(t, engine)
 			}
 			i := importer{t, newSite(t, database, quick...), importFile(t, n)}
+			if text, err := i.run(0, "migrate"); err != nil { // so that there is a database to look into, however soon the first is killed
+				t.Fatalf("%v\n%s", err, text)
+			}
 			before, kills, done := 0, 0, false
 			for life := 400 * time.Millisecond; kills < 4 && !done; {
-				text, err := i.run(life/2+time.Duration(below(int(life))), "import", i.file)
+				text, err := i.run(life/2+time.Duration(below(int(life))), "account", "import", i.file)
 				now := i.whole()
 				if now < before || now > n {
 					t.Fatalf("%d accounts, and before there were %d\n%s", now, before, text)
@@ -115,12 +118,12 @@ func TestKilledImportsGoOnAndLeaveNothingHalfDone(t *testing.T) {
 				}
 				before = now
 			}
-			text, err := i.run(0, "import", i.file)
+			text, err := i.run(0, "account", "import", i.file)
 			want := fmt.Sprintf("%d of %d lines imported", n-before, n)
 			if now := i.whole(); err != nil || !strings.HasPrefix(text, want) || now != n {
 				t.Errorf("run to its end: %d accounts, %v\n%s", now, err, text)
 			}
-			text, err = i.run(0, "import", i.file)
+			text, err = i.run(0, "account", "import", i.file)
 			if err != nil || !strings.HasPrefix(text, fmt.Sprintf("0 of %d lines imported", n)) {
 				t.Errorf("once more: %v\n%s", err, text)
 			}
