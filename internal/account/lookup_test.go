@@ -310,7 +310,7 @@ func TestWhatDoesNotOpenIsFoundUnderItsOldKey(t *testing.T) {
 func TestARotationStoppedAmongTheIndexesGoesOn(t *testing.T) {
 	eachNode(t, func(t *testing.T, url string, clock *dbtest.Clock) {
 		a := newNode(t, url, clock, nil)
-		const people = 300
+		const people = 1200
 		for i := range people {
 			if _, err := a.create(fmt.Sprintf("person%d@example.org", i)); err != nil {
 				t.Fatal(err)
@@ -319,7 +319,7 @@ func TestARotationStoppedAmongTheIndexesGoesOn(t *testing.T) {
 		old := a.Ring.ID()
 		a.begin()
 		before := staleRows(t, a)
-		for _, steps := range []int{1, 2} { // of 250 rows each
+		for _, steps := range []int{1, 2} { // of 1000 rows each
 			stopped, stop := context.WithCancel(t.Context())
 			_, err := a.rotation().Renew(stopped, func(p keyring.Progress) {
 				if p.Done != 0 {
