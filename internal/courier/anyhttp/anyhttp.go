@@ -21,13 +21,15 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/post"
+	"countersign/internal/message"
 	"countersign/internal/platform/secret"
 )
 
 // Config describes a gateway. URL is required.
 //
 // In URL, Headers and Body the fields {to} (+4915112345678), {number} (4915112345678), {from}, {text}, {id} (the letter's, the same in every
-// try) and {secret} are filled in, escaped for where they stand: in the URL as a parameter, in the body as its type wants. {report} is the
+// try) and {secret} are filled in, escaped for where they stand: in the URL as a parameter, in the body as its type wants. {coding} is 0 if
+// the text can be written in GSM 03.38 and 2 if it takes UCS-2, for gateways that do not find that out. {report} is the
 // address for reports of this letter, which holds a code made with the secret, since a gateway's own signature could be anything.
 type Config struct {
 	URL     string
@@ -40,7 +42,7 @@ type Config struct {
 	Refused []string // one that fits any of these refused it for good; any other is a failure that may pass
 	ID      string   // where the gateway's own id stands in a JSON answer, such as messages.0.id
 	// Reports is where the gateway reports to; empty has {report} be empty. A report that fits any of Delivered says that a letter has
-	// arrived, one that fits any of NotDelivered that it will not; it is JSON or a form.
+	// arrived, one that fits any of NotDelivered that it will not; it is JSON, a form, or parameters that the gateway adds to the address.
 	Reports                 string
 	Delivered, NotDelivered []string
 	// Roots verify the gateway's certificate. Nil means the system's.
@@ -138,13 +140,16 @@ func (p *Provider) fields(kind string) error {
 }
 
 func (p *Provider) values(m courier.Message) map[string]string {
-	report := ""
+	report, coding := "", "0"
+	if !message.GSM(m.Text) {
+		coding = "2"
+	}
 	if p.c.Reports != "" {
 		report = courier.ReportAddress(p.c.Reports, p.c.Secret, m.ID)
 	}
 	return map[string]string{
-		"{report}": report,
-		"{to}":     m.To, "{number}": strings.TrimPrefix(m.To, "+"), "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal(),
+		"{report}": report, "{coding}": coding,
+		"{to}": m.To, "{number}": strings.TrimPrefix(m.To, "+"), "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal(),
 	}
 }
 
@@ -220,8 +225,10 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 	got := read(http.StatusOK, a.Body)
 	if form, err := url.ParseQuery(string(a.Body)); got.json == nil && err == nil {
 		flat := map[string]any{}
-		for name := range form {
-			flat[name] = form.Get(name)
+		for _, values := range []url.Values{a.Query, form} {
+			for name := range values {
+				flat[name] = values.Get(name)
+			}
 		}
 		got.json = flat
 	}

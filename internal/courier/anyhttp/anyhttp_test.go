@@ -244,6 +244,9 @@ func TestReports(t *testing.T) {
 	} {
 		couriertest.Reports(t, p, courier.Arrived{Header: http.Header{}, Query: u.Query(), Body: []byte(body)}, courier.Report{Provider: "http", Letter: "0189-0001", State: state})
 	}
+	byGet := u.Query()
+	byGet.Set("status", "delivered")
+	couriertest.Reports(t, p, courier.Arrived{Header: http.Header{}, Query: byGet}, courier.Report{Provider: "http", Letter: "0189-0001", State: courier.Delivered}, "status")
 	for what, spoil := range map[string]func(*anyhttp.Config){
 		"no word for delivered": func(c *anyhttp.Config) { c.Delivered = nil },
 		"no place for reports":  func(c *anyhttp.Config) { c.Body = gateways()["json"].config.Body },

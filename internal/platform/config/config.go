@@ -230,7 +230,7 @@ type SMS struct {
 	SNSKey         string   `toml:"sns_key" doc:"Id of an IAM user's access key; the user may do sns:Publish and needs no more."`
 	SNSSecret      Secret   `toml:"sns_secret" doc:"The access key's secret."`
 	SNSURL         string   `toml:"sns_url" doc:"The address of SNS where it does not follow from the region."`
-	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {id}, {secret} and {report} (an address) are filled in."`
+	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {coding} (0 for GSM 03.38, 2 for UCS-2), {id}, {secret} and {report} (an address) are filled in."`
 	HTTPMethod     string   `toml:"http_method" doc:"POST, PUT or GET."`
 	HTTPHeaders    []string `toml:"http_headers" doc:"Headers, such as \"Authorization: Bearer {secret}\" or \"Idempotency-Key: {id}\"."`
 	HTTPType       string   `toml:"http_type" doc:"What the body is, and how fields in it are escaped: application/json, application/x-www-form-urlencoded, application/xml or text/xml."`
@@ -239,7 +239,7 @@ type SMS struct {
 	HTTPTaken      []string `toml:"http_taken" doc:"A message was taken if the answer fits all of these: a status (2xx, 201), a value in its JSON (messages.0.status=0), a text in it (~OK)."`
 	HTTPRefused    []string `toml:"http_refused" doc:"It was refused for good, as to a number that does not exist, if the answer fits any of these. Otherwise it is tried again."`
 	HTTPID         string   `toml:"http_id" doc:"Where the gateway's id of the message stands in its JSON, such as messages.0.id."`
-	HTTPDelivered  []string `toml:"http_delivered" doc:"A report, posted to {report}, that fits any of these says that the message has arrived, such as status=delivered."`
+	HTTPDelivered  []string `toml:"http_delivered" doc:"A report, sent to {report}, that fits any of these says that the message has arrived, such as status=delivered."`
 	HTTPFailed     []string `toml:"http_failed" doc:"One that fits any of these says that it will not."`
 	WebhookURL     string   `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
 	WebhookSecret  Secret   `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`

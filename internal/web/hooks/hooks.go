@@ -26,9 +26,9 @@ type Report struct {
 
 // Mount has take judge and keep what providers send. It reports false for what is not the provider's; whatever is, is answered alike,
 // whether or not there is such a letter. Nothing is looked up for a forged one, and no limit per source is needed: it costs one
-// digest, and real ones all come from a few addresses.
+// digest, and real ones all come from a few addresses. Some gateways, such as Kannel, can do no better than GET.
 func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Report) (genuine bool, err error)) {
-	mux.Handle("POST "+Path+"{provider}", web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
+	h := web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -45,5 +45,7 @@ func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Repo
 		}
 		w.WriteHeader(http.StatusNoContent)
 		return nil
-	}))
+	})
+	mux.Handle("POST "+Path+"{provider}", h)
+	mux.Handle("GET "+Path+"{provider}", h)
 }
