@@ -46,6 +46,11 @@ func (s *Service) Spend(ctx context.Context, tx *sqldb.Tx, who account.ID, typed
 	return left, true, err
 }
 
+// Has reports whether the account has a code left.
+func (s *Service) Has(ctx context.Context, tx *sqldb.Tx, who account.ID) (bool, error) {
+	return has(ctx, tx, who)
+}
+
 // Left returns how many codes are left, and when the list was made: zero if there is none.
 func (s *Service) Left(ctx context.Context, tx *sqldb.Tx, who account.ID) (left int, made time.Time, err error) {
 	return remaining(ctx, tx, who)

@@ -24,6 +24,12 @@ func spend(ctx context.Context, tx *sqldb.Tx, who account.ID, digest []byte) (bo
 	return n == 1, err
 }
 
+// has looks in the index backup_code_left alone: see there.
+func has(ctx context.Context, tx *sqldb.Tx, who account.ID) (yes bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM backup_code WHERE account_id = $1 AND used_at IS NULL)`, who).Scan(&yes)
+	return yes, err
+}
+
 func remaining(ctx context.Context, tx *sqldb.Tx, who account.ID) (left int, made time.Time, err error) {
 	var at sql.NullInt64
 	err = tx.QueryRow(ctx, `SELECT COUNT(*) - COUNT(used_at), MAX(created_at) FROM backup_code WHERE account_id = $1`, who).Scan(&left, &at)

@@ -73,6 +73,26 @@ func (c *Choices) Of(ctx context.Context, tx *sqldb.Tx, id account.ID) (Choice, 
 	return choice(ctx, tx, id)
 }
 
+// EnsureDummies writes a choice of nothing for each of the decoys, account.Last among them and the last: theirs are then looked for in as
+// many places as anybody's, and whoever has chosen nothing has a row after them. It must have run before the first sign-in.
+func (c *Choices) EnsureDummies(ctx context.Context, decoys []account.ID) error {
+	const batch = 512 // keeps each transaction short
+	there := false
+	err := c.Accounts.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		there, err = hasChoice(ctx, tx, account.Last)
+		return err
+	})
+	if err != nil || there {
+		return err
+	}
+	for some := range slices.Chunk(decoys, batch) {
+		if err := c.Accounts.DB.Write(ctx, func(tx *sqldb.Tx) error { return putDummies(ctx, tx, some) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
 // Choose keeps what an account's holder wants; Operator is not looked at. Errors are those of Check.
 func (c *Choices) Choose(ctx context.Context, tx *sqldb.Tx, id account.ID, want Choice) error {
 	if err := want.Check(); err != nil {

@@ -30,8 +30,8 @@ func (o Own) Enrolled(ctx context.Context, tx *sqldb.Tx, id account.ID) (map[Way
 	if err != nil {
 		return nil, err
 	}
-	left, _, err := o.BackupCodes.Left(ctx, tx, id)
-	return map[Way]bool{Passkey: passkeys, OTP: otp, Backup: left > 0}, err
+	list, err := o.BackupCodes.Has(ctx, tx, id)
+	return map[Way]bool{Passkey: passkeys, OTP: otp, Backup: list}, err
 }
 
 // Spend uses up a code that its holder has already, of an app, a token (OTP) or a list (Backup), and reports whether

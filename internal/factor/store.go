@@ -2,8 +2,6 @@ package factor
 
 import (
 	"context"
-	"database/sql"
-	"errors"
 	"strings"
 	"time"
 
@@ -11,15 +9,27 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
+// choice reads a row for everybody, that of the account after it where it has none: most have chosen nothing.
 func choice(ctx context.Context, tx *sqldb.Tx, id account.ID) (c Choice, err error) {
+	var of account.ID
 	var order, off string
-	err = tx.QueryRow(ctx, `SELECT operator, holder, ways, off, asked FROM factor_choice WHERE account_id = $1`, id).
-		Scan(&c.Operator, &c.Holder, &order, &off, &c.asked)
-	if errors.Is(err, sql.ErrNoRows) {
-		return Choice{}, nil
+	err = tx.QueryRow(ctx, `SELECT account_id, operator, holder, ways, off, asked FROM factor_choice
+		WHERE account_id >= $1 ORDER BY account_id LIMIT 1`, id).Scan(&of, &c.Operator, &c.Holder, &order, &off, &c.asked)
+	if c.Order, c.Off = split(order), split(off); of == id {
+		return c, err
 	}
-	c.Order, c.Off = split(order), split(off)
-	return c, err
+	return Choice{}, err
+}
+
+func hasChoice(ctx context.Context, tx *sqldb.Tx, id account.ID) (yes bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM factor_choice WHERE account_id = $1)`, id).Scan(&yes)
+	return yes, err
+}
+
+func putDummies(ctx context.Context, tx *sqldb.Tx, ids []account.ID) error {
+	_, err := tx.Many(ctx, `INSERT INTO factor_choice (account_id, operator, holder, ways, off, asked)`, `ON CONFLICT (account_id) DO NOTHING`,
+		len(ids), func(i int) []any { return []any{ids[i], "", "", "", "", 0} })
+	return err
 }
 
 func split(list string) (ways []Way) {

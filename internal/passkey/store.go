@@ -60,6 +60,7 @@ func list(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]row, error) {
 	return listed(ctx, tx, `SELECT `+columns+` FROM passkey WHERE account_id = $1 AND ended_at IS NULL ORDER BY created_at, id`, who)
 }
 
+// has looks in the index passkey_live alone: see there.
 func has(ctx context.Context, tx *sqldb.Tx, who account.ID) (yes bool, err error) {
 	err = tx.QueryRow(ctx, `SELECT EXISTS (SELECT 1 FROM passkey WHERE account_id = $1 AND ended_at IS NULL)`, who).Scan(&yes)
 	return yes, err

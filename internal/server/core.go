@@ -130,7 +130,7 @@ func (c *Core) ensureDecoys(ctx context.Context) error {
 	if err != nil {
 		return fmt.Errorf("write decoy accounts: %w", err)
 	}
-	return errors.Join(c.Passwords.EnsureDummies(ctx, decoys), c.Recovery.EnsureDummies(ctx, decoys), c.Authenticators.EnsureDummies(ctx))
+	return errors.Join(c.Passwords.EnsureDummies(ctx, decoys), c.Recovery.EnsureDummies(ctx, decoys), c.Authenticators.EnsureDummies(ctx), c.Choices.EnsureDummies(ctx, decoys))
 }
 
 func openDB(ctx context.Context, c config.Config, d Deps) (*sqldb.DB, error) {

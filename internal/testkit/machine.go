@@ -10,6 +10,7 @@ import (
 	"crypto/rand"
 	"crypto/sha256"
 	"crypto/x509"
+	"errors"
 	"net/netip"
 	"testing"
 	"time"
@@ -108,7 +109,7 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 		Authenticators: &totp.Service{DB: db, Ring: ring, Audit: p.Audit}, BackupCodes: &backup.Service{Ring: ring},
 		Passkeys: &passkey.Service{Ring: ring, Site: "Example", RPID: "id.example.com", Origins: []string{Origin}},
 	}
-	if err := p.Authenticators.EnsureDummies(t.Context()); err != nil {
+	if err := errors.Join(p.Authenticators.EnsureDummies(t.Context()), p.Choices.EnsureDummies(t.Context(), decoys)); err != nil {
 		t.Fatal(err)
 	}
 	p.Notices = &notice.Service{

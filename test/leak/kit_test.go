@@ -16,6 +16,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/device"
+	"countersign/internal/factor"
 	"countersign/internal/outbox"
 	"countersign/internal/passkey"
 	passwords "countersign/internal/password"
@@ -157,6 +158,17 @@ func atHome(t *testing.T, n *servertest.Node, id account.ID) {
 		}
 		_, err = n.Core().Sessions.Start(t.Context(), tx, session.New{Account: id, Device: kept.ID, Name: "Desk"})
 		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+}
+
+// chosen has an account's holder choose what is offered first, and be asked at every sign-in.
+func chosen(t *testing.T, n *servertest.Node, id account.ID) {
+	t.Helper()
+	err := n.Core().DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		return n.Core().Choices.Choose(t.Context(), tx, id, factor.Choice{Holder: factor.Always, Order: []factor.Way{factor.Email, factor.SMS}})
 	})
 	if err != nil {
 		t.Fatal(err)

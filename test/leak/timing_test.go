@@ -229,6 +229,9 @@ func newClocked(t *testing.T, m mode, people int) *clocked {
 			withPasskey(t, c.node, c.owner[i])
 			atHome(t, c.node, c.owner[i])
 		}
+		for i := 0; i < len(c.owner); i += 4 { // a fourth have chosen what comes first
+			chosen(t, c.node, c.owner[i])
+		}
 	}
 	if m.links != "" {
 		c.links(m.links)
