@@ -18,12 +18,15 @@ type Signed struct {
 	Proof  string
 }
 
-// admitProof refuses what is too much of one source as fault.Unavailable "busy": at any other answer a browser would drop its key, and at
-// this one it keeps it and comes again.
-func (s *Service) admitProof(ctx context.Context, tx *sqldb.Tx, c Client) error {
-	ok, err := s.Throttle.TakeSource(ctx, tx, s.Limits.Bound, c.Source)
+// admitProof refuses what is too much of one device from one source as fault.Unavailable "busy": at any other answer a browser would drop its
+// key, and at this one it keeps it and comes again. A source alone would not do: neighbours behind one address would use up the owner's
+// tries. Nor would a device: whoever has copied its id would.
+func (s *Service) admitProof(ctx context.Context, tx *sqldb.Tx, id device.ID, c Client) error {
+	limit := s.Limits.Bound
+	limit.Name += "/" + string(id)
+	ok, err := s.Throttle.TakeSource(ctx, tx, limit, c.Source)
 	if err == nil && !ok {
-		err = fault.Later(fault.Unavailable, "busy", 10*time.Second, errors.New("too many proofs of bound keys from one source"))
+		err = fault.Later(fault.Unavailable, "busy", 10*time.Second, errors.New("too many proofs of a bound key from one source"))
 	}
 	return err
 }
@@ -33,7 +36,7 @@ func (s *Service) admitProof(ctx context.Context, tx *sqldb.Tx, c Client) error 
 // browser has one, is bound from then on. Errors are those of admitProof.
 func (s *Service) Refresh(ctx context.Context, me session.Session, c Client, p Signed) (device.Minted, error) {
 	id := p.Device
-	minted, err := s.Devices.Refresh(ctx, id, p.Proof, func(tx *sqldb.Tx) error { return s.admitProof(ctx, tx, c) })
+	minted, err := s.Devices.Refresh(ctx, id, p.Proof, func(tx *sqldb.Tx) error { return s.admitProof(ctx, tx, id, c) })
 	if err != nil || minted.Cookie.Empty() || me.Device != id || !me.BoundAt.IsZero() {
 		return minted, err
 	}
@@ -46,7 +49,7 @@ func (s *Service) Refresh(ctx context.Context, me session.Session, c Client, p S
 func (s *Service) Bind(ctx context.Context, me session.Session, c Client, proof string) (m device.Minted, ok bool, err error) {
 	b := device.Binding{Device: me.Device, Session: string(me.ID), Proof: proof}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		if err := s.admitProof(ctx, tx, c); err != nil {
+		if err := s.admitProof(ctx, tx, me.Device, c); err != nil {
 			return err
 		}
 		// The session is known from memory, and may have ended on another node a moment ago.

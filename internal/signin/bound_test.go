@@ -406,6 +406,10 @@ func TestTooManyProofsOfOneSourceLoseNothing(t *testing.T) {
 		if minted, code := prove(elsewhere, b.chip.Sign(challenge())); code != "" || minted.Cookie.Empty() {
 			t.Errorf("from elsewhere: %q", code)
 		}
+		m.Account("bob@example.org")
+		if minted := bindingBrowser(t, m, "bob@example.org").refresh(""); minted.Challenge == "" {
+			t.Errorf("a neighbour behind the same address: %+v", minted)
+		}
 		clock.Advance(time.Minute)
 		if minted, code := prove(m.Client, proof); code != "" || minted.Cookie.Empty() {
 			t.Errorf("after a minute: %q", code)

@@ -150,7 +150,7 @@ type Limits struct {
 
 	Factor throttle.Ladder // wrong codes of one factor, whatever another has proved meanwhile
 
-	Bound throttle.Rate // proofs of keys that browsers bind to their machines, by source
+	Bound throttle.Rate // proofs of a key that a browser has bound to its machine, by device and source
 
 	approvalLimits
 }
@@ -182,8 +182,8 @@ func DefaultLimits() Limits {
 		Code:        throttle.Ladder{Name: "code", Free: 5, Delays: codeWaits, Stop: 100},
 		CodeAccount: throttle.Ladder{Name: "code/account", Free: 5, Delays: codeWaits, Stop: 100},
 		Factor:      throttle.Ladder{Name: "factor", Free: factor.MaxFailures, Delays: codeWaits, Stop: factor.MaxFailures},
-		// A browser proves its key every five minutes: that is 3,000 of them behind one address, of which 600 may come at once.
-		Bound: throttle.Rate{Name: "bound", Burst: 600, Every: 100 * time.Millisecond},
+		// A browser proves its key every five minutes, and at each sign-in: sixty at once is many tabs of an impatient person.
+		Bound: throttle.Rate{Name: "bound", Burst: 60, Every: 5 * time.Second},
 		// What is approved gives its try back: who is asked and asked again is being worn down.
 		approvalLimits: approvalLimits{
 			Approval: throttle.Rate{Name: "approval", Burst: approval.Most, Every: 20 * time.Minute},
