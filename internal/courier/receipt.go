@@ -19,6 +19,8 @@ type Report struct {
 	State    State
 	Code     string // the provider's own word for what went wrong; may be empty
 	Country  string // of the number, where the provider tells the number
+	// Complaint says that the recipient called the letter spam.
+	Complaint bool
 }
 
 // State is how far a letter has come.

@@ -18,6 +18,7 @@ import (
 	"countersign/internal/audit"
 	"countersign/internal/backup"
 	"countersign/internal/client"
+	"countersign/internal/courier/amazon"
 	"countersign/internal/device"
 	"countersign/internal/dpop"
 	"countersign/internal/factor"
@@ -75,6 +76,8 @@ type Deps struct {
 	// Decoys is how many accounts stand in for those who do not exist; 0 means account.DefaultDecoys,
 	// and fewer are for tests, which make many databases.
 	Decoys int
+	// Topic makes a topic of Amazon SNS; nil makes those of the real one. It is for tests.
+	Topic func(arn string) (*amazon.Topic, error)
 	// Demo mounts the demonstration's pages; nil everywhere else.
 	Demo *Demo
 }

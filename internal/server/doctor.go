@@ -191,7 +191,7 @@ func letters(ctx context.Context, c config.Config, d Deps) Finding {
 	if err := checkLetters(c, d.Now); err != nil {
 		return finding("letters", Broken, err.Error(), "")
 	}
-	email, _ := emailProvider(c, d.Now, nil) // checkLetters has seen the error
+	email, _ := emailProvider(c, d.Now, nil, back{}) // checkLetters has seen the error
 	if p, ok := email.(checker); ok {
 		if err := p.Check(ctx); err != nil {
 			return finding("letters", Broken, "e-mail by "+c.Email.Provider+": "+err.Error(), "")

@@ -12,10 +12,12 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/courier"
+	"countersign/internal/courier/amazon"
 	"countersign/internal/courier/anyhttp"
 	"countersign/internal/courier/failover"
 	"countersign/internal/courier/inbox"
 	"countersign/internal/courier/infobip"
+	"countersign/internal/courier/ses"
 	"countersign/internal/courier/smpp"
 	"countersign/internal/courier/smtp"
 	"countersign/internal/courier/sns"
@@ -56,16 +58,17 @@ func typed(u *url.URL) string {
 
 // back is how providers tell what became of letters: those that call us at an address below at, unless it is empty, the others by take, unless it is nil.
 type back struct {
-	at   string
-	take func(courier.Report)
+	at    string
+	take  func(courier.Report)
+	topic func(arn string) (*amazon.Topic, error) // where SES's events come from; nil for a real one
 }
 
-// reportsAt is where providers may call; no provider reaches this machine's own address.
+// reportsAt is where providers of text messages may call; no provider reaches this machine's own address.
 func reportsAt(c config.Config) string {
 	if !c.SMS.Reports || config.Loopback(c.Public().Hostname()) {
 		return ""
 	}
-	return c.Public().JoinPath(hooks.Path).String()
+	return c.Public().JoinPath(hooks.Path, "sms").String() + "/"
 }
 
 // of is the address of one provider.
@@ -79,7 +82,7 @@ func (b back) of(name string) string {
 // routes says how letters leave, by channel. box serves the provider inbox.
 func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (map[message.Channel]courier.Route, error) {
 	out := map[message.Channel]courier.Route{}
-	email, err := emailProvider(c, now, box)
+	email, err := emailProvider(c, now, box, b)
 	if err != nil {
 		return nil, fmt.Errorf("email: %w", err)
 	}
@@ -119,17 +122,34 @@ func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inb
 	return failover.New(all, rules, log, now)
 }
 
-func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox) (courier.Provider, error) {
+func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {
 	e := c.Email
 	switch e.Provider {
 	case "smtp":
 		return smtpProvider(e, c.Bounces.Address, now)
+	case "ses":
+		return sesProvider(e, now, b)
 	case "webhook":
 		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now})
 	case "inbox":
 		return box, nil
 	}
 	return nil, nil //nolint:nilnil // none is a provider an operator can choose
+}
+
+func sesProvider(e config.Email, now func() time.Time, b back) (courier.Provider, error) {
+	s := ses.Config{Region: e.SESRegion, Key: e.SESKey, Secret: e.SESSecret.Token, Set: e.SESSet, Base: e.SESURL, Now: now}
+	if e.SESTopic != "" {
+		open := b.topic
+		if open == nil {
+			open = func(arn string) (*amazon.Topic, error) { return amazon.NewTopic(arn, now, nil, nil) }
+		}
+		var err error
+		if s.Topic, err = open(e.SESTopic); err != nil {
+			return nil, fmt.Errorf("ses_topic: %w", err)
+		}
+	}
+	return ses.New(s)
 }
 
 func smtpProvider(e config.Email, bounces string, now func() time.Time) (courier.Provider, error) {

@@ -2,7 +2,9 @@ package server
 
 import (
 	"context"
+	"errors"
 	"log/slog"
+	"math"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -13,6 +15,7 @@ import (
 	"countersign/internal/message"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/fault"
 	"countersign/internal/web/hooks"
 )
 
@@ -39,6 +42,8 @@ const (
 	overtaking = time.Second
 	// oneReport bounds what one report may have, in bytes, so that a forged one costs little; the largest have 1 KiB.
 	oneReport = 16 << 10
+	// oneEvent bounds one of SES, which may have the letter's head in it.
+	oneEvent = 64 << 10
 	// mostWaiting is more reports than a centre sends in that time.
 	mostWaiting = 4096
 )
@@ -80,7 +85,7 @@ func (r *receipts) run(ctx context.Context) error {
 				return nil
 			case <-time.After(overtaking - r.core.DB.Now().Sub(w.since)):
 			}
-			if err := r.keep(ctx, w.Report); err != nil && ctx.Err() == nil {
+			if err := r.keep(ctx, message.SMS, w.Report); err != nil && ctx.Err() == nil {
 				r.log.LogAttrs(ctx, slog.LevelWarn, "receipt lost", slog.String("provider", w.Provider), slog.String("id", w.ID), slog.Any("error", err))
 			}
 		}
@@ -106,7 +111,8 @@ func mailbox(c config.Config, log *slog.Logger, report func(context.Context, cou
 
 // returned reads what mail servers say of letters, until ctx ends.
 func (r *receipts) returned(ctx context.Context) error {
-	if box := mailbox(r.core.Config, r.log, r.keep); box != nil {
+	keep := func(ctx context.Context, rep courier.Report) error { return r.keep(ctx, message.Email, rep) }
+	if box := mailbox(r.core.Config, r.log, keep); box != nil {
 		box.Run(ctx)
 	}
 	return nil
@@ -114,23 +120,35 @@ func (r *receipts) returned(ctx context.Context) error {
 
 // arrived is what the door for reports asks.
 func (r *receipts) arrived(ctx context.Context, a hooks.Report) (genuine bool, err error) {
-	p, ok := receiver(r.ways[message.SMS].Provider, a.Provider)
-	if !ok {
-		return false, nil
-	}
-	if len(a.Body) > oneReport && a.Provider != "infobip" { // which alone sends many at once, and signs the address
+	ch := map[string]message.Channel{"sms": message.SMS, "mail": message.Email}[a.Channel]
+	p, ok := receiver(r.ways[ch].Provider, a.Provider)
+	if !ok || len(a.Body) > largest(a.Provider) {
 		return false, nil
 	}
 	reports, err := p.Receive(courier.Arrived{Header: a.Header, Query: a.Query, Body: a.Body})
-	if err != nil {
-		return false, nil //nolint:nilerr // it is no failure of ours
+	if errors.Is(err, courier.ErrForged) {
+		return false, nil // it is no failure of ours
+	}
+	if err != nil { // and the provider tries again
+		return true, fault.Later(fault.Unavailable, "busy", 30*time.Second, err)
 	}
 	for _, rep := range reports {
-		if err := r.keep(ctx, rep); err != nil {
+		if err := r.keep(ctx, ch, rep); err != nil {
 			return true, err
 		}
 	}
 	return true, nil
+}
+
+// largest is how many bytes a provider may send at once, of those that the door lets through. Infobip alone sends many reports at once, and signs the address.
+func largest(provider string) int {
+	switch provider {
+	case "infobip":
+		return math.MaxInt
+	case "ses":
+		return oneEvent
+	}
+	return oneReport
 }
 
 // receiver finds the provider of a name, if it receives reports.
@@ -146,16 +164,22 @@ func receiver(p courier.Provider, name string) (courier.Receiver, bool) {
 }
 
 // keep writes a report down, and tells of it if it is news.
-func (r *receipts) keep(ctx context.Context, rep courier.Report) error {
+func (r *receipts) keep(ctx context.Context, ch message.Channel, rep courier.Report) error {
 	took, news, err := r.core.Outbox.Report(ctx, outbox.Told{Letter: rep.Letter, Provider: rep.Provider, ID: rep.ID, State: outbox.Fate(rep.State)})
-	if err != nil || !news {
+	if err != nil || !news && !rep.Complaint {
 		return err
+	}
+	if rep.Complaint { // is told of as often as it is made: it comes after the letter was delivered, and changes nothing of that
+		r.log.LogAttrs(ctx, slog.LevelWarn, "complaint", slog.String("provider", rep.Provider), slog.String("letter", rep.Letter), slog.String("code", rep.Code))
+		if !news {
+			return nil
+		}
 	}
 	r.total.WithLabelValues(rep.Provider, rep.Country, string(rep.State)).Inc()
 	if rep.State == courier.Delivered {
 		r.took.WithLabelValues(rep.Provider, rep.Country).Observe(took.Seconds())
 	}
-	if several, ok := r.ways[message.SMS].Provider.(*failover.Provider); ok {
+	if several, ok := r.ways[ch].Provider.(*failover.Provider); ok {
 		several.Learn(ctx, rep)
 	}
 	r.log.LogAttrs(ctx, slog.LevelInfo, "receipt", slog.String("provider", rep.Provider), slog.String("letter", rep.Letter),

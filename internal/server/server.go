@@ -93,7 +93,7 @@ func (s *Server) letters() error {
 		return err
 	}
 	s.receipts = newReceipts(s.core, s.deps.Log)
-	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), take: s.receipts.take}); err != nil {
+	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), take: s.receipts.take, topic: s.deps.Topic}); err != nil {
 		return err
 	}
 	s.receipts.ways = s.ways

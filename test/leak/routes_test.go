@@ -25,7 +25,10 @@ var table = map[string]string{
 	"POST /reports/csp": "204",
 
 	// Providers tell here what became of messages, and prove that they are who they say.
-	"POST /hooks/sms/{provider}": "403 page",
+	"POST /hooks/sms/{provider}":  "403 page",
+	"POST /hooks/mail/{provider}": "403 page",
+	"GET /hooks/sms/{provider}":   "403 page",
+	"GET /hooks/mail/{provider}":  "403 page",
 
 	"GET /assets/{hash}/{name}": "404 page",
 

@@ -9,11 +9,18 @@ import (
 	"testing"
 
 	"countersign/internal/courier"
+	"countersign/internal/message"
 )
 
 // Golden sends the suite's letter and compares what is on the wire, but for what a transport adds, with the file of that
 // name in testdata. UPDATE_GOLDEN=1 writes the file.
 func Golden(t *testing.T, far *Far, p courier.Provider, name string) {
+	t.Helper()
+	GoldenLetter(t, far, p, message.SMS, name)
+}
+
+// GoldenLetter is Golden for a letter of another channel.
+func GoldenLetter(t *testing.T, far *Far, p courier.Provider, ch message.Channel, name string) {
 	t.Helper()
 	read := far.Read
 	var wire string
@@ -22,7 +29,7 @@ func Golden(t *testing.T, far *Far, p courier.Provider, name string) {
 		return read(r, body)
 	}
 	defer func() { far.Read = read }()
-	if _, err := p.Send(t.Context(), letter("sms", "01890000-0000-7000-8000-000000000001")); err != nil {
+	if _, err := p.Send(t.Context(), letter(ch, "01890000-0000-7000-8000-000000000001")); err != nil {
 		t.Fatal(err)
 	}
 	file := filepath.Join("testdata", name)

@@ -73,7 +73,8 @@ type Answer struct {
 type Refusal struct {
 	Status int
 	After  time.Duration // from Retry-After
-	Body   []byte        // may quote the address: for codes to be found in, not to be logged
+	Header http.Header
+	Body   []byte // may quote the address: for codes to be found in, not to be logged
 }
 
 // Do posts. Exactly one of the three results is there; an error is a *courier.Error.
@@ -104,7 +105,7 @@ func (c *Client) Call(ctx context.Context, method, address string, header http.H
 	if err != nil {
 		return nil, nil, c.transport(err)
 	}
-	return nil, &Refusal{Status: res.StatusCode, After: retryAfter(res.Header), Body: got}, nil
+	return nil, &Refusal{Status: res.StatusCode, After: retryAfter(res.Header), Header: res.Header, Body: got}, nil
 }
 
 // transport classes a request that got no answer: whether the letter went is unknown.

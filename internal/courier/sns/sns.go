@@ -1,27 +1,22 @@
 // Package sns sends SMS through Amazon SNS.
 //
-// It is one form, Action=Publish (docs.aws.amazon.com/sns/latest/api/API_Publish.html), signed by the signer of aws-sdk-go-v2 alone; the
-// bytes are those that this SDK's own client for SNS sends. Keys are an IAM user's: roles of machines are not asked for.
+// It is one form, Action=Publish (docs.aws.amazon.com/sns/latest/api/API_Publish.html), signed as package amazon does; the
+// bytes are those that the client for SNS of aws-sdk-go-v2 sends.
 // SNS has no idempotency key for numbers, so a letter whose answer does not come may arrive twice, and reports delivery to CloudWatch only.
 package sns
 
 import (
 	"context"
-	"crypto/sha256"
 	"crypto/x509"
-	"encoding/hex"
 	"encoding/xml"
-	"errors"
 	"net/http"
 	"net/url"
 	"slices"
 	"strings"
 	"time"
 
-	"github.com/aws/aws-sdk-go-v2/aws"
-	v4 "github.com/aws/aws-sdk-go-v2/aws/signer/v4"
-
 	"countersign/internal/courier"
+	"countersign/internal/courier/amazon"
 	"countersign/internal/courier/post"
 	"countersign/internal/platform/secret"
 )
@@ -42,16 +37,14 @@ type Config struct {
 type Provider struct {
 	c      Config
 	client *post.Client
-	signer *v4.Signer
+	signer amazon.Signer
 }
 
 // New checks the configuration; it sends nothing.
 func New(c Config) (*Provider, error) {
-	if c.Region == "" || strings.Trim(c.Region, "abcdefghijklmnopqrstuvwxyz0123456789-") != "" {
-		return nil, errors.New("sns: a region such as eu-central-1 is required")
-	}
-	if c.Key == "" || c.Secret.Empty() || c.Now == nil {
-		return nil, errors.New("sns: an access key, its secret and a clock are required")
+	signer := amazon.Signer{Service: "sns", Region: c.Region, Key: c.Key, Secret: c.Secret, Now: c.Now}
+	if err := signer.Check(); err != nil {
+		return nil, err
 	}
 	if c.Base == "" {
 		c.Base = "https://sns." + c.Region + ".amazonaws.com"
@@ -61,7 +54,7 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	return &Provider{c: c, client: client, signer: v4.NewSigner()}, nil
+	return &Provider{c: c, client: client, signer: signer}, nil
 }
 
 // Name returns "sns".
@@ -102,19 +95,12 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 const version = "2010-03-31"
 
 func (p *Provider) post(ctx context.Context, form url.Values) (*post.Answer, *post.Refusal, error) {
-	body := form.Encode()
-	// Signed is a request like the one that post makes: host, length and headers are what the signature is over.
-	like, err := http.NewRequestWithContext(ctx, http.MethodPost, p.c.Base, strings.NewReader(body))
+	body := []byte(form.Encode())
+	header, err := p.signer.Sign(ctx, http.MethodPost, p.c.Base, "application/x-www-form-urlencoded", body)
 	if err != nil {
-		return nil, nil, courier.Temporary("sns_request", nil)
-	}
-	like.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	sum := sha256.Sum256([]byte(body))
-	key := aws.Credentials{AccessKeyID: p.c.Key, SecretAccessKey: p.c.Secret.Reveal()}
-	if err := p.signer.SignHTTP(ctx, key, like, hex.EncodeToString(sum[:]), "sns", p.c.Region, p.c.Now()); err != nil {
 		return nil, nil, courier.Temporary("sns_sign", nil)
 	}
-	return p.client.Do(ctx, p.c.Base, like.Header, []byte(body))
+	return p.client.Do(ctx, p.c.Base, header, body)
 }
 
 // refused reads the code; its message may quote the number. A status of 400 may also mean that there are too many requests, or that ours is

@@ -1,15 +1,10 @@
 package sns_test
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
 	"errors"
 	"fmt"
 	"net/http"
 	"net/url"
-	"regexp"
-	"strings"
 	"testing"
 	"time"
 
@@ -26,48 +21,8 @@ func config(base string) sns.Config {
 	return sns.Config{Region: "eu-central-1", Key: "AKID", Secret: secret.Of("pa:ss"), Base: base, Now: now}
 }
 
-// signed checks a signature of version 4 by the steps of its documentation.
-func signed(r *http.Request, body []byte) error {
-	part := regexp.MustCompile(`^AWS4-HMAC-SHA256 Credential=AKID/(\d{8}/eu-central-1/sns/aws4_request), SignedHeaders=([a-z0-9;-]+), Signature=([0-9a-f]{64})$`).
-		FindStringSubmatch(r.Header.Get("Authorization"))
-	if part == nil {
-		return fmt.Errorf("authorization %q", r.Header.Get("Authorization"))
-	}
-	canonical := r.Method + "\n" + r.URL.EscapedPath() + "\n\n"
-	for name := range strings.SplitSeq(part[2], ";") {
-		value := r.Header.Get(name)
-		switch name {
-		case "host":
-			value = r.Host
-		case "content-length":
-			value = fmt.Sprint(r.ContentLength)
-		}
-		canonical += name + ":" + value + "\n"
-	}
-	sum := sha256.Sum256(body)
-	canonical += "\n" + part[2] + "\n" + hex.EncodeToString(sum[:])
-	sum = sha256.Sum256([]byte(canonical))
-	text := "AWS4-HMAC-SHA256\n" + r.Header.Get("X-Amz-Date") + "\n" + part[1] + "\n" + hex.EncodeToString(sum[:])
-	key := []byte("AWS4pa:ss")
-	for step := range strings.SplitSeq(part[1]+"/", "/") {
-		if step != "" {
-			key = mac(key, step)
-		}
-	}
-	if hex.EncodeToString(mac(key, text)) != part[3] || !strings.Contains(part[2], "host") || !strings.HasPrefix(r.Header.Get("X-Amz-Date"), part[1][:8]) {
-		return errors.New("the signature does not fit")
-	}
-	return nil
-}
-
-func mac(key []byte, text string) []byte {
-	m := hmac.New(sha256.New, key)
-	m.Write([]byte(text))
-	return m.Sum(nil)
-}
-
 func read(r *http.Request, body []byte) (courier.Message, error) {
-	if err := signed(r, body); err != nil {
+	if err := couriertest.AmazonSigned(r, body, "eu-central-1/sns"); err != nil {
 		return courier.Message{}, err
 	}
 	form, err := url.ParseQuery(string(body))
@@ -184,7 +139,7 @@ func TestTheKeyIsTried(t *testing.T) {
 		if string(body) != "Action=GetSMSAttributes&Version=2010-03-31" {
 			t.Errorf("%s", body)
 		}
-		return courier.Message{}, signed(r, body)
+		return courier.Message{}, couriertest.AmazonSigned(r, body, "eu-central-1/sns")
 	}
 	for code, want := range map[string]string{"": "", "AuthorizationError": "", "InvalidClientTokenId": "sns_http_403_InvalidClientTokenId"} {
 		far.Answer = func(w http.ResponseWriter, _ couriertest.Mood, _ courier.Message) {

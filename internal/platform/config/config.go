@@ -173,7 +173,7 @@ func (t Throttle) Exempt() (out []netip.Prefix) {
 
 // Email is how letters leave by e-mail.
 type Email struct {
-	Provider      string `toml:"provider" doc:"smtp, webhook, inbox or none. inbox keeps letters in memory for a demonstration and works on localhost only."`
+	Provider      string `toml:"provider" doc:"smtp, ses (Amazon), webhook, inbox or none. inbox keeps letters in memory for a demonstration and works on localhost only."`
 	From          string `toml:"from" doc:"The sender, such as \"Example <no-reply@example.org>\"."`
 	SMTPHost      string `toml:"smtp_host" doc:"The mail relay's host name; its certificate must have this name."`
 	SMTPPort      int    `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
@@ -186,6 +186,12 @@ type Email struct {
 	OAuthRefresh  Secret `toml:"smtp_oauth_refresh_token" doc:"A refresh token of the mailbox's owner, who has consented. Empty asks in the client's own name (client credentials)."`
 	OAuthScope    string `toml:"smtp_oauth_scope" doc:"Scopes to ask for, with spaces between, such as https://outlook.office365.com/.default."`
 	SMTPTLS       string `toml:"smtp_tls" doc:"starttls (demanded, never just tried), implicit, or none, which is allowed to a relay on localhost only."`
+	SESRegion     string `toml:"ses_region" doc:"The region of Amazon SES, such as eu-central-1."`
+	SESKey        string `toml:"ses_key" doc:"Id of an IAM user's access key; the user may do ses:SendEmail and needs no more."`
+	SESSecret     Secret `toml:"ses_secret" doc:"The access key's secret."`
+	SESSet        string `toml:"ses_configuration_set" doc:"The configuration set to send with. Empty leaves the one of the sender's identity."`
+	SESTopic      string `toml:"ses_topic" doc:"The topic of Amazon SNS that bounces and complaints are published to, such as arn:aws:sns:eu-central-1:123456789012:name. It posts them to /hooks/mail/ses. Empty takes none."`
+	SESURL        string `toml:"ses_url" doc:"The address of SES where it does not follow from the region."`
 	WebhookURL    string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
 	WebhookSecret Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }

@@ -141,7 +141,22 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"idle beyond absolute":          {func(c *config.Config) { c.Session.Idle = config.Duration(200 * time.Hour) }, "session.idle: must not be longer"},
 		"remembered for ever":           {func(c *config.Config) { c.Device.RememberFor = config.Duration(9000 * time.Hour) }, "device.remember_for: want 1h to 720h"},
 		"no way to send":                {func(c *config.Config) { c.Email.Provider, c.SMS.Provider = "none", "none" }, "nobody could be sent a code"},
-		"inbox in the world":            {func(c *config.Config) { c.Site.PublicURL = "https://id.example.org" }, "email.provider: inbox delivers to nobody"},
+		"SES without a key": {func(c *config.Config) {
+			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", config.NewSecret("x")
+		}, "email.ses_key: give the id"},
+		"SES without a sender": {func(c *config.Config) {
+			c.Email.Provider, c.Email.SESRegion, c.Email.SESKey, c.Email.SESSecret = "ses", "eu-central-1", "AKID", config.NewSecret("x")
+		}, "email.from: want a sender"},
+		"a topic that is none": {func(c *config.Config) {
+			c.Site.PublicURL, c.SMS.Provider = "https://id.example.org", "none"
+			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESKey, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", "AKID", config.NewSecret("x")
+			c.Email.SESTopic = "arn:aws:sqs:eu-central-1:123456789012:queue"
+		}, "email.ses_topic: want a standard topic's ARN"},
+		"a topic nobody hears": {func(c *config.Config) {
+			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESKey, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", "AKID", config.NewSecret("x")
+			c.Email.SESTopic = "arn:aws:sns:eu-central-1:123456789012:letters"
+		}, "email.ses_topic: Amazon cannot reach localhost"},
+		"inbox in the world": {func(c *config.Config) { c.Site.PublicURL = "https://id.example.org" }, "email.provider: inbox delivers to nobody"},
 		"smtp in clear": {func(c *config.Config) {
 			c.Email = config.Email{Provider: "smtp", SMTPHost: "mail", SMTPPort: 25, SMTPTLS: "none", From: "a@b.example"}
 		}, "email.smtp_tls: none is for a relay on localhost only"},

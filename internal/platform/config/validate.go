@@ -237,7 +237,7 @@ func (c Config) checkSIMSwap(k *checker) {
 
 func (c Config) checkEmail(k *checker) {
 	e := c.Email
-	k.oneOf("email.provider", e.Provider, "smtp", "webhook", "inbox", "none")
+	k.oneOf("email.provider", e.Provider, "smtp", "ses", "webhook", "inbox", "none")
 	k.want(e.Provider != "none" || c.SMS.Provider != "none", "email.provider", "e-mail and SMS are both none: nobody could be sent a code; set one of them")
 	c.checkInbox(k, "email.provider", e.Provider)
 	switch e.Provider {
@@ -248,8 +248,10 @@ func (c Config) checkEmail(k *checker) {
 		k.oneOf("email.smtp_tls", e.SMTPTLS, "starttls", "implicit", "none")
 		k.want(e.SMTPTLS != "none" || Loopback(e.SMTPHost), "email.smtp_tls", "none is for a relay on localhost only: codes must not cross a network in clear")
 		c.checkTokens(k)
-		_, err := mail.ParseAddress(e.From)
-		k.want(err == nil, "email.from", `want a sender such as "Example <no-reply@example.org>"`)
+		c.checkSender(k)
+	case "ses":
+		c.checkSender(k)
+		c.checkSES(k)
 	case "webhook":
 		k.webhook("email", e.WebhookURL, e.WebhookSecret)
 	}

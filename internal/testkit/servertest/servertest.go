@@ -20,6 +20,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/courier/amazon"
 	"countersign/internal/courier/inbox"
 	"countersign/internal/dpop"
 	"countersign/internal/keyring"
@@ -48,6 +49,7 @@ type Options struct {
 	Idle     bool                            // no background work: nothing is sent, polled or pruned
 	RealCost bool                            // hash passwords at the configured cost, not at a token one
 	Decoys   int                             // testkit.FewDecoys by default
+	Topic    func(arn string) (*amazon.Topic, error)
 }
 
 // Node is a running node.
@@ -146,7 +148,7 @@ func (n *Node) open(o Options) *server.Server {
 	if err := c.Validate(); err != nil {
 		n.t.Fatal(err)
 	}
-	s, err := server.New(n.t.Context(), c, server.Deps{Log: slog.New(slog.NewJSONHandler(n.Log, nil)), Now: o.Clock.Now, TokenCost: !o.RealCost, Decoys: o.Decoys})
+	s, err := server.New(n.t.Context(), c, server.Deps{Log: slog.New(slog.NewJSONHandler(n.Log, nil)), Now: o.Clock.Now, TokenCost: !o.RealCost, Decoys: o.Decoys, Topic: o.Topic})
 	if err != nil {
 		n.t.Fatal(err)
 	}

@@ -1,4 +1,4 @@
-// Package hooks is the door for what providers of text messages tell of them.
+// Package hooks is the door for what providers tell of letters that they took.
 package hooks
 
 import (
@@ -13,11 +13,12 @@ import (
 	"countersign/internal/web"
 )
 
-// Path is below which providers of text messages tell what became of them; the provider's name follows.
-const Path = "/hooks/sms/"
+// Path is below which providers tell what became of letters; the channel's name follows, and the provider's.
+const Path = "/hooks/"
 
 // Report is what somebody who says to be a provider has sent.
 type Report struct {
+	Channel  string // sms or mail
 	Provider string
 	Header   http.Header
 	Query    url.Values
@@ -28,7 +29,15 @@ type Report struct {
 // whether or not there is such a letter. Nothing is looked up for a forged one, and no limit per source is needed: it costs one
 // digest, and real ones all come from a few addresses. Some gateways, such as Kannel, can do no better than GET.
 func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Report) (genuine bool, err error)) {
-	h := web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
+	for _, channel := range []string{"sms", "mail"} {
+		h := door(log, channel, take)
+		mux.Handle("POST "+Path+channel+"/{provider}", h)
+		mux.Handle("GET "+Path+channel+"/{provider}", h)
+	}
+}
+
+func door(log *slog.Logger, channel string, take func(context.Context, Report) (genuine bool, err error)) http.Handler {
+	return web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
 			if _, ok := errors.AsType[*http.MaxBytesError](err); ok {
@@ -36,7 +45,7 @@ func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Repo
 			}
 			return fault.New(fault.Invalid, "body_malformed", err)
 		}
-		genuine, err := take(r.Context(), Report{Provider: r.PathValue("provider"), Header: r.Header, Query: r.URL.Query(), Body: body})
+		genuine, err := take(r.Context(), Report{Channel: channel, Provider: r.PathValue("provider"), Header: r.Header, Query: r.URL.Query(), Body: body})
 		if err != nil {
 			return err // and the provider tries again
 		}
@@ -46,6 +55,4 @@ func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Repo
 		w.WriteHeader(http.StatusNoContent)
 		return nil
 	})
-	mux.Handle("POST "+Path+"{provider}", h)
-	mux.Handle("GET "+Path+"{provider}", h)
 }

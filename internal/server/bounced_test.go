@@ -1,0 +1,156 @@
+package server_test
+
+import (
+	"encoding/json"
+	"io"
+	"net/http"
+	"net/http/httptest"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+
+	"countersign/internal/courier/amazon"
+	"countersign/internal/courier/couriertest"
+	"countersign/internal/message"
+	"countersign/internal/outbox"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit/dbtest"
+	"countersign/internal/testkit/servertest"
+)
+
+// service is a stand-in for a service that takes e-mail by HTTP; it keeps what it was posted.
+type service struct {
+	mu     sync.Mutex
+	bodies []string
+	answer string
+}
+
+func (s *service) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	body, _ := io.ReadAll(r.Body)
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.bodies = append(s.bodies, string(body))
+	_, _ = w.Write([]byte(s.answer))
+}
+
+func (s *service) got() []string {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return append([]string(nil), s.bodies...)
+}
+
+// letterTo puts a letter with a code into the outbox of a node.
+func letterTo(t *testing.T, n *servertest.Node, ch message.Channel, to string) (id string) {
+	t.Helper()
+	core := n.Core()
+	err := core.DB.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
+		id, err = core.Outbox.Put(t.Context(), tx, outbox.Letter{
+			Letter:    message.Letter{Channel: ch, Kind: "signin_code", To: to, Language: "de", Params: map[string]string{"code": "482913", "minutes": "10", "site": "Fotoalbum"}},
+			ExpiresAt: tx.Now().Add(10 * time.Minute),
+		})
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
+func fateOf(t *testing.T, n *servertest.Node, id string) (f outbox.Fate) {
+	t.Helper()
+	core := n.Core()
+	err := core.DB.Read(t.Context(), func(tx *sqldb.Tx) (err error) {
+		f, err = core.Outbox.Fate(t.Context(), tx, id)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return f
+}
+
+// tells posts to the node what a provider would, and returns the answer's status.
+func tells(n *servertest.Node, path string, header http.Header, body []byte) int {
+	r := httptest.NewRequest("POST", "https://id.example.org"+path, strings.NewReader(string(body)))
+	for name := range header {
+		r.Header.Set(name, header.Get(name))
+	}
+	w := httptest.NewRecorder()
+	n.Handler().ServeHTTP(w, r)
+	return w.Code
+}
+
+func TestABounceBySESReachesItsLetter(t *testing.T) {
+	const arn = "arn:aws:sns:eu-central-1:123456789012:letters"
+	far := &service{answer: `{"MessageId": "EXAMPLE7c191be45"}`}
+	api := httptest.NewServer(far)
+	defer api.Close()
+	clock := dbtest.NewClock()
+	sns := couriertest.NewSNS(t, arn, clock.Now())
+	n := servertest.Start(t, servertest.Options{
+		Clock: clock,
+		Topic: func(arn string) (*amazon.Topic, error) { return amazon.NewTopic(arn, clock.Now, sns.Client, sns.Roots) },
+		Config: func(c *config.Config) {
+			c.Site.PublicURL, c.SMS.Provider = "https://id.example.org", "none"
+			c.Email = config.Email{Provider: "ses", From: "no-reply@example.org", SESRegion: "eu-central-1", SESKey: "AKID", SESSecret: config.NewSecret("hunter2"), SESTopic: arn, SESURL: api.URL}
+		},
+	})
+	id := letterTo(t, n, message.Email, "ada@elsewhere.example")
+	eventually(t, func() bool { return len(far.got()) == 1 })
+	if !strings.Contains(far.got()[0], `"EmailTags":[{"Name":"letter","Value":"`+id+`"}]`) {
+		t.Fatal(far.got()[0])
+	}
+	event := func(kind, letter string) string {
+		text, _ := json.Marshal(map[string]any{
+			"eventType": kind, "mail": map[string]any{"messageId": "EXAMPLE7c191be45", "destination": []string{"ada@elsewhere.example"}, "tags": map[string][]string{"letter": {letter}}},
+			"bounce":    map[string]any{"bounceType": "Permanent", "bounceSubType": "General", "bouncedRecipients": []map[string]string{{"emailAddress": "ada@elsewhere.example", "status": "5.1.1"}}},
+			"complaint": map[string]string{"complaintFeedbackType": "abuse"},
+		})
+		return string(text)
+	}
+	const path = "/hooks/mail/ses"
+	now := clock.Now()
+	if code := tells(n, path, nil, sns.Subscribe("1", "token", now, nil)); code != http.StatusNoContent || len(sns.Asked()) == 0 {
+		t.Errorf("a subscription: %d", code)
+	}
+	stranger := couriertest.NewSNS(t, arn, now)
+	for what, c := range map[string]struct {
+		path string
+		body []byte
+	}{
+		"forged":             {path, stranger.Post("2", event("Bounce", id), now, nil)},
+		"replayed":           {path, sns.Post("2", event("Bounce", id), now.Add(-3*time.Hour), nil)},
+		"swapped":            {path, sns.Post("2", event("Bounce", "0196f0c1-7a50-7c55-9e2f-3f0e7b6d1a10"), now, map[string]string{"Message": event("Bounce", id)})},
+		"at another door":    {"/hooks/sms/ses", sns.Post("2", event("Bounce", id), now, nil)},
+		"another provider's": {"/hooks/mail/webhook", sns.Post("2", event("Bounce", id), now, nil)},
+		"too much":           {path, sns.Post("2", event("Bounce", id)+strings.Repeat(" ", 70<<10), now, nil)},
+	} {
+		if code := tells(n, c.path, nil, c.body); code != http.StatusForbidden || fateOf(t, n, id) != "" {
+			t.Errorf("%s: %d, %s", what, code, fateOf(t, n, id))
+		}
+	}
+	if code := tells(n, path, nil, sns.Post("2", event("Bounce", "0196f0c1-7a50-7c55-9e2f-3f0e7b6d1a10"), now, nil)); code != http.StatusNoContent { // as a known one
+		t.Errorf("of a letter nobody knows: %d", code)
+	}
+	for range 2 {
+		if code := tells(n, path, nil, sns.Post("2", event("Bounce", id), now, nil)); code != http.StatusNoContent {
+			t.Error(code)
+		}
+	}
+	if fateOf(t, n, id) != outbox.NotDelivered {
+		t.Errorf("%q", fateOf(t, n, id))
+	}
+	tells(n, path, nil, sns.Post("2", event("Delivery", id), now, nil))
+	tells(n, path, nil, sns.Post("2", event("Complaint", id), now, nil))
+	log := n.Log.String()
+	if !strings.Contains(log, `"msg":"complaint","provider":"ses","letter":"`+id+`","code":"complaint_abuse"`) || strings.Count(log, `"state":"not_delivered"`) != 1 {
+		t.Error(log)
+	}
+	for _, private := range []string{"ada@", "482913", "hunter2", "Token=token"} {
+		if strings.Contains(log, private) {
+			t.Errorf("the log has %q:\n%s", private, log)
+		}
+	}
+}
