@@ -13,6 +13,7 @@ import (
 	"fmt"
 	"log/slog"
 	"runtime/debug"
+	"strings"
 	"sync"
 	"time"
 
@@ -74,6 +75,7 @@ type Courier struct {
 	drain   time.Duration
 	guard   *guard.Guard
 	suspect func(context.Context, outbox.Claimed) (bool, error)
+	took    func(Message, string)
 }
 
 // Options makes a courier. Poll and Drain may be zero.
@@ -88,13 +90,15 @@ type Options struct {
 	// numbers that an account has proved.
 	// nil suspects nobody.
 	Suspect func(context.Context, outbox.Claimed) (bool, error)
-	Drain   time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
+	// Took is told of each letter that a provider took, and of the provider. It must not block; nil hears nothing.
+	Took  func(m Message, provider string)
+	Drain time.Duration // how long Run waits at its end for letters under way; 0 means 12 s
 }
 
 // New returns a courier. A channel without a route keeps its letters until they expire.
 func New(o Options) *Courier {
 	c := &Courier{
-		box: o.Box, catalog: o.Catalog, log: o.Log, guard: o.Guard, suspect: o.Suspect,
+		box: o.Box, catalog: o.Catalog, log: o.Log, guard: o.Guard, suspect: o.Suspect, took: o.Took,
 		routes: map[message.Channel]Route{}, wake: map[message.Channel]chan struct{}{},
 		poll: or(o.Poll, 500*time.Millisecond), drain: or(o.Drain, 12*time.Second),
 	}
@@ -246,6 +250,10 @@ func (c *Courier) deliver(ctx context.Context, r Route, l outbox.Claimed) {
 		return
 	}
 	f := failure(err)
+	if f.Turn {
+		c.record(ctx, l, func(ctx context.Context) error { return c.box.PutOff(ctx, l, f.After) })
+		return
+	}
 	dead := f.Permanent
 	c.record(ctx, l, func(ctx context.Context) (err error) {
 		if f.Permanent {
@@ -283,7 +291,11 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	if l.Withhold {
 		return Receipt{}, nil
 	}
-	if why, err := c.guarded(ctx, l, words.Text); err != nil {
+	m := Message{
+		ID: l.ID, Channel: l.Channel, To: l.To, From: r.from(l.To),
+		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt, Code: l.Kind.Typed(),
+	}
+	if why, err := c.guarded(ctx, r, l, m); err != nil {
 		return Receipt{}, Temporary("guard", err)
 	} else if why != "" {
 		return Receipt{withheld: true}, nil
@@ -295,20 +307,53 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 			return Receipt{withheld: true}, nil
 		}
 	}
-	ctx, cancel := context.WithTimeout(ctx, r.Timeout)
+	if l.Follows != "" {
+		before, err := c.box.Before(ctx, l.Follows)
+		if err != nil {
+			return Receipt{}, Temporary("outbox", err)
+		}
+		m.Tried = strings.Join(before, ",")
+	}
+	return c.hand(ctx, r, m)
+}
+
+// hand gives a letter to the provider, and tells of one that was taken.
+func (c *Courier) hand(ctx context.Context, r Route, m Message) (Receipt, error) {
+	within, cancel := context.WithTimeout(ctx, r.Timeout)
 	defer cancel()
-	return r.Provider.Send(ctx, Message{
-		ID: l.ID, Channel: l.Channel, To: l.To, From: r.from(l.To),
-		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt,
-	})
+	rec, err := r.Provider.Send(within, m)
+	if err != nil {
+		return Receipt{}, err
+	}
+	rec.Provider = cmp.Or(rec.Provider, r.Provider.Name())
+	if c.took != nil {
+		c.took(m, rec.Provider)
+	}
+	if m.Channel == message.SMS {
+		if err := c.guard.Settle(ctx, r.priced(m), rec.Provider); err != nil {
+			c.log.LogAttrs(ctx, slog.LevelWarn, "what a message cost is not written down", slog.String("letter", m.ID), slog.Any("error", err))
+		}
+	}
+	return rec, nil
+}
+
+// priced is what the guard knows of a message: its price is that of the provider which is the first to be asked.
+func (r Route) priced(m Message) guard.Message {
+	by := r.Provider.Name()
+	if c, ok := r.Provider.(Chooser); ok {
+		by = c.First(m)
+	}
+	return guard.Message{To: m.To, Parts: message.Segments(m.Text), ID: m.ID, By: by}
 }
 
 // guarded asks the guard about a text message, once however often it is tried.
-func (c *Courier) guarded(ctx context.Context, l outbox.Claimed, text string) (guard.Refusal, error) {
+func (c *Courier) guarded(ctx context.Context, r Route, l outbox.Claimed, m Message) (guard.Refusal, error) {
 	if l.Channel != message.SMS || l.Attempts > 1 {
 		return "", nil
 	}
-	return c.guard.Admit(ctx, guard.Message{To: l.To, New: l.Kind.Unproved(), Parts: message.Segments(text), ID: l.ID})
+	priced := r.priced(m)
+	priced.New = l.Kind.Unproved()
+	return c.guard.Admit(ctx, priced)
 }
 
 // record writes an outcome down, trying again while the database is away but not past the

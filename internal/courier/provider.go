@@ -23,6 +23,12 @@ type Provider interface {
 // Limited is a provider that can have so many letters under way and no more: a relay's connections, a message centre's window.
 type Limited interface{ AtOnce() int }
 
+// Chooser is a provider that sends by others.
+type Chooser interface {
+	// First is by which a message would go if all of them worked: the same however often it is asked, on every node.
+	First(m Message) string
+}
+
 // Message is a letter in words. It holds an address and perhaps a code: it prints as its id.
 type Message struct {
 	// ID is the same however often a letter is sent: the idempotency key.
@@ -35,6 +41,11 @@ type Message struct {
 	HTML    string
 	// Expires is when nobody wants the letter any more. Zero if it does not matter.
 	Expires time.Time
+	// Code says that somebody sits there and waits for the code in it.
+	Code bool
+	// Tried are the providers by which letters went before this one that were asked for because those had not arrived: the latest
+	// first, with commas between.
+	Tried string
 }
 
 // String returns the id.
@@ -61,11 +72,17 @@ type Error struct {
 	Permanent bool          // another try cannot succeed
 	NotTaken  bool          // it is certain that the letter did not go; otherwise it may have
 	After     time.Duration // how long the provider wants to be left alone; zero if it did not say
+	Turn      bool          // nobody was asked: the letter's turn comes After that
 	cause     error
 }
 
 // Permanent is the error for a letter that no further try can deliver.
 func Permanent(code string) *Error { return &Error{Code: code, Permanent: true, NotTaken: true} }
+
+// Turn is the error for a letter that nobody was asked to take yet.
+func Turn(after time.Duration) *Error {
+	return &Error{Code: "waits_its_turn", After: after, NotTaken: true, Turn: true}
+}
 
 // Temporary is the error for a failure that may pass. cause may be nil; it must come from
 // the transport (a dial, a handshake, a timeout), never from what a provider wrote.

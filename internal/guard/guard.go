@@ -56,6 +56,7 @@ type Message struct {
 	New   bool   // no account has proved this number
 	Parts int    // segments
 	ID    string // of the letter, for the log
+	By    string // the provider that it is expected to go by
 }
 
 // Refusal says why a message is withheld; empty if it is not.

@@ -8,6 +8,7 @@ import (
 	"io"
 	"log/slog"
 	"math"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -15,14 +16,15 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-// Prices are what a segment costs, in millionths, by the beginning of a number in E.164 ("+49"). The longest that fits counts.
+// Prices are what a segment costs, in millionths, by the beginning of a number in E.164 ("+49"), with the name of a provider before it where only its price is meant
+// ("twilio+49"). A provider's own count before those of all, and of them the longest that fits.
 type Prices map[string]int64
 
 const maxPrice = 1000 // a segment; more is a column taken for another
 
-// ReadPrices reads lines of a prefix and a price, with a comma between: "+49,0.0750". A # begins a comment, and the prefix "+" is for
-// every number that no other line is for.
-func ReadPrices(r io.Reader) (Prices, error) {
+// ReadPrices reads lines of a prefix, a price and perhaps a provider, with commas between: "+49,0.0750" or "+49,0.0690,twilio". A # begins a comment, and
+// the prefix "+" is for every number that no other line is for.
+func ReadPrices(r io.Reader, providers ...string) (Prices, error) {
 	out := Prices{}
 	lines := bufio.NewScanner(r)
 	for n := 1; lines.Scan(); n++ {
@@ -31,18 +33,22 @@ func ReadPrices(r io.Reader) (Prices, error) {
 			continue
 		}
 		prefix, price, _ := strings.Cut(text, ",")
-		prefix = strings.TrimSpace(prefix)
+		price, provider, _ := strings.Cut(price, ",")
+		prefix, provider = strings.TrimSpace(prefix), strings.TrimSpace(provider)
 		if !strings.HasPrefix(prefix, "+") || strings.Trim(prefix[1:], "0123456789") != "" || len(prefix) > 16 {
 			return nil, fmt.Errorf("line %d: %q is no beginning of a number: write +49, or + for every other", n, prefix)
 		}
-		if _, twice := out[prefix]; twice {
-			return nil, fmt.Errorf("line %d: %s stands there twice", n, prefix)
+		if provider != "" && !slices.Contains(providers, provider) {
+			return nil, fmt.Errorf("line %d: there is no provider %q in sms.provider and sms.then", n, provider)
+		}
+		if _, twice := out[provider+prefix]; twice {
+			return nil, fmt.Errorf("line %d: %s stands there twice", n, strings.TrimSpace(prefix+" "+provider))
 		}
 		micros, err := ReadMoney(price)
 		if err != nil || micros > maxPrice*1e6 {
 			return nil, fmt.Errorf("line %d: %q is no price of a message: write 0.075", n, strings.TrimSpace(price))
 		}
-		out[prefix] = micros
+		out[provider+prefix] = micros
 	}
 	return out, lines.Err()
 }
@@ -56,14 +62,35 @@ func ReadMoney(s string) (int64, error) {
 	return int64(math.Round(v * 1e6)), nil
 }
 
-// of is the price of a message.
-func (p Prices) of(m Message) int64 {
-	for n := len(m.To); n > 0; n-- {
-		if price, ok := p[m.To[:n]]; ok {
-			return price * int64(max(1, m.Parts))
+// Of is the price of a segment by a provider; known is false if there is none.
+func (p Prices) Of(provider, to string) (micros int64, known bool) {
+	for _, by := range []string{provider, ""} {
+		for n := len(to); n > 0; n-- {
+			if price, ok := p[by+to[:n]]; ok {
+				return price, true
+			}
 		}
 	}
-	return 0
+	return 0, false
+}
+
+// of is the price of a message by a provider.
+func (p Prices) of(m Message, by string) int64 {
+	price, _ := p.Of(by, m.To)
+	return price * int64(max(1, m.Parts))
+}
+
+// Settle writes down what a message cost that went by another provider than Admit was told. Caps may be passed by the difference, as by a message whose price is
+// known afterwards; the next one is held to them.
+func (g *Guard) Settle(ctx context.Context, m Message, by string) error {
+	if g == nil {
+		return nil
+	}
+	more := g.Rules.Prices.of(m, by) - g.Rules.Prices.of(m, m.By)
+	if more == 0 {
+		return nil
+	}
+	return g.DB.Write(ctx, func(tx *sqldb.Tx) error { return addSpent(ctx, tx, hourOf(tx.Now()), Region(m.To), more) })
 }
 
 var errOver = errors.New("a cap is reached")
@@ -76,7 +103,7 @@ type strain struct {
 
 // spend adds a message's price to what was spent.
 func (g *Guard) spend(ctx context.Context, tx *sqldb.Tx, m Message, country string) (on strain, err error) {
-	price, hour := g.Rules.Prices.of(m), hourOf(tx.Now())
+	price, hour := g.Rules.Prices.of(m, m.By), hourOf(tx.Now())
 	if price == 0 {
 		return strain{}, nil
 	}

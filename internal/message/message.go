@@ -90,8 +90,8 @@ func (k Kind) form() (need []string, ok bool) {
 	return nil, false
 }
 
-// bound reports whether the code is typed on our own site, so that its SMS ends with our origin.
-func (k Kind) bound() bool { return k == SigninCode || k == AddressCode || k == RecoveryCode }
+// Typed reports whether its reader types the code on our own site, so that its SMS ends with our origin.
+func (k Kind) Typed() bool { return k == SigninCode || k == AddressCode || k == RecoveryCode }
 
 // Opens reports whether its code opens an account that is there.
 func (k Kind) Opens() bool { return k == SigninCode || k == RecoveryCode }

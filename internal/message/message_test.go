@@ -525,7 +525,7 @@ func TestALetterSaysThePortThatMustBeTyped(t *testing.T) {
 			t.Fatalf("%s: %v", l, err)
 		}
 		bare := regexp.MustCompile(`localhost([^:]|$)`).MatchString(strings.Replace(r.Text, "\n@localhost #", "", 1))
-		if bare || l.Channel == SMS && l.Kind.bound() && !strings.Contains(r.Text, "\n@localhost #") {
+		if bare || l.Channel == SMS && l.Kind.Typed() && !strings.Contains(r.Text, "\n@localhost #") {
 			t.Errorf("%s: %s", l, r.Text)
 		}
 	}

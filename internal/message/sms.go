@@ -48,7 +48,7 @@ func (w words) sms(l Letter, host string) (string, error) {
 	key := "sms." + string(l.Kind)
 	values := w.values(l, host)
 	values["code"], values["minutes"] = l.Params["code"], l.Params["minutes"]
-	if !l.Kind.bound() {
+	if !l.Kind.Typed() {
 		if name, ok := values["holder"]; ok {
 			values["holder"] = cut(name, longHolder)
 		}

@@ -22,9 +22,9 @@ type Service struct {
 	TTL    time.Duration // at most 10 minutes (A-6.5.5, N-3.1.3.2-02)
 }
 
-// waits before the next code of one flow may be sent: the first is the time a text message
-// usually takes, then longer, since every one costs money. After the last there are no more.
-var waits = [...]time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute} //nolint:gochecknoglobals // a constant table
+// waits before the next code of one flow may be sent: the first is the time within which a text message
+// that works arrives (the next goes by another provider, if there is one), then longer, since every one costs money. After the last there are no more.
+var waits = [...]time.Duration{20 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute} //nolint:gochecknoglobals // a constant table
 
 // Issued is a code that was written, or the time to wait for one.
 type Issued struct {

@@ -60,11 +60,11 @@ func (d desk) spend(flow string, code secret.Token) (ok bool) {
 	return ok
 }
 
-// Every text message costs money: waits of 30 s, 1, 2 and 5 minutes, and five codes a flow at the most.
+// Every text message costs money: waits of 20 s, 1, 2 and 5 minutes, and five codes a flow at the most.
 func TestWaitsGrowAndEnd(t *testing.T) {
 	each(t, func(t *testing.T, d desk, clock *dbtest.Clock) {
 		late := d.db.Now().Add(24 * time.Hour)
-		for n, wait := range []time.Duration{30 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute} {
+		for n, wait := range []time.Duration{20 * time.Second, time.Minute, 2 * time.Minute, 5 * time.Minute} {
 			i := d.issue("flow", late)
 			if i.TooSoon || !i.ResendAt.Equal(d.db.Now().Add(wait)) {
 				t.Fatalf("code %d: %+v, want the next after %s", n+1, i, wait)

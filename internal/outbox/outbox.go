@@ -40,6 +40,8 @@ type Box struct {
 	Attempts int
 	// Keep is how long a done letter's row (by then without address or words) stays. 0 means 7 days.
 	Keep time.Duration
+	// Typed is told of each code that came back: who had taken it to which address. May be nil.
+	Typed func(provider, to string)
 
 	ending ending
 }
@@ -57,6 +59,8 @@ type Letter struct {
 	Twin *message.Letter
 	// SendTwin sends the twin.
 	SendTwin bool
+	// Follows is the letter before, if this one was asked for because that had not arrived: it goes another way, if there is one.
+	Follows string
 	// ExpiresAt is when the letter is worthless: it is not sent any more and its words
 	// are wiped. Zero means three days.
 	ExpiresAt time.Time
@@ -116,6 +120,7 @@ type Claimed struct {
 	ID       string
 	Shows    message.Kind // the kind that the row has, which is all that a log may say
 	Attempts int          // this one included
+	putOff   int          // of them were none
 	lease    string
 	damaged  error
 }
@@ -123,6 +128,9 @@ type Claimed struct {
 // Damaged says why the letter cannot be opened (a key is missing), or is nil. The only
 // thing to do with a damaged letter is to Bury it.
 func (c Claimed) Damaged() error { return c.damaged }
+
+// tries is how often somebody was asked to take it.
+func (c Claimed) tries() int { return c.Attempts - c.putOff }
 
 // Claim takes up to n letters that are due on a channel, for the time of the lease. Of any
 // number of couriers, one gets each letter. The try is counted now, so a letter that
@@ -152,7 +160,7 @@ func (b *Box) Claim(ctx context.Context, ch message.Channel, n int, lease time.D
 	out := make([]Claimed, 0, len(rows))
 	for _, r := range rows {
 		c := b.open(r, id.String())
-		if c.Attempts > b.attempts() { // nobody came back from the last try to give it up
+		if c.tries() > b.attempts() { // nobody came back from the last try to give it up
 			err = errors.Join(err, b.Bury(ctx, c, "lease_ran_out"))
 			continue
 		}
@@ -162,7 +170,7 @@ func (b *Box) Claim(ctx context.Context, ch message.Channel, n int, lease time.D
 }
 
 func (b *Box) open(r row, lease string) Claimed {
-	c := Claimed{ID: r.id, Attempts: r.attempts, lease: lease}
+	c := Claimed{ID: r.id, Attempts: r.attempts, putOff: r.putOff, lease: lease}
 	plain, err := b.Ring.Open(r.sealed, place(r.id))
 	if err == nil {
 		c.Letter, err = unpack(plain)
@@ -170,7 +178,7 @@ func (b *Box) open(r row, lease string) Claimed {
 	if c.Kind == "" {
 		c.Kind = r.kind
 	}
-	c.Shows, c.Channel, c.Account, c.ExpiresAt = r.kind, r.channel, r.account, r.expiresAt
+	c.Shows, c.Channel, c.Account, c.Follows, c.ExpiresAt = r.kind, r.channel, r.account, r.follows, r.expiresAt
 	c.damaged = err
 	return c
 }
@@ -287,11 +295,46 @@ func (b *Box) Fate(ctx context.Context, tx *sqldb.Tx, id string) (Fate, error) {
 // that is longer; after the last try it is dead, which is what Retry returns. why must not
 // contain the address. If the lease ran out meanwhile nothing changes.
 func (b *Box) Retry(ctx context.Context, c Claimed, why string, after time.Duration) (dead bool, err error) {
-	if c.Attempts >= b.attempts() {
+	if c.tries() >= b.attempts() {
 		return true, b.Bury(ctx, c, why)
 	}
-	wait := max(backoff(c.ID, c.Attempts), min(after, time.Hour))
+	wait := max(backoff(c.ID, c.tries()), min(after, time.Hour))
 	return false, b.DB.Write(ctx, func(tx *sqldb.Tx) error { return retry(ctx, tx, c, why, tx.Now().Add(wait)) })
+}
+
+// PutOff gives a letter back that nobody was asked to take, since its turn comes later: the try does not count.
+func (b *Box) PutOff(ctx context.Context, c Claimed, after time.Duration) error {
+	return b.DB.Write(ctx, func(tx *sqldb.Tx) error { return putOff(ctx, tx, c, tx.Now().Add(min(after, time.Hour))) })
+}
+
+// Before says who took a letter and those that it followed, the latest first.
+func (b *Box) Before(ctx context.Context, id string) (providers []string, err error) {
+	err = b.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		providers, err = before(ctx, tx, id)
+		return err
+	})
+	return providers, err
+}
+
+// CameBack notes that the code in a letter was typed by whoever it went to.
+func (b *Box) CameBack(ctx context.Context, tx *sqldb.Tx, id, to string) error {
+	provider, err := cameBack(ctx, tx, id)
+	if err == nil && provider != "" && b.Typed != nil {
+		tx.AfterCommit(func() { b.Typed(provider, to) })
+	}
+	return err
+}
+
+// WereTyped says of which of the letters the codes were typed.
+func (b *Box) WereTyped(ctx context.Context, ids []string) (out map[string]bool, err error) {
+	if len(ids) == 0 {
+		return nil, nil
+	}
+	err = b.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		out = map[string]bool{}
+		return typed(ctx, tx, ids, func(id string) { out[id] = true })
+	})
+	return out, err
 }
 
 // Bury records that a letter cannot be sent. Its words stay sealed until it expires, so

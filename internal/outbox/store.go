@@ -28,10 +28,10 @@ func sealed() keyring.Column {
 func insert(ctx context.Context, tx *sqldb.Tx, id string, l Letter, sealed []byte) error {
 	now := tx.Now().UnixMilli()
 	_, err := tx.Exec(ctx, `
-		INSERT INTO outbox_letter (id, kind, channel, account_id, sealed, state, attempts, next_at, expires_at, created_at)
-		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $7, $6)`,
+		INSERT INTO outbox_letter (id, kind, channel, account_id, sealed, state, attempts, next_at, expires_at, created_at, follows_id)
+		VALUES ($1, $2, $3, $4, $5, 'waiting', 0, $6, $7, $6, $8)`,
 		id, string(l.Kind), string(l.Channel), sql.NullString{String: l.Account, Valid: l.Account != ""}, sealed,
-		now, l.ExpiresAt.UnixMilli())
+		now, l.ExpiresAt.UnixMilli(), sql.NullString{String: l.Follows, Valid: l.Follows != ""})
 	return err
 }
 
@@ -55,6 +55,8 @@ type row struct {
 	account   string
 	sealed    []byte
 	attempts  int
+	putOff    int
+	follows   string
 	expiresAt time.Time
 }
 
@@ -75,15 +77,15 @@ func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease l
 			WHERE state = 'waiting' AND next_at <= $3 AND channel = $4 AND expires_at > $3
 			  AND NOT EXISTS (SELECT 1 FROM outbox_pause WHERE channel = $4)
 			ORDER BY next_at LIMIT $5)
-		RETURNING id, kind, channel, account_id, sealed, attempts, expires_at`,
+		RETURNING id, kind, channel, account_id, sealed, attempts, put_off, follows_id, expires_at`,
 		func(scan func(...any) error) error {
 			var r row
-			var account sql.NullString
+			var account, follows sql.NullString
 			var expires int64
-			if err := scan(&r.id, &r.kind, &r.channel, &account, &r.sealed, &r.attempts, &expires); err != nil {
+			if err := scan(&r.id, &r.kind, &r.channel, &account, &r.sealed, &r.attempts, &r.putOff, &follows, &expires); err != nil {
 				return err
 			}
-			r.account, r.expiresAt = account.String, time.UnixMilli(expires)
+			r.account, r.follows, r.expiresAt = account.String, follows.String, time.UnixMilli(expires)
 			out = append(out, r)
 			return nil
 		}, lease.id, lease.until.UnixMilli(), tx.Now().UnixMilli(), string(ch), n)
@@ -145,6 +147,48 @@ func retry(ctx context.Context, tx *sqldb.Tx, c Claimed, why string, at time.Tim
 		WHERE id = $1 AND lease = $2 AND state = 'waiting'`,
 		c.ID, c.lease, at.UnixMilli(), why)
 	return err
+}
+
+func putOff(ctx context.Context, tx *sqldb.Tx, c Claimed, at time.Time) error {
+	_, err := tx.Exec(ctx, `
+		UPDATE outbox_letter SET lease = NULL, next_at = $3, put_off = put_off + 1
+		WHERE id = $1 AND lease = $2 AND state = 'waiting'`,
+		c.ID, c.lease, at.UnixMilli())
+	return err
+}
+
+// before looks back no further than a flow has codes, so that a ring of letters, which nobody writes, would be no trap.
+func before(ctx context.Context, tx *sqldb.Tx, id string) (providers []string, err error) {
+	err = tx.Each(ctx, `
+		WITH RECURSIVE earlier (id, follows_id, provider, n) AS (
+			SELECT id, follows_id, provider, 1 FROM outbox_letter WHERE id = $1
+			UNION ALL
+			SELECT l.id, l.follows_id, l.provider, e.n + 1 FROM outbox_letter l JOIN earlier e ON l.id = e.follows_id WHERE e.n < 5)
+		SELECT provider FROM earlier WHERE provider <> '' ORDER BY n`, func(scan func(...any) error) error {
+		var p string
+		err := scan(&p)
+		providers = append(providers, p)
+		return err
+	}, id)
+	return providers, err
+}
+
+func cameBack(ctx context.Context, tx *sqldb.Tx, id string) (provider string, err error) {
+	var by sql.NullString
+	err = tx.QueryRow(ctx, `UPDATE outbox_letter SET typed_at = $2 WHERE id = $1 AND typed_at IS NULL RETURNING provider`, id, tx.Now().UnixMilli()).Scan(&by)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", nil
+	}
+	return by.String, err
+}
+
+func typed(ctx context.Context, tx *sqldb.Tx, ids []string, add func(id string)) error {
+	return tx.Each(ctx, `SELECT id FROM outbox_letter WHERE typed_at IS NOT NULL AND id IN (`+sqldb.Params(1, len(ids))+`)`, func(scan func(...any) error) error {
+		var id string
+		err := scan(&id)
+		add(id)
+		return err
+	}, sqldb.Args(ids)...)
 }
 
 func bury(ctx context.Context, tx *sqldb.Tx, c Claimed, why string) error {

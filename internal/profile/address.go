@@ -233,7 +233,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, b by, code 
 	if ended, err := end(ctx, tx, f.id); err != nil || !ended {
 		return AddressFlow{}, cmp.Or(err, gone())
 	}
-	if err := s.SignIn.Guard.Converted(ctx, tx, f.address.Normal()); err != nil {
+	if err := s.SignIn.CameBack(ctx, tx, f.id, f.address.Normal()); err != nil {
 		return AddressFlow{}, err
 	}
 	if err := s.add(ctx, tx, f, b.me.ID); err != nil {
@@ -399,7 +399,7 @@ func (s *Service) sendCode(ctx context.Context, tx *sqldb.Tx, f flow, c signin.C
 		Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes, "site": s.SignIn.Site},
 	}
 	attempt := s.attempt(f, c, proof, tx.Now())
-	_, err = s.SignIn.Outbox.Put(ctx, tx, outbox.Letter{
+	err = s.SignIn.PutCode(ctx, tx, f.id, outbox.Letter{
 		Letter: proof, Twin: &attempt, SendTwin: f.barred, Withhold: f.barred && !first, Account: string(f.account), ExpiresAt: code.ExpiresAt,
 	})
 	return out, err

@@ -79,7 +79,7 @@ func (s *Service) Code(ctx context.Context, ref signin.Ref, c signin.Client, w f
 			}
 			_, right, err := s.Codes.Spend(ctx, tx, f.codeKey(to), code)
 			if err == nil && right {
-				err = s.Guard.Converted(ctx, tx, to.Normal)
+				err = s.CameBack(ctx, tx, f.codeKey(to), to.Normal)
 			}
 			if err != nil || !right {
 				return verdict{}, err

@@ -70,7 +70,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if err != nil {
 		return Next{}, err
 	}
-	_, err = s.Outbox.Put(ctx, tx, outbox.Letter{
+	err = s.PutCode(ctx, tx, f.codeKey(to), outbox.Letter{
 		Letter: message.Letter{
 			Kind: message.RecoveryCode, Channel: message.Channel(f.Way), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},

@@ -79,7 +79,7 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow) (Sent, error) 
 		Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes, "site": s.Site},
 	}
 	attempt := s.attempt(f, tx.Now())
-	_, err = s.Outbox.Put(ctx, tx, outbox.Letter{
+	err = s.PutCode(ctx, tx, f.ID, outbox.Letter{
 		Letter: proof, Twin: &attempt, SendTwin: f.Barred, Withhold: f.Barred && !told, ExpiresAt: code.ExpiresAt,
 	})
 	return Sent{Way: way, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
@@ -155,7 +155,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, code secret
 	if err := s.Throttle.Clear(ctx, tx, s.Limits.Code, string(f.NameKey)); err != nil {
 		return Next{}, err
 	}
-	if err := s.Guard.Converted(ctx, tx, f.Address.Normal()); err != nil {
+	if err := s.CameBack(ctx, tx, f.ID, f.Address.Normal()); err != nil {
 		return Next{}, err
 	}
 	if err := s.advance(ctx, tx, &f, StepAbout); err != nil {

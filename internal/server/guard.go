@@ -27,7 +27,7 @@ func guardRules(c config.Config) (r guard.Rules, err error) {
 		return r, fmt.Errorf("guard.prices: %w", err)
 	}
 	defer func() { _ = file.Close() }()
-	if r.Prices, err = guard.ReadPrices(file); err != nil {
+	if r.Prices, err = guard.ReadPrices(file, c.SMS.Providers()...); err != nil {
 		return r, fmt.Errorf("guard.prices: %s: %w", c.Guard.Prices, err)
 	}
 	return r, nil

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"log/slog"
+	"math"
 	"net/url"
 	"strings"
 	"time"
@@ -89,7 +90,7 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 	if email != nil {
 		out[message.Email] = courier.Route{Provider: email, From: c.Email.From}
 	}
-	sms, err := smsProviders(c.SMS, log, now, box, b)
+	sms, err := smsProviders(c, log, now, box, b)
 	if err != nil {
 		return nil, fmt.Errorf("sms: %w", err)
 	}
@@ -100,7 +101,8 @@ func routes(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.
 }
 
 // smsProviders is the one provider of text messages, or what chooses among several.
-func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {
+func smsProviders(c config.Config, log *slog.Logger, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {
+	s := c.SMS
 	var all []courier.Provider
 	for _, name := range s.Providers() {
 		p, err := smsProvider(s, name, now, box, b)
@@ -112,14 +114,33 @@ func smsProviders(s config.SMS, log *slog.Logger, now func() time.Time, box *inb
 	switch {
 	case len(all) == 0:
 		return nil, nil //nolint:nilnil // none is a provider an operator can choose
-	case len(all) == 1 && len(s.Routes) == 0:
+	case len(all) == 1 && len(s.Routes) == 0 && len(s.Rates) == 0:
 		return all[0], nil
 	}
 	var rules []failover.Rule
-	for prefix, names := range s.Orders() {
-		rules = append(rules, failover.Rule{Prefix: prefix, Providers: names})
+	for _, r := range s.Rules() {
+		rules = append(rules, failover.Rule{Prefix: r.Prefix, Country: r.Country, What: failover.What(r.What), Order: failover.Order(r.Order), Providers: r.Providers})
 	}
-	return failover.New(all, rules, log, now)
+	several, err := failover.New(all, rules, log, now)
+	if err != nil {
+		return nil, err
+	}
+	rates := map[string]failover.Rate{}
+	for name, r := range s.Paces() {
+		rates[name] = failover.Rate(r)
+	}
+	prices, err := guardRules(c)
+	if err != nil {
+		return nil, err
+	}
+	several.Follow(failover.Policy{Order: failover.Order(s.Order), Weights: s.Shares(), Rates: rates, Price: func(provider, to string) int64 {
+		micros, known := prices.Prices.Of(provider, to)
+		if !known {
+			return math.MaxInt64 // nobody knows what it may cost
+		}
+		return micros
+	}})
+	return several, nil
 }
 
 func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox, b back) (courier.Provider, error) {

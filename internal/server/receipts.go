@@ -180,7 +180,7 @@ func (r *receipts) keep(ctx context.Context, ch message.Channel, rep courier.Rep
 		r.took.WithLabelValues(rep.Provider, rep.Country).Observe(took.Seconds())
 	}
 	if several, ok := r.ways[ch].Provider.(*failover.Provider); ok {
-		several.Learn(ctx, rep)
+		several.Learn(ctx, rep, took)
 	}
 	r.log.LogAttrs(ctx, slog.LevelInfo, "receipt", slog.String("provider", rep.Provider), slog.String("letter", rep.Letter),
 		slog.String("id", rep.ID), slog.String("state", string(rep.State)), slog.String("code", rep.Code))

@@ -78,17 +78,13 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
-	letter, err := s.Outbox.Put(ctx, tx, outbox.Letter{
+	err = s.PutCode(ctx, tx, f.ID, outbox.Letter{
 		Letter: message.Letter{
 			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
 			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
 		},
 		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || !d.Opens(w), ExpiresAt: code.ExpiresAt,
 	})
-	if err != nil {
-		return Sent{}, err
-	}
-	err = s.Codes.SentAs(ctx, tx, f.ID, letter)
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err
 }
 
@@ -210,7 +206,7 @@ func (s *Service) tryCode(ctx context.Context, tx *sqldb.Tx, f flow, p CodeProof
 	return s.enter(ctx, tx, f, p, assurance.Method(way))
 }
 
-// converted tells the guard of a code that came back by text message.
+// converted notes a code that came back by text message.
 func (s *Service) converted(ctx context.Context, tx *sqldb.Tx, f flow, way factor.Way) error {
 	if way != factor.SMS {
 		return nil
@@ -220,7 +216,7 @@ func (s *Service) converted(ctx context.Context, tx *sqldb.Tx, f flow, way facto
 		return err
 	}
 	to, _ := factor.Destination(addresses, way)
-	return s.Guard.Converted(ctx, tx, to.Normal)
+	return s.CameBack(ctx, tx, f.ID, to.Normal)
 }
 
 // enter finishes a flow whose second proof was right, and remembers the device if that is wished.

@@ -62,6 +62,30 @@ type Parts struct {
 	factor.Own
 }
 
+// PutCode puts the letter with the newest code of a flow, which goes another way than the code before, if there was one.
+func (p Parts) PutCode(ctx context.Context, tx *sqldb.Tx, flow string, l outbox.Letter) (err error) {
+	if l.Follows, err = p.Codes.Letter(ctx, tx, flow); err != nil {
+		return err
+	}
+	id, err := p.Outbox.Put(ctx, tx, l)
+	if err != nil {
+		return err
+	}
+	return p.Codes.SentAs(ctx, tx, flow, id)
+}
+
+// CameBack notes that a flow's code was typed by whoever has the address that it went to.
+func (p Parts) CameBack(ctx context.Context, tx *sqldb.Tx, flow, to string) error {
+	letter, err := p.Codes.Letter(ctx, tx, flow)
+	if err == nil && letter != "" {
+		err = p.Outbox.CameBack(ctx, tx, letter, to)
+	}
+	if err != nil {
+		return err
+	}
+	return p.Guard.Converted(ctx, tx, to)
+}
+
 // Service is the sign-in machine. All fields are required but HidePasswordResult and Parser.
 type Service struct {
 	Parts

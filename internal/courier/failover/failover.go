@@ -1,5 +1,5 @@
-// Package failover sends letters by several providers: by the first that works of those for where a letter goes. One by which
-// letters to a country are taken but do not arrive is asked last for that country.
+// Package failover sends letters by several providers: in the order that the operator has chosen for where a letter goes, by the first
+// that works. One by which letters to a country are taken but do not arrive, or whose codes do not come back, is asked last for that country.
 //
 // A provider that fails is left within seconds, and asked again with single letters until it works. A letter that a provider refused
 // for a passing reason goes to the next at once. One of which nobody knows whether it was taken is not sent by another in the same
@@ -12,12 +12,10 @@ import (
 	"io"
 	"log/slog"
 	"slices"
-	"strings"
 	"sync"
 	"time"
 
 	"countersign/internal/courier"
-	"countersign/internal/guard"
 )
 
 const (
@@ -33,18 +31,16 @@ const (
 	waitsFor = 500 * time.Millisecond
 )
 
-// Rule says by which providers, in which order, letters go to addresses that begin with Prefix.
-type Rule struct {
-	Prefix    string // of a number in E.164; "" is for all
-	Providers []string
-}
-
 // Provider sends by others. Make it with New.
 type Provider struct {
-	rules []Rule // the longest prefix first
-	legs  map[string]*leg
-	log   *slog.Logger
-	now   func() time.Time
+	policy Policy
+	rules  []Rule // the first that fits counts
+	legs   map[string]*leg
+	log    *slog.Logger
+	now    func() time.Time
+
+	mu      sync.Mutex
+	pending map[string]sample // codes of which nobody knows yet whether they come back
 }
 
 // leg is one provider and how it is doing.
@@ -57,23 +53,11 @@ type leg struct {
 	failures int       // in a row
 	until    time.Time // it is left alone
 	probing  bool      // one letter has gone to see
-	told     map[string][]arrival
+	pace     pace
+	rate     Rate
+	told     map[string][]arrival // by country
+	codes    map[string]*returns
 }
-
-// arrival is what became of one letter.
-type arrival struct {
-	at time.Time
-	ok bool
-}
-
-const (
-	// remembered is how many letters to a country, and for how long, say how a provider does there: long enough to tell
-	// an outage from a switched-off phone, and short enough for it to be tried again while somebody still watches.
-	remembered, memory = 20, 15 * time.Minute
-	// enough of them must be known, and half have failed. Whoever asks for codes to numbers that are dead can bring that about: so a
-	// provider is asked last then, and never not at all.
-	enough = 10
-)
 
 // New makes one of at least one provider; without a rule for all, letters that no other rule is for go by all of them in the order given. An error names
 // a provider that is not there, or there twice.
@@ -81,13 +65,17 @@ func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func(
 	if len(providers) == 0 {
 		return nil, errors.New("no providers")
 	}
-	f := &Provider{rules: slices.Clone(rules), legs: map[string]*leg{}, log: log, now: now}
+	f := &Provider{rules: slices.Clone(rules), legs: map[string]*leg{}, log: log, now: now, pending: map[string]sample{}}
 	var names []string
 	for _, p := range providers {
 		if f.legs[p.Name()] != nil {
 			return nil, errors.New("the provider " + p.Name() + " is named twice")
 		}
-		f.legs[p.Name()], names = &leg{Provider: p, places: make(chan struct{}, placesOf(p)), queue: make(chan struct{}, waiting), told: map[string][]arrival{}}, append(names, p.Name())
+		f.legs[p.Name()] = &leg{
+			Provider: p, places: make(chan struct{}, placesOf(p)), queue: make(chan struct{}, waiting),
+			told: map[string][]arrival{}, codes: map[string]*returns{},
+		}
+		names = append(names, p.Name())
 	}
 	f.rules = append(f.rules, Rule{Providers: names}) // behind one of the operator's own for all
 	for _, r := range f.rules {
@@ -97,7 +85,7 @@ func New(providers []courier.Provider, rules []Rule, log *slog.Logger, now func(
 			}
 		}
 	}
-	slices.SortStableFunc(f.rules, func(a, b Rule) int { return len(b.Prefix) - len(a.Prefix) })
+	slices.SortStableFunc(f.rules, Rule.narrower)
 	return f, nil
 }
 
@@ -108,13 +96,33 @@ func placesOf(p courier.Provider) int {
 	return atOnce
 }
 
+// Follow sets what the operator wants. It is called before the first letter.
+func (f *Provider) Follow(p Policy) {
+	f.policy = p
+	for name, l := range f.legs {
+		l.rate = p.Rates[name]
+	}
+}
+
 // Name is what the outbox and the log call it; a receipt says which provider took a letter.
 func (f *Provider) Name() string { return "failover" }
 
-// Send sends by the first provider that works.
+// Send sends by the first provider that works and has its turn for the letter soon.
 func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Receipt, err error) {
 	err = courier.Temporary("no_provider_works", nil)
-	for _, l := range f.order(m.To) {
+	var later *leg
+	for _, l := range f.order(m) {
+		if !l.open(f.now()) {
+			continue
+		}
+		if wait, ok := l.turn(f.now()); !ok {
+			if later = soonest(later, l, f.now()); !m.Code { // it is in no hurry, and the next provider was not chosen for it
+				break
+			}
+			continue
+		} else if !sleep(ctx, wait) {
+			return courier.Receipt{}, courier.Turn(0)
+		}
 		got, asked, failed := f.by(ctx, l, m)
 		if !asked {
 			continue
@@ -122,12 +130,16 @@ func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Rec
 		rec, err = got, failed
 		if err == nil {
 			rec.Provider = l.Name()
+			f.sent(l, m)
 			return rec, nil
 		}
 		why, ours := errors.AsType[*courier.Error](err)
 		if ctx.Err() != nil || !ours || why.Permanent || !why.NotTaken {
 			return courier.Receipt{}, err
 		}
+	}
+	if later != nil {
+		return courier.Receipt{}, courier.Turn(later.promise(f.now()))
 	}
 	return courier.Receipt{}, err
 }
@@ -179,60 +191,19 @@ func (l *leg) try(ctx context.Context, m courier.Message) (courier.Receipt, erro
 	return l.Send(ctx, m)
 }
 
-// order is by which providers a letter may go, the better first.
-func (f *Provider) order(to string) (all []*leg) {
-	i := slices.IndexFunc(f.rules, func(r Rule) bool { return strings.HasPrefix(to, r.Prefix) })
-	country := guard.Region(to)
-	var last []*leg
-	for _, name := range f.rules[i].Providers {
-		if l := f.legs[name]; l.arrives(country, f.now()) {
-			all = append(all, l)
-		} else {
-			last = append(last, l)
-		}
-	}
-	return append(all, last...)
-}
-
-// Learn takes what a provider told of a letter.
-func (f *Provider) Learn(ctx context.Context, r courier.Report) {
-	l := f.legs[r.Provider]
-	if l == nil || r.Country == "" || r.State != courier.Delivered && r.State != courier.NotDelivered {
-		return
-	}
-	now := f.now()
-	was := l.arrives(r.Country, now)
-	l.mu.Lock()
-	all := append(l.told[r.Country], arrival{now, r.State == courier.Delivered})
-	l.told[r.Country] = all[max(0, len(all)-remembered):]
-	l.mu.Unlock()
-	if is := l.arrives(r.Country, now); is != was {
-		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.String("country", r.Country), slog.Bool("arrives", is))
-	}
-}
-
-// arrives reports whether letters to a country that go by a provider arrive lately, or nobody knows.
-func (l *leg) arrives(country string, now time.Time) bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	known, failed := 0, 0
-	for _, a := range l.told[country] {
-		if now.Sub(a.at) < memory {
-			known++
-			if !a.ok {
-				failed++
-			}
-		}
-	}
-	return known < enough || 2*failed <= known
-}
-
 // Leg returns the provider of a name, or nil.
 func (f *Provider) Leg(name string) courier.Provider {
 	if l := f.legs[name]; l != nil {
 		return l.Provider
 	}
 	return nil
+}
+
+// open reports whether admit would let a letter go.
+func (l *leg) open(now time.Time) bool {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.failures < patience || !now.Before(l.until) && !l.probing
 }
 
 // admit reports whether a letter may go by a provider: it works, or it is time to see whether it does again.

@@ -198,7 +198,7 @@ func TestARefusalForGoodIsTheLettersOwn(t *testing.T) {
 
 func TestWhereALetterGoesSaysByWhich(t *testing.T) {
 	a, b, c := &line{name: "a"}, &line{name: "b"}, &line{name: "c"}
-	f := of(t, []failover.Rule{{"+49", []string{"b", "a"}}, {"+491", []string{"c"}}}, &strings.Builder{}, a, b, c)
+	f := of(t, []failover.Rule{{Prefix: "+49", Providers: []string{"b", "a"}}, {Prefix: "+491", Providers: []string{"c"}}}, &strings.Builder{}, a, b, c)
 	for to, want := range map[string]string{"+4930": "b", "+4915": "c", "+47": "a"} {
 		if got, err := send(t, f, to, to); got != want || err != nil {
 			t.Errorf("%s by %q, %v; want %s", to, got, err, want)
@@ -220,7 +220,7 @@ func TestProvidersThatAreNotThere(t *testing.T) {
 	}{
 		"none":            {nil, nil},
 		"one twice":       {append(one, one...), nil},
-		"one nobody made": {one, []failover.Rule{{"+1", []string{"b"}}}},
+		"one nobody made": {one, []failover.Rule{{Prefix: "+1", Providers: []string{"b"}}}},
 	} {
 		if _, err := failover.New(c.providers, c.rules, slog.New(slog.DiscardHandler), time.Now); err == nil {
 			t.Errorf("%s is taken", what)
@@ -256,7 +256,7 @@ func TestAProviderWhoseLettersDoNotArriveIsAskedLast(t *testing.T) {
 		f := of(t, nil, &log, a, b)
 		learn := func(provider, country string, state courier.State, n int) {
 			for range n {
-				f.Learn(t.Context(), courier.Report{Provider: provider, Country: country, State: state})
+				f.Learn(t.Context(), courier.Report{Provider: provider, Country: country, State: state}, time.Second)
 			}
 		}
 		by := func(to string) string {
@@ -267,7 +267,6 @@ func TestAProviderWhoseLettersDoNotArriveIsAskedLast(t *testing.T) {
 			}
 			return got
 		}
-		const german, french = "+4915112345678", "+33612345678"
 		learn("a", "DE", courier.NotDelivered, 9)
 		learn("a", "DE", courier.Unclear, 50) // which says nothing
 		learn("nobody", "DE", courier.NotDelivered, 50)

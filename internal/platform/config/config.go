@@ -210,7 +210,10 @@ type bounces struct {
 type SMS struct {
 	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
-	Routes         []string `toml:"routes" doc:"Other orders for numbers that begin alike, such as +49=webhook,twilio. The longest beginning counts."`
+	Order          string   `toml:"order" doc:"How one of several is chosen: listed (in order), weighted, cheapest (by guard.prices) or fastest (by what was delivered of late)."`
+	Weights        []string `toml:"weights" doc:"The shares that providers have where they are weighted, such as twilio=3. One that is not named has 1; one with 0 is asked last."`
+	Rates          []string `toml:"rates" doc:"The most that a node gives a provider, such as smpp=30/s or twilio=600/m, evenly spread; smpp=30/s:60 lets 60 go at once."`
+	Routes         []string `toml:"routes" doc:"Other providers for some messages: +49=webhook,twilio (numbers that begin so), DE=cheapest:twilio,vonage (a country), */notice=sns (all but codes; also */code, DE/code). docs/operating.md says which counts."`
 	From           string   `toml:"from" doc:"The sending number in international form, or a messaging service's id; with smpp also a short code, or a name of up to 11 characters."`
 	Senders        []string `toml:"senders" doc:"Other senders for numbers that begin alike, such as +1=+15005550006. The longest beginning counts."`
 	Reports        bool     `toml:"reports" doc:"Have providers tell, at /hooks/sms/ and their name, what became of each message. docs/operating.md says what each needs for it."`
@@ -328,7 +331,7 @@ func Default() Config {
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls"},
 		SMS: SMS{
-			Provider: "inbox", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
+			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},
 		},
 		Log:     Log{Format: "json", Level: "info"},

@@ -14,15 +14,6 @@ func (s SMS) Providers() []string {
 	return append([]string{s.Provider}, s.Then...)
 }
 
-// Orders are the providers of Routes, by the beginning of a number.
-func (s SMS) Orders() map[string][]string {
-	out := map[string][]string{}
-	for prefix, names := range byBeginning(s.Routes) {
-		out[prefix] = strings.Split(names, ",")
-	}
-	return out
-}
-
 // Froms are other senders than From, by the beginning of a number.
 func (s SMS) Froms() map[string]string { return byBeginning(s.Senders) }
 
@@ -59,9 +50,7 @@ func (c Config) checkSMS(k *checker) {
 		k.want(slices.Index(all, name) == i, "sms.then", "%s stands there twice", name)
 		c.checkSMSProvider(k, name)
 	}
-	k.beginnings("sms.routes", s.Routes, func(value string) bool {
-		return value != "" && !slices.ContainsFunc(strings.Split(value, ","), func(name string) bool { return !slices.Contains(all, name) })
-	}, "providers that sms.provider and sms.then name, such as +49=webhook,twilio")
+	c.checkRouting(k)
 	k.beginnings("sms.senders", s.Senders, func(value string) bool { return value != "" }, "a sender, such as +1=+15005550006")
 	r := c.Phone.DefaultRegion
 	k.want(r == "" || len(r) == 2 && strings.ToUpper(r) == r, "phone.default_region", "want two capital letters such as DE, or nothing")
