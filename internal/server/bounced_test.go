@@ -1,10 +1,14 @@
 package server_test
 
 import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/base64"
 	"encoding/json"
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -152,5 +156,54 @@ func TestABounceBySESReachesItsLetter(t *testing.T) {
 		if strings.Contains(log, private) {
 			t.Errorf("the log has %q:\n%s", private, log)
 		}
+	}
+}
+
+// signedReport is a report as the Standard Webhooks specification has it, by the key that the setting holds.
+func signedReport(secretText, body string, at time.Time) http.Header {
+	key, _ := base64.StdEncoding.DecodeString(strings.TrimPrefix(secretText, "whsec_"))
+	stamp := strconv.FormatInt(at.Unix(), 10)
+	m := hmac.New(sha256.New, key)
+	m.Write([]byte("msg_1." + stamp + "." + body))
+	return http.Header{"Webhook-Id": {"msg_1"}, "Webhook-Timestamp": {stamp}, "Webhook-Signature": {"v1," + base64.StdEncoding.EncodeToString(m.Sum(nil))}}
+}
+
+// What a program of the operator's tells of bounces lands on the letter, whichever provider took it, and whether it knows the letter's id or its Message-ID.
+func TestABounceThatAProgramTellsReachesItsLetter(t *testing.T) {
+	const key = "whsec_MfKQ9r8GKYqrTwjUPD8ILPZIo2LaLaSw"
+	far := &service{answer: `{"MessageID": "b7bc2f4a"}`}
+	api := httptest.NewServer(far)
+	defer api.Close()
+	n := servertest.Start(t, servertest.Options{Config: func(c *config.Config) {
+		c.Site.PublicURL, c.SMS.Provider = "https://id.example.org", "none"
+		c.Email = config.Email{Provider: "http", From: "Fotoalbum <no-reply@example.org>", HTTPURL: api.URL, HTTPMethod: "POST", HTTPType: "application/json", HTTPBody: `{"to": "{to}", "subject": "{subject}", "text": "{text}", "id": "{id}"}`}
+		c.Bounces.Secret = config.NewSecret(key)
+	}})
+	id := letterTo(t, n, message.Email, "ada@elsewhere.example")
+	eventually(t, func() bool { return len(far.got()) == 1 })
+	if !strings.Contains(far.got()[0], id) {
+		t.Fatal(far.got()[0])
+	}
+	told := func(letter string) string {
+		return `{"type":"letter.report","data":{"id":"` + letter + `","state":"not_delivered","code":"5.1.1"}}`
+	}
+	now, path := n.Clock.Now(), "/hooks/mail/bounces"
+	for what, c := range map[string]struct {
+		path   string
+		header http.Header
+		body   string
+	}{
+		"forged":          {path, signedReport("whsec_AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA", told(id), now), told(id)},
+		"unsigned":        {path, nil, told(id)},
+		"replayed":        {path, signedReport(key, told(id), now.Add(-6*time.Minute)), told(id)},
+		"swapped":         {path, signedReport(key, told("0196f0c1-7a50-7c55-9e2f-3f0e7b6d1a10"), now), told(id)},
+		"at another door": {"/hooks/sms/bounces", signedReport(key, told(id), now), told(id)},
+	} {
+		if code := tells(n, c.path, c.header, []byte(c.body)); code != http.StatusForbidden || fateOf(t, n, id) != "" {
+			t.Errorf("%s: %d, %s", what, code, fateOf(t, n, id))
+		}
+	}
+	if code := tells(n, path, signedReport(key, told("<"+id+"@example.org>"), now), []byte(told("<"+id+"@example.org>"))); code != http.StatusNoContent || fateOf(t, n, id) != outbox.NotDelivered {
+		t.Errorf("%d, %q", code, fateOf(t, n, id))
 	}
 }

@@ -60,6 +60,7 @@ func typed(u *url.URL) string {
 // back is how providers tell what became of letters: those that call us at an address below at, unless it is empty, the others by take, unless it is nil.
 type back struct {
 	at    string
+	mail  string // as at, for e-mail
 	take  func(courier.Report)
 	topic func(arn string) (*amazon.Topic, error) // where SES's events come from; nil for a real one
 }
@@ -72,12 +73,28 @@ func reportsAt(c config.Config) string {
 	return c.Public().JoinPath(hooks.Path, "sms").String() + "/"
 }
 
+// mailAt is where services that took e-mail may call about one letter.
+func mailAt(c config.Config) string {
+	if config.Loopback(c.Public().Hostname()) {
+		return ""
+	}
+	return c.Public().JoinPath(hooks.Path, "mail").String() + "/"
+}
+
 // of is the address of one provider.
 func (b back) of(name string) string {
 	if b.at == "" {
 		return ""
 	}
 	return b.at + name
+}
+
+// mailOf is of for e-mail.
+func (b back) mailOf(name string) string {
+	if b.mail == "" {
+		return ""
+	}
+	return b.mail + name
 }
 
 // routes says how letters leave, by channel. box serves the provider inbox.
@@ -150,8 +167,13 @@ func emailProvider(c config.Config, now func() time.Time, box *inbox.Inbox, b ba
 		return smtpProvider(e, c.Bounces.Address, now)
 	case "ses":
 		return sesProvider(e, now, b)
+	case "http":
+		return anyhttp.New(anyhttp.Config{
+			Mail: true, URL: e.HTTPURL, Method: e.HTTPMethod, Headers: e.HTTPHeaders, Body: e.HTTPBody, Type: e.HTTPType, Secret: e.HTTPSecret.Token,
+			Taken: e.HTTPTaken, Refused: e.HTTPRefused, ID: e.HTTPID, Reports: b.mailOf("http"), Delivered: e.HTTPDelivered, NotDelivered: e.HTTPFailed,
+		})
 	case "webhook":
-		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now})
+		return webhook.New(webhook.Config{URL: e.WebhookURL, Secrets: []secret.Token{e.WebhookSecret.Token}, Now: now, Reports: b.mailOf("webhook")})
 	case "inbox":
 		return box, nil
 	}

@@ -28,7 +28,12 @@ type receipts struct {
 	total *prometheus.CounterVec
 	took  *prometheus.HistogramVec
 	swaps *prometheus.CounterVec
+
+	bounced courier.Receiver // of what an operator's program tells; nil if none does
 }
+
+// bounces is the name under which an operator's program tells of e-mail that came back.
+const bounces = "bounces"
 
 // waiting is a report and when it came.
 type waiting struct {
@@ -122,6 +127,9 @@ func (r *receipts) returned(ctx context.Context) error {
 func (r *receipts) arrived(ctx context.Context, a hooks.Report) (genuine bool, err error) {
 	ch := map[string]message.Channel{"sms": message.SMS, "mail": message.Email}[a.Channel]
 	p, ok := receiver(r.ways[ch].Provider, a.Provider)
+	if ch == message.Email && a.Provider == bounces && r.bounced != nil {
+		p, ok = r.bounced, true
+	}
 	if !ok || len(a.Body) > largest(a.Provider) {
 		return false, nil
 	}

@@ -20,9 +20,11 @@ import (
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/inbox"
+	"countersign/internal/courier/webhook"
 	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/registration"
 	"countersign/internal/signin"
@@ -93,10 +95,15 @@ func (s *Server) letters() error {
 		return err
 	}
 	s.receipts = newReceipts(s.core, s.deps.Log)
-	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), take: s.receipts.take, topic: s.deps.Topic}); err != nil {
+	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), mail: mailAt(s.core.Config), take: s.receipts.take, topic: s.deps.Topic}); err != nil {
 		return err
 	}
 	s.receipts.ways = s.ways
+	if b := s.core.Config.Bounces; !b.Secret.Empty() {
+		if s.receipts.bounced, err = webhook.NewReader(s.core.Config.Email.Provider, []secret.Token{b.Secret.Token}, s.deps.Now); err != nil {
+			return fmt.Errorf("bounces: %w", err)
+		}
+	}
 	suspect, err := s.core.suspects(s.deps.Log, s.receipts.swaps)
 	if err != nil {
 		return err

@@ -1,4 +1,4 @@
-// Package anyhttp sends SMS through any gateway that takes a message in one HTTP request, as the operator describes it: an address, headers
+// Package anyhttp sends SMS, or e-mail, through any gateway that takes a message in one HTTP request, as the operator describes it: an address, headers
 // and a body with fields in braces, and what in an answer means taken or refused for good.
 package anyhttp
 
@@ -13,6 +13,7 @@ import (
 	"maps"
 	"mime"
 	"net/http"
+	"net/mail"
 	"net/url"
 	"regexp"
 	"slices"
@@ -31,7 +32,11 @@ import (
 // try) and {secret} are filled in, escaped for where they stand: in the URL as a parameter, in the body as its type wants. {coding} is 0 if
 // the text can be written in GSM 03.38 and 2 if it takes UCS-2, for gateways that do not find that out. {report} is the
 // address for reports of this letter, which holds a code made with the secret, since a gateway's own signature could be anything.
+//
+// With Mail there are {subject} and {html}, and beside {from} (Example <no-reply@example.org>) its parts {from_name} and {from_address}; there is
+// no {number} or {coding}.
 type Config struct {
+	Mail    bool
 	URL     string
 	Method  string   // empty means POST
 	Headers []string // such as "Authorization: Bearer {secret}"
@@ -104,7 +109,7 @@ func New(c Config) (*Provider, error) {
 }
 
 // field is a name in braces; JSON's own braces hold no bare word.
-var field = regexp.MustCompile(`\{[a-z]+\}`)
+var field = regexp.MustCompile(`\{[a-z_]+\}`)
 
 // fields refuses what a typing error would send to the gateway as it stands, and a JSON body that would be none.
 func (p *Provider) fields(kind string) error {
@@ -119,17 +124,20 @@ func (p *Provider) fields(kind string) error {
 	if (uses || reports) == p.c.Secret.Empty() {
 		return errors.New("http: a secret and the fields {secret} or {report} go together")
 	}
-	if reports != (len(p.c.Delivered) > 0) {
+	if reports != (len(p.c.Delivered) > 0 || p.c.Mail && len(p.c.NotDelivered) > 0) { // of e-mail, bounces alone are worth hearing of
 		return errors.New("http: the field {report} and what a report says of a letter that was delivered go together")
 	}
 	if !strings.Contains(all, "{text}") || !strings.Contains(all, "{to}") && !strings.Contains(all, "{number}") {
 		return errors.New("http: {text} and {to} or {number} must stand somewhere")
 	}
+	if p.c.Mail && !strings.Contains(all, "{subject}") {
+		return errors.New("http: {subject} must stand somewhere")
+	}
 	for _, line := range p.c.Headers {
 		if name, _, ok := strings.Cut(line, ":"); !ok || name == "" || strings.ContainsAny(line, "\r\n") || strings.ContainsFunc(name, func(r rune) bool { return r <= ' ' || r > '~' }) {
 			return fmt.Errorf("http: %q: want a header such as Authorization: Bearer {secret}", name)
 		}
-		if strings.Contains(line, "{text}") {
+		if strings.Contains(line, "{text}") || strings.Contains(line, "{subject}") || strings.Contains(line, "{html}") {
 			return errors.New("http: a text fits in no header")
 		}
 	}
@@ -147,10 +155,16 @@ func (p *Provider) values(m courier.Message) map[string]string {
 	if p.c.Reports != "" {
 		report = courier.ReportAddress(p.c.Reports, p.c.Secret, m.ID)
 	}
-	return map[string]string{
-		"{report}": report, "{coding}": coding,
-		"{to}": m.To, "{number}": strings.TrimPrefix(m.To, "+"), "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal(),
+	out := map[string]string{"{report}": report, "{to}": m.To, "{from}": m.From, "{text}": m.Text, "{id}": m.ID, "{secret}": p.c.Secret.Reveal()}
+	if !p.c.Mail {
+		out["{coding}"], out["{number}"] = coding, strings.TrimPrefix(m.To, "+")
+		return out
 	}
+	out["{subject}"], out["{html}"], out["{from_name}"], out["{from_address}"] = m.Subject, m.HTML, "", ""
+	if from, err := mail.ParseAddress(m.From); err == nil {
+		out["{from_name}"], out["{from_address}"] = from.Name, from.Address
+	}
+	return out
 }
 
 // fill puts the fields in, in one pass: what stands in a text is no field.
@@ -215,7 +229,7 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 
 // Receive reads a report.
 func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
-	if p.c.Secret.Empty() || len(p.delivered) == 0 {
+	if p.c.Secret.Empty() || len(p.delivered)+len(p.notDelivered) == 0 {
 		return nil, courier.ErrForged
 	}
 	letter, err := a.Letter(p.c.Secret)

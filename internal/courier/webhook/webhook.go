@@ -35,11 +35,11 @@ type Config struct {
 
 // Provider is the receiver.
 type Provider struct {
+	*Reader
+
 	client  *post.Client
 	url     string
 	reports string
-	keys    [][]byte
-	now     func() time.Time
 }
 
 // New checks the configuration; it sends nothing.
@@ -48,19 +48,35 @@ func New(c Config) (*Provider, error) {
 	if err != nil {
 		return nil, err
 	}
-	p := &Provider{client: client, url: c.URL, now: c.Now, reports: c.Reports}
-	for _, s := range c.Secrets {
+	reader, err := NewReader("webhook", c.Secrets, c.Now)
+	if err != nil {
+		return nil, err
+	}
+	return &Provider{Reader: reader, client: client, url: c.URL, reports: c.Reports}, nil
+}
+
+// Reader reads reports that are signed as posted letters are.
+type Reader struct {
+	provider string
+	keys     [][]byte
+	now      func() time.Time
+}
+
+// NewReader returns a reader of reports of letters that a provider took, which may be another than this package's.
+func NewReader(provider string, secrets []secret.Token, now func() time.Time) (*Reader, error) {
+	r := &Reader{provider: provider, now: now}
+	for _, s := range secrets {
 		b64, found := strings.CutPrefix(s.Reveal(), "whsec_")
 		key, err := base64.StdEncoding.DecodeString(b64)
 		if !found || err != nil || len(key) < 24 || len(key) > 64 {
 			return nil, errors.New(`webhook: a secret must be "whsec_" and base64 of 24 to 64 bytes`)
 		}
-		p.keys = append(p.keys, key)
+		r.keys = append(r.keys, key)
 	}
-	if len(p.keys) == 0 || p.now == nil {
+	if len(r.keys) == 0 || r.now == nil {
 		return nil, errors.New("webhook: a secret and a clock are required")
 	}
-	return p, nil
+	return r, nil
 }
 
 // Name returns "webhook".
@@ -115,9 +131,9 @@ func (p *Provider) Send(ctx context.Context, m courier.Message) (courier.Receipt
 }
 
 // sign makes the signature header: one "v1,<base64>" a key, over "id.timestamp.body".
-func (p *Provider) sign(id, stamp string, body []byte) string {
+func (r *Reader) sign(id, stamp string, body []byte) string {
 	var out []string
-	for _, key := range p.keys {
+	for _, key := range r.keys {
 		m := hmac.New(sha256.New, key)
 		m.Write([]byte(id + "." + stamp + "."))
 		m.Write(body)
@@ -133,17 +149,17 @@ const tolerance = 5 * time.Minute
 type report struct {
 	Type string `json:"type"`
 	Data struct {
-		ID    string        `json:"id"` // the letter's
+		ID    string        `json:"id"` // the letter's, or its Message-ID
 		State courier.State `json:"state"`
 		Code  string        `json:"code"`
 	} `json:"data"`
 }
 
 // Receive reads a report.
-func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
+func (r *Reader) Receive(a courier.Arrived) ([]courier.Report, error) {
 	id, stamp := a.Header.Get("Webhook-Id"), a.Header.Get("Webhook-Timestamp")
 	at, err := strconv.ParseInt(stamp, 10, 64)
-	if err != nil || p.now().Sub(time.Unix(at, 0)).Abs() > tolerance || !p.signed(a.Header.Get("Webhook-Signature"), id, stamp, a.Body) {
+	if err != nil || r.now().Sub(time.Unix(at, 0)).Abs() > tolerance || !r.signed(a.Header.Get("Webhook-Signature"), id, stamp, a.Body) {
 		return nil, courier.ErrForged
 	}
 	var told report
@@ -152,18 +168,24 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 	}
 	switch told.Data.State {
 	case courier.Underway, courier.Delivered, courier.NotDelivered, courier.Unclear:
-		return []courier.Report{{Provider: p.Name(), Letter: told.Data.ID, State: told.Data.State, Code: post.Word(told.Data.Code)}}, nil
+		return []courier.Report{{Provider: r.provider, Letter: letterOf(told.Data.ID), State: told.Data.State, Code: post.Word(told.Data.Code)}}, nil
 	}
 	return nil, courier.ErrForged
 }
 
 // signed reports whether any signature of the header is by any of the keys.
-func (p *Provider) signed(header, id, stamp string, body []byte) bool {
+func (r *Reader) signed(header, id, stamp string, body []byte) bool {
 	fits := false
-	for ours := range strings.FieldsSeq(p.sign(id, stamp, body)) {
+	for ours := range strings.FieldsSeq(r.sign(id, stamp, body)) {
 		for theirs := range strings.FieldsSeq(header) {
 			fits = hmac.Equal([]byte(ours), []byte(theirs)) || fits
 		}
 	}
 	return fits
+}
+
+// letterOf is the letter of its id or of its Message-ID, as package smtp makes them.
+func letterOf(id string) string {
+	id, _, _ = strings.Cut(strings.Trim(id, "<>"), "@")
+	return id
 }

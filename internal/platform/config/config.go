@@ -37,7 +37,7 @@ type Config struct {
 	Throttle Throttle `toml:"throttle" doc:"Limits. Their numbers are in docs/operating.md."`
 	Email    Email    `toml:"email" doc:"How letters leave by e-mail."`
 	SMS      SMS      `toml:"sms" doc:"How letters leave by SMS."`
-	Bounces  bounces  `toml:"bounces" doc:"Letters that came back, read from a mailbox, where the provider is smtp."`
+	Bounces  bounces  `toml:"bounces" doc:"Letters that came back: read from a mailbox, where the provider is smtp, or told by a program of yours."`
 	SIMSwap  simSwap  `toml:"sim_swap" doc:"Whether a number moved to another SIM card lately, as its operator says (CAMARA). Codes do not go there then."`
 	Guard    guard    `toml:"guard" doc:"What keeps text messages from being pumped, at your cost. docs/operating.md has its limits."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
@@ -173,27 +173,38 @@ func (t Throttle) Exempt() (out []netip.Prefix) {
 
 // Email is how letters leave by e-mail.
 type Email struct {
-	Provider      string `toml:"provider" doc:"smtp, ses (Amazon), webhook, inbox or none. inbox keeps letters in memory for a demonstration and works on localhost only."`
-	From          string `toml:"from" doc:"The sender, such as \"Example <no-reply@example.org>\"."`
-	SMTPHost      string `toml:"smtp_host" doc:"The mail relay's host name; its certificate must have this name."`
-	SMTPPort      int    `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
-	SMTPUser      string `toml:"smtp_user" doc:"User at the relay; empty sends without signing in."`
-	SMTPPassword  Secret `toml:"smtp_password" doc:"Password at the relay."`
-	SMTPAtOnce    int    `toml:"smtp_connections" doc:"How many connections to have to the relay at once, each taking letter after letter. Microsoft 365 allows 3."`
-	OAuthTokenURL string `toml:"smtp_oauth_token_url" doc:"Where tokens are to be had that the relay takes in the place of a password (OAUTHBEARER or XOAUTH2)."`
-	OAuthClientID string `toml:"smtp_oauth_client_id" doc:"The client that asks for them."`
-	OAuthSecret   Secret `toml:"smtp_oauth_client_secret" doc:"Its secret."`
-	OAuthRefresh  Secret `toml:"smtp_oauth_refresh_token" doc:"A refresh token of the mailbox's owner, who has consented. Empty asks in the client's own name (client credentials)."`
-	OAuthScope    string `toml:"smtp_oauth_scope" doc:"Scopes to ask for, with spaces between, such as https://outlook.office365.com/.default."`
-	SMTPTLS       string `toml:"smtp_tls" doc:"starttls (demanded, never just tried), implicit, or none, which is allowed to a relay on localhost only."`
-	SESRegion     string `toml:"ses_region" doc:"The region of Amazon SES, such as eu-central-1."`
-	SESKey        string `toml:"ses_key" doc:"Id of an IAM user's access key; the user may do ses:SendEmail and needs no more."`
-	SESSecret     Secret `toml:"ses_secret" doc:"The access key's secret."`
-	SESSet        string `toml:"ses_configuration_set" doc:"The configuration set to send with. Empty leaves the one of the sender's identity."`
-	SESTopic      string `toml:"ses_topic" doc:"The topic of Amazon SNS that bounces and complaints are published to, such as arn:aws:sns:eu-central-1:123456789012:name. It posts them to /hooks/mail/ses. Empty takes none."`
-	SESURL        string `toml:"ses_url" doc:"The address of SES where it does not follow from the region."`
-	WebhookURL    string `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
-	WebhookSecret Secret `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
+	Provider      string   `toml:"provider" doc:"smtp, ses (Amazon), http (any service that takes a request), webhook, inbox or none. inbox keeps letters in memory for a demonstration and works on localhost only."`
+	From          string   `toml:"from" doc:"The sender, such as \"Example <no-reply@example.org>\"."`
+	SMTPHost      string   `toml:"smtp_host" doc:"The mail relay's host name; its certificate must have this name."`
+	SMTPPort      int      `toml:"smtp_port" doc:"587 for STARTTLS, 465 for TLS from the first byte."`
+	SMTPUser      string   `toml:"smtp_user" doc:"User at the relay; empty sends without signing in."`
+	SMTPPassword  Secret   `toml:"smtp_password" doc:"Password at the relay."`
+	SMTPAtOnce    int      `toml:"smtp_connections" doc:"How many connections to have to the relay at once, each taking letter after letter. Microsoft 365 allows 3."`
+	OAuthTokenURL string   `toml:"smtp_oauth_token_url" doc:"Where tokens are to be had that the relay takes in the place of a password (OAUTHBEARER or XOAUTH2)."`
+	OAuthClientID string   `toml:"smtp_oauth_client_id" doc:"The client that asks for them."`
+	OAuthSecret   Secret   `toml:"smtp_oauth_client_secret" doc:"Its secret."`
+	OAuthRefresh  Secret   `toml:"smtp_oauth_refresh_token" doc:"A refresh token of the mailbox's owner, who has consented. Empty asks in the client's own name (client credentials)."`
+	OAuthScope    string   `toml:"smtp_oauth_scope" doc:"Scopes to ask for, with spaces between, such as https://outlook.office365.com/.default."`
+	SMTPTLS       string   `toml:"smtp_tls" doc:"starttls (demanded, never just tried), implicit, or none, which is allowed to a relay on localhost only."`
+	SESRegion     string   `toml:"ses_region" doc:"The region of Amazon SES, such as eu-central-1."`
+	SESKey        string   `toml:"ses_key" doc:"Id of an IAM user's access key; the user may do ses:SendEmail and needs no more."`
+	SESSecret     Secret   `toml:"ses_secret" doc:"The access key's secret."`
+	SESSet        string   `toml:"ses_configuration_set" doc:"The configuration set to send with. Empty leaves the one of the sender's identity."`
+	SESTopic      string   `toml:"ses_topic" doc:"The topic of Amazon SNS that bounces and complaints are published to, such as arn:aws:sns:eu-central-1:123456789012:name. It posts them to /hooks/mail/ses. Empty takes none."`
+	SESURL        string   `toml:"ses_url" doc:"The address of SES where it does not follow from the region."`
+	HTTPURL       string   `toml:"http_url" doc:"The service's address. Here, in headers and in the body, {to}, {from}, {from_name}, {from_address}, {subject}, {text}, {html}, {id}, {secret} and {report} (an address) are filled in."`
+	HTTPMethod    string   `toml:"http_method" doc:"POST, PUT or GET."`
+	HTTPHeaders   []string `toml:"http_headers" doc:"Headers, such as \"Authorization: Bearer {secret}\" or \"Idempotency-Key: {id}\"."`
+	HTTPType      string   `toml:"http_type" doc:"What the body is, and how fields in it are escaped: application/json, application/x-www-form-urlencoded, application/xml or text/xml."`
+	HTTPBody      string   `toml:"http_body" doc:"The body. In JSON, fields stand between quotation marks."`
+	HTTPSecret    Secret   `toml:"http_secret" doc:"What {secret} stands for."`
+	HTTPTaken     []string `toml:"http_taken" doc:"A letter was taken if the answer fits all of these: a status (2xx, 202), a value in its JSON (ErrorCode=0), a text in it (~OK)."`
+	HTTPRefused   []string `toml:"http_refused" doc:"It was refused for good, as to an address that does not exist, if the answer fits any of these. Otherwise it is tried again."`
+	HTTPID        string   `toml:"http_id" doc:"Where the service's id of the letter stands in its JSON, such as MessageID."`
+	HTTPDelivered []string `toml:"http_delivered" doc:"A report, posted to {report}, that fits any of these says that the letter has arrived, such as event=delivered."`
+	HTTPFailed    []string `toml:"http_failed" doc:"One that fits any of these says that it will not, such as event=bounced."`
+	WebhookURL    string   `toml:"webhook_url" doc:"Where letters are posted with the provider webhook."`
+	WebhookSecret Secret   `toml:"webhook_secret" doc:"Key of the signature over each posted letter: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks)."`
 }
 
 // bounces is where letters come back to.
@@ -204,6 +215,7 @@ type bounces struct {
 	User     string `toml:"imap_user" doc:"The mailbox's user."`
 	Password Secret `toml:"imap_password" doc:"Its password."`
 	Folder   string `toml:"imap_folder" doc:"The folder."`
+	Secret   Secret `toml:"webhook_secret" doc:"Key of the signature over bounces that a program of yours posts to /hooks/mail/bounces: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks). Empty takes none."`
 }
 
 // SMS is how letters leave by SMS.
@@ -329,7 +341,7 @@ func Default() Config {
 		Bounces: bounces{Port: 993, Folder: "INBOX"},
 		SIMSwap: simSwap{Scope: "sim-swap:check", Within: Duration(72 * hour)},
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
-		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls"},
+		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls", HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"}},
 		SMS: SMS{
 			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},

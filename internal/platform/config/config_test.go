@@ -141,6 +141,12 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"idle beyond absolute":          {func(c *config.Config) { c.Session.Idle = config.Duration(200 * time.Hour) }, "session.idle: must not be longer"},
 		"remembered for ever":           {func(c *config.Config) { c.Device.RememberFor = config.Duration(9000 * time.Hour) }, "device.remember_for: want 1h to 720h"},
 		"no way to send":                {func(c *config.Config) { c.Email.Provider, c.SMS.Provider = "none", "none" }, "nobody could be sent a code"},
+		"a bounce's key that is none": {func(c *config.Config) {
+			c.Email.Provider, c.Email.SMTPHost, c.Email.From, c.Bounces.Secret = "smtp", "localhost", "a@example.org", config.NewSecret("hunter2")
+		}, "bounces.webhook_secret: want whsec_"},
+		"mail by HTTP without an address": {func(c *config.Config) {
+			c.Email.Provider, c.Email.From = "http", "a@example.org"
+		}, "email.http_url: want an https address"},
 		"SES without a key": {func(c *config.Config) {
 			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", config.NewSecret("x")
 		}, "email.ses_key: give the id"},

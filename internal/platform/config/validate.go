@@ -211,6 +211,10 @@ func (c Config) checkBounces(k *checker) {
 		a, err := mail.ParseAddress(b.Address)
 		k.want(err == nil && a.Address == b.Address, "bounces.address", "want an address alone, such as bounces@example.org")
 	}
+	if !b.Secret.Empty() {
+		k.webhookKey("bounces", b.Secret)
+		k.want(c.Email.Provider != "none" && c.Email.Provider != "inbox", "bounces.webhook_secret", "there are no letters by e-mail that could bounce: set email.provider")
+	}
 	if b.Host == "" {
 		return
 	}
@@ -237,7 +241,7 @@ func (c Config) checkSIMSwap(k *checker) {
 
 func (c Config) checkEmail(k *checker) {
 	e := c.Email
-	k.oneOf("email.provider", e.Provider, "smtp", "ses", "webhook", "inbox", "none")
+	k.oneOf("email.provider", e.Provider, "smtp", "ses", "http", "webhook", "inbox", "none")
 	k.want(e.Provider != "none" || c.SMS.Provider != "none", "email.provider", "e-mail and SMS are both none: nobody could be sent a code; set one of them")
 	c.checkInbox(k, "email.provider", e.Provider)
 	switch e.Provider {
@@ -252,6 +256,10 @@ func (c Config) checkEmail(k *checker) {
 	case "ses":
 		c.checkSender(k)
 		c.checkSES(k)
+	case "http":
+		c.checkSender(k)
+		address, _, _ := strings.Cut(e.HTTPURL, "?")
+		k.outbound("email.http_url", address)
 	case "webhook":
 		k.webhook("email", e.WebhookURL, e.WebhookSecret)
 	}
@@ -280,10 +288,14 @@ func (c Config) checkInbox(k *checker, key, provider string) {
 
 func (k *checker) webhook(section, address string, key Secret) {
 	k.outbound(section+".webhook_url", address)
+	k.webhookKey(section, key)
+}
+
+func (k *checker) webhookKey(section string, key Secret) {
 	b64, marked := strings.CutPrefix(key.Reveal(), "whsec_")
 	raw, err := base64.StdEncoding.DecodeString(b64)
 	k.want(marked && err == nil && len(raw) >= 24 && len(raw) <= 64, section+".webhook_secret",
-		"want whsec_ and base64 of 24 to 64 bytes, known to the receiver: echo whsec_$(openssl rand -base64 32)")
+		"want whsec_ and base64 of 24 to 64 bytes, known to the other side: echo whsec_$(openssl rand -base64 32)")
 }
 
 // outbound wants https to anywhere but this machine.
