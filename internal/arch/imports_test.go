@@ -15,7 +15,7 @@ func order() []string {
 		"account",
 		"assurance",
 		"attestation", "password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "dpop", "appkey", "device",
-		"factor", "session", "notice", "approval",
+		"factor", "session", "access", "notice", "approval",
 		"risk",
 		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",
 		"oidc", "radius",

@@ -39,6 +39,7 @@ type Server struct {
 	core     *Core
 	deps     Deps
 	handler  http.Handler
+	gate     http.Handler // nil unless proxies ask
 	courier  *courier.Courier
 	ways     map[message.Channel]courier.Route
 	receipts *receipts
@@ -85,6 +86,9 @@ func (s *Server) Inbox() *inbox.Inbox { return s.inbox }
 
 // Handler returns what the public listener serves.
 func (s *Server) Handler() http.Handler { return s.handler }
+
+// Gate returns what proxies ask; nil if they are not to.
+func (s *Server) Gate() http.Handler { return s.gate }
 
 // Close closes the database of a server that is not served.
 func (s *Server) Close() error { return s.core.Close() }
@@ -162,6 +166,11 @@ func (s *Server) doors() error {
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
+	if c.Forward.Listen != "" {
+		gate := newGate(s.core)
+		(&pages.Access{Pages: p, Log: log, Sessions: s.core.Sessions, Gate: gate}).Mount(mux)
+		s.gate = gateHandler(c, gate, registry, log)
+	}
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}
@@ -334,8 +343,8 @@ func each(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// Listeners are where a server is reached. Watch may be nil.
-type Listeners struct{ Public, Watch net.Listener }
+// Listeners are where a server is reached. Watch and Gate, which is for proxies, may be nil.
+type Listeners struct{ Public, Watch, Gate net.Listener }
 
 // Listen opens the addresses in the settings.
 func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
@@ -346,6 +355,15 @@ func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
 	if c.Metrics.Listen != "" {
 		if l.Watch, err = lc.Listen(ctx, "tcp", c.Metrics.Listen); err != nil {
 			return l, errors.Join(fmt.Errorf("metrics.listen: %w", err), l.Public.Close())
+		}
+	}
+	if c.Forward.Listen != "" {
+		if l.Gate, err = lc.Listen(ctx, "tcp", c.Forward.Listen); err != nil {
+			err = errors.Join(fmt.Errorf("forward_auth.listen: %w", err), l.Public.Close())
+			if l.Watch != nil {
+				err = errors.Join(err, l.Watch.Close())
+			}
+			return l, err
 		}
 	}
 	return l, nil
@@ -362,7 +380,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	defer rest()
 	var work sync.WaitGroup
 	work.Go(func() { s.Work(working) })
-	failed := make(chan error, 2)
+	failed := make(chan error, 3)
 	serve := func(srv *http.Server, l net.Listener) {
 		run := srv.Serve
 		if srv.TLSConfig != nil {
@@ -375,6 +393,10 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	watch := &http.Server{Handler: s.Watch(), ReadHeaderTimeout: 5 * time.Second, ErrorLog: public.ErrorLog}
 	if l.Watch != nil {
 		go serve(watch, l.Watch)
+	}
+	gate := s.gateServer()
+	if l.Gate != nil {
+		go serve(gate, l.Gate)
 	}
 	go serve(public, l.Public)
 	s.tell("READY=1")
@@ -390,6 +412,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	defer cancel()
 	if public.Shutdown(drain) != nil {
 		_ = public.Close() // whoever is left has had their time
+	}
+	if gate.Shutdown(drain) != nil {
+		_ = gate.Close()
 	}
 	rest()
 	work.Wait()

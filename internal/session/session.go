@@ -291,8 +291,12 @@ func (s *Service) known(ctx context.Context, token secret.Token) (*entry, error)
 	if !token.WellFormed(Prefix) {
 		return nil, refused()
 	}
+	return s.held(ctx, s.remembered(token), func(ctx context.Context) (*entry, error) { return s.load(ctx, token) })
+}
+
+// held answers from memory if that is fresh, and else reads; e is what is remembered, or nil.
+func (s *Service) held(ctx context.Context, e *entry, load func(context.Context) (*entry, error)) (*entry, error) {
 	now := s.DB.Now()
-	e := s.remembered(token)
 	if e != nil && s.memory.fresh(e, now) && s.alive(e, now) {
 		return e, nil
 	}
@@ -301,7 +305,7 @@ func (s *Service) known(ctx context.Context, token secret.Token) (*entry, error)
 		defer done()
 		ctx = bounded
 	}
-	loaded, err := s.load(ctx, token)
+	loaded, err := load(ctx)
 	if err != nil && e != nil && fault.Of(err).Kind == fault.Unavailable && s.memory.staleness(now) < s.MaxStale && s.alive(e, now) {
 		return e, nil
 	}
@@ -340,11 +344,7 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 		if err != nil || !ok {
 			return cmp.Or(err, refused())
 		}
-		owner, err := s.Accounts.Get(ctx, tx, row.Account) // a locked account's sessions are over even if nobody ended them
-		if err != nil || owner.State != account.Active {
-			return cmp.Or(err, refused())
-		}
-		return nil
+		return s.owned(ctx, tx, row)
 	})
 	now := s.DB.Now()
 	if err != nil {
@@ -360,6 +360,15 @@ func (s *Service) load(ctx context.Context, token secret.Token) (e *entry, err e
 		return nil, refused()
 	}
 	return e, nil
+}
+
+// owned refuses a session of a locked account: it is over even if nobody ended it.
+func (s *Service) owned(ctx context.Context, tx *sqldb.Tx, one Session) error {
+	owner, err := s.Accounts.Get(ctx, tx, one.Account)
+	if err != nil || owner.State != account.Active {
+		return cmp.Or(err, refused())
+	}
+	return nil
 }
 
 // alive decides both lifetimes; the cookie's own expiry enforces nothing (N-5.1.1-04).

@@ -61,6 +61,16 @@ func byDigest(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (s Session, d
 	return s, digest, err
 }
 
+// byID returns a live session and its digest; that is nil if there is none.
+func byID(ctx context.Context, tx *sqldb.Tx, id ID) (s Session, digest []byte, err error) {
+	row := tx.QueryRow(ctx, `SELECT `+columns+`, digest FROM session WHERE id = $1 AND ended_at IS NULL`, id)
+	s, err = scanSession(func(into ...any) error { return row.Scan(append(into, &digest)...) })
+	if errors.Is(err, sql.ErrNoRows) {
+		return Session{}, nil, nil
+	}
+	return s, digest, err
+}
+
 func free(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (bool, error) {
 	n, err := tx.Exec(ctx, `UPDATE session SET enrol = FALSE WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND enrol`, id, who)
 	return n == 1, err

@@ -42,6 +42,7 @@ type Config struct {
 	Guard    guard    `toml:"guard" doc:"What keeps text messages from being pumped, at your cost. docs/operating.md has its limits."`
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
 	API      api      `toml:"api" doc:"The JSON API. Which versions of which applications may call it is set with countersign client and countersign api."`
+	Forward  forward  `toml:"forward_auth" doc:"Sites behind a proxy (nginx, Caddy, Traefik, HAProxy, Envoy) that asks us of each request."`
 	Place    place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
 	Log      Log      `toml:"log" doc:"What we write to standard error. It names no person, address or token."`
 	Metrics  Metrics  `toml:"metrics" doc:"Numbers and health for whoever watches. Never on the public listener."`

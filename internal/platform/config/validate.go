@@ -63,6 +63,7 @@ func (c Config) Validate() error {
 	c.checkSIMSwap(k)
 	c.checkSMS(k)
 	c.checkGuard(k)
+	c.checkForward(k)
 	c.checkWatch(k)
 	if len(k.bad) > 0 {
 		return k.bad

@@ -14,8 +14,8 @@ import (
 	"countersign/internal/web"
 )
 
-// Addresses are the signed-in's own.
-type Addresses interface {
+// addresses are the signed-in's own.
+type addresses interface {
 	BeginAddress(ctx context.Context, me session.Session, c signin.Client, typed string) (profile.AddressFlow, error)
 	SendAddress(ctx context.Context, me session.Session, c signin.Client, flow secret.Token) (profile.AddressFlow, error)
 	AddressAt(ctx context.Context, me session.Session, flow secret.Token) (profile.AddressFlow, error)

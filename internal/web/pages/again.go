@@ -7,6 +7,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/forwardauth"
 )
 
 // returns are where somebody goes on who has proved once more who they are, by the name that leads
@@ -20,6 +21,7 @@ var returns = map[string]string{ //nolint:gochecknoglobals // a constant table
 	"account":  accountPath,
 	"welcome":  welcomePath,
 	"approve":  signin.ApprovePath,
+	"access":   forwardauth.WishPath,
 }
 
 // toAgain is where whoever must prove once more who they are does so, on the way to a page of returns.

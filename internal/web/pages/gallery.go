@@ -35,6 +35,7 @@ func (p *Pages) Gallery() []Shot {
 	shots = append(shots, p.accountShots()...)
 	shots = append(shots, p.securityShots()...)
 	shots = append(shots, p.approveShots()...)
+	shots = append(shots, p.accessShots()...)
 	shots = append(shots, p.againShots()...)
 	shots = append(shots, p.protectShots()...)
 	shots = append(shots, p.noticeShots()...)

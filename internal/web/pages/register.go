@@ -16,8 +16,8 @@ import (
 	"countersign/internal/web"
 )
 
-// Registrations opens accounts.
-type Registrations interface {
+// registrations opens accounts.
+type registrations interface {
 	Admits() error
 	Begin(context.Context, registration.Begin) (registration.Begun, error)
 	At(context.Context, signin.Ref) (registration.Next, error)
@@ -42,7 +42,7 @@ type Asks struct {
 type Register struct {
 	SignIn
 
-	Registrations Registrations
+	Registrations registrations
 	Asks          Asks
 }
 

@@ -22,7 +22,7 @@ import (
 	"countersign/internal/web"
 )
 
-var _ Registrations = (*registration.Service)(nil)
+var _ registrations = (*registration.Service)(nil)
 
 // lobby stands in for registration: it answers what the test says and notes what it was asked.
 type lobby struct {

@@ -35,7 +35,7 @@ type Security struct {
 	Log        *slog.Logger
 	Sessions   Sessions
 	Protection Protection
-	Addresses  Addresses
+	Addresses  addresses
 	Factors    ownFactors
 	Ways       []factor.Way // by which an address can be proved
 	Client     func(*http.Request) signin.Client

@@ -24,7 +24,7 @@ import (
 // What the server mounts fits.
 var (
 	_ Protection = (*profile.Service)(nil)
-	_ Addresses  = (*profile.Service)(nil)
+	_ addresses  = (*profile.Service)(nil)
 	_ ownFactors = (*profile.Service)(nil)
 )
 

@@ -171,7 +171,7 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 	if next.Nudge.Wanted {
 		return seeOther(w, r, enrolPath)
 	}
-	return seeOther(w, r, returns[returnName(next.Back)])
+	return seeOther(w, r, afterwards(r, next.Back))
 }
 
 func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {

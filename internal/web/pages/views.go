@@ -32,6 +32,7 @@ type frame struct {
 	Here      string // where in the navigation of the signed-in the page stands
 	Problem   string // what to put right, in words
 	Flash     string // what has just been done, in words
+	Onward    string // where the page leads by itself
 
 	where func(netip.Addr, string) string
 }
