@@ -107,6 +107,7 @@ func accessWeak(f frame) noticeView {
 }
 
 func accessSays(f frame, key string) noticeView {
+	f.SignedIn = key == "access_denied" // or nobody would have been denied
 	return noticeView{frame: f, Heading: f.say(key + "_title"), Lead: f.say(key + "_lead"), Action: "/", ActionLabel: f.say("to_start")}
 }
 

