@@ -131,6 +131,9 @@ func TestTheLoadSignsPeopleIn(t *testing.T) {
 	cookie := here
 	cookie.Kind, cookie.Cookie = kindCheck, true
 	l.mustDo(t, cookie)
+	proxy := here
+	proxy.Kind, proxy.Gate = kindGate, p.config.Forward.Listen
+	l.mustDo(t, proxy)
 
 	burst := job{Kind: kindBurst, Addr: here.Addr, Clients: 12, Wrong: 3, Again: 12}
 	o := l.mustDo(t, burst)
@@ -158,8 +161,12 @@ func settingsFor(t *testing.T, letters string) config.Config {
 	if err != nil {
 		t.Fatal(err)
 	}
+	gate, err := freePort(t.Context())
+	if err != nil {
+		t.Fatal(err)
+	}
 	dir := t.TempDir()
-	text := strings.NewReplacer("PUBLIC", public, "WATCH", "127.0.0.1:0", "LETTERS", letters,
+	text := strings.NewReplacer("PUBLIC", public, "GATE", gate, "SITE", siteHost, "WATCH", "127.0.0.1:0", "LETTERS", letters,
 		"DATABASE", "sqlite:"+filepath.Join(dir, "db"), "KEYS", filepath.Join(dir, "key")).Replace(settings)
 	c, err := config.Load(config.Source{File: "here", ReadFile: func(string) ([]byte, error) { return []byte(text), nil }})
 	if err != nil {

@@ -3,6 +3,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -41,14 +42,14 @@ func (l *load) check(ctx context.Context, j job) (outcome, error) {
 // checking is one client, which asks for every so-many-th person's session in turn.
 func (l *load) checking(ctx context.Context, j job, client int, more func() bool) (n int, err error) {
 	var d net.Dialer
-	conn, err := d.DialContext(ctx, "tcp", j.Addr)
+	conn, err := d.DialContext(ctx, "tcp", cmp.Or(j.Gate, j.Addr))
 	if err != nil {
 		return 0, err
 	}
 	defer func() { _ = conn.Close() }()
 	var asks [][]byte
 	for i := client % len(l.people); i < len(l.people); i += j.Clients {
-		asks = append(asks, question(j, l.people[i].Session))
+		asks = append(asks, question(j, l.people[i]))
 	}
 	r := bufio.NewReader(conn)
 	for i := 0; n%16 != 0 || more(); i, n = i+1, n+1 {
@@ -62,10 +63,13 @@ func (l *load) checking(ctx context.Context, j job, client int, more func() bool
 	return n, nil
 }
 
-func question(j job, token string) []byte {
-	show := "Authorization: Bearer " + token
+func question(j job, p person) []byte {
+	if j.Gate != "" {
+		return proxied(j, p)
+	}
+	show := "Authorization: Bearer " + p.Session
 	if j.Cookie {
-		show = "Cookie: " + web.SessionCookie + "=" + token
+		show = "Cookie: " + web.SessionCookie + "=" + p.Session
 	}
 	return []byte("GET /api/v1/session HTTP/1.1\r\nHost: " + j.Addr + "\r\n" + show + "\r\n\r\n")
 }

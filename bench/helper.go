@@ -18,6 +18,7 @@ type job struct {
 	For     time.Duration
 	Clients int
 	Addr    string // the node's
+	Gate    string // where its proxies ask
 	Cookie  bool   // sessions are shown in a cookie and not as a bearer's
 	Wrong   int    // how many give a wrong password
 	Again   int    // how many of those told to come back do
@@ -33,6 +34,7 @@ const (
 	kindLetters kind = "letters" // take letters in, and say where
 	kindBare    kind = "bare"    // serve a fixed answer, and say where
 	kindCheck   kind = "check"   // check sessions
+	kindGate    kind = "gate"    // ask as a proxy does
 	kindSignIn  kind = "signin"  // sign in from known devices
 	kindDoor    kind = "door"    // sign in from unknown devices
 	kindEnrol   kind = "enrol"   // give everybody a passkey
@@ -149,6 +151,8 @@ func (l *load) do(ctx context.Context, j job) (outcome, error) {
 		return outcome{Addr: addr}, err
 	case kindCheck:
 		return l.check(ctx, j)
+	case kindGate:
+		return l.ask(ctx, j)
 	case kindSignIn:
 		return l.repeat(j, func() error { return l.known(ctx, j.Addr) })
 	case kindDoor:

@@ -70,7 +70,11 @@ func (b *bench) configure(p *place, at, key string) error {
 	if err != nil {
 		return err
 	}
-	text := strings.NewReplacer("PUBLIC", public, "WATCH", watch, "LETTERS", p.letters, "DATABASE", at, "KEYS", key).Replace(settings)
+	gate, err := freePort(b.ctx)
+	if err != nil {
+		return err
+	}
+	text := strings.NewReplacer("PUBLIC", public, "WATCH", watch, "GATE", gate, "SITE", siteHost, "LETTERS", p.letters, "DATABASE", at, "KEYS", key).Replace(settings)
 	if err := os.WriteFile(p.settings, []byte(text), 0o600); err != nil {
 		return err
 	}
@@ -99,6 +103,9 @@ webhook_secret = "whsec_Y291bnRlcnNpZ24gYmVuY2ggd2ViaG9vaw=="
 provider = "none"
 [metrics]
 listen = "WATCH"
+[forward_auth]
+listen = "GATE"
+rules = ["https://SITE/admin/ group:admins aal2", "https://SITE/ signed-in"]
 `
 
 func freePort(ctx context.Context) (string, error) {

@@ -26,6 +26,9 @@ func (r rated) load(name string, p *place, j job) contender {
 	n := r.nodes[p]
 	return contender{name: name, pid: n.cmd.Process.Pid, run: func(d time.Duration) (outcome, error) {
 		j.For, j.Addr = d, n.addr
+		if j.Kind == kindGate {
+			j.Gate = p.config.Forward.Listen
+		}
 		return p.helper.do(j)
 	}}
 }
@@ -40,6 +43,7 @@ func (r rated) checks() error {
 		bare,
 		r.load("session check, bearer", r.few, job{Kind: kindCheck, Clients: checkClients}),
 		r.load("session check, cookie", r.few, job{Kind: kindCheck, Clients: checkClients, Cookie: true}),
+		r.load("forward-auth", r.few, job{Kind: kindGate, Clients: checkClients}),
 	}
 	if r.many != nil {
 		all = append(all, r.load("session check, large database", r.many, job{Kind: kindCheck, Clients: checkClients}))
@@ -55,9 +59,10 @@ func (r rated) checks() error {
 	}
 	r.table.rate("session check, bearer", "/s", compare(got[1].rates, got[0].rates), .7)
 	r.table.rate("session check, cookie", "/s", compare(got[2].rates, got[0].rates), .7)
+	r.table.rate("forward-auth, a site's pass", "/s", compare(got[3].rates, got[0].rates), .6)
 	r.table.cost("processor time of the server for a check", "µs", 1e6, compare(got[0].cost, got[1].cost))
 	if r.many != nil {
-		r.table.rate(fmt.Sprintf("session check, %d accounts (ceiling: %d)", r.many.accounts, r.few.accounts), "/s", compare(got[3].rates, got[1].rates), .8)
+		r.table.rate(fmt.Sprintf("session check, %d accounts (ceiling: %d)", r.many.accounts, r.few.accounts), "/s", compare(got[4].rates, got[1].rates), .8)
 	}
 	return nil
 }

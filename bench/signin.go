@@ -22,6 +22,7 @@ type person struct {
 	Handle        string
 	Key           []byte
 	Session       string
+	Pass          string // a cookie of a site behind a proxy
 
 	keys *authenticator
 }
