@@ -136,6 +136,9 @@ func TestTheFirstRuleThatFitsCounts(t *testing.T) {
 		{"GET", "wiki.example.org", "/public/%zz", access.Odd, access.Odd},
 		{"GET", "wiki.example.org", "http://wiki.example.org/public/x", access.Odd, access.Odd},
 		{"GET", "wiki.example.org", "/public/%00", access.Odd, access.Odd},
+		{"GET", "wiki.example.org", "/admin#/x", access.Odd, access.Odd}, // to some applications the path ends there
+		{"GET", "wiki.example.org", "/admin%3f/x", access.Odd, access.Odd},
+		{"head", "wiki.example.org", "/public/logo.png", access.Allowed, access.Allowed}, // which applications take for HEAD
 		{"GET", "evil.example", "/public/x", access.Unknown, access.Unknown},
 		{"GET", "wiki.example.org.evil.example", "/public/x", access.Unknown, access.Unknown},
 		{"GET", "a.apps.example.org", "/a//b/%2f", access.Allowed, access.Allowed}, // no rule by path: nothing to get around

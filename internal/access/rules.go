@@ -81,9 +81,11 @@ func find(rules []Rule, a Asked) (f found, ok bool) {
 		if !ours {
 			continue
 		}
-		f.origin, ok = origin, true
+		if !ok {
+			f.origin, ok = origin, true
+		}
 		byPath = byPath || r.Path != "/"
-		if !decided && (len(r.Methods) == 0 || slices.Contains(r.Methods, a.Method)) && r.covers(path) {
+		if !decided && (len(r.Methods) == 0 || slices.Contains(r.Methods, strings.ToUpper(a.Method))) && r.covers(path) {
 			f.need, decided = r.Need, true
 		}
 	}
@@ -103,14 +105,14 @@ func (r Rule) covers(path string) bool {
 }
 
 // plainPath decodes a path. plain is false for one that an application may read otherwise than we do: with dots or empty parts to be
-// resolved, a slash or a per cent sign in disguise, parameters, or what is no path at all.
+// resolved, a slash, an end or a per cent sign in disguise, parameters, or what is no path at all.
 func plainPath(raw string) (path string, plain bool) {
 	path, err := url.PathUnescape(raw)
 	if err != nil || !strings.HasPrefix(path, "/") {
 		return raw, false
 	}
 	coded := strings.ToLower(raw)
-	for _, bad := range []string{"%2f", "%5c", "%25", "%00"} {
+	for _, bad := range []string{"#", "%23", "%2f", "%3f", "%5c", "%25", "%00"} {
 		if strings.Contains(coded, bad) {
 			return path, false
 		}
