@@ -10,7 +10,7 @@ LEAK_PAIRS ?= 10000
 # What measures times runs alone.
 TIMED      = 'TestTimes|TestALeakInTime'
 # Thousands of the same, which other tests do a few times under the race detector.
-MANY       = 'TestOfAThousandUses|TestAPump'
+MANY       = 'TestOfAThousandUses|TestAPump$$'
 PACKAGES   = $(shell $(GO) list $(TEST))
 WITH       = TMPDIR=$$(scripts/roomy-tmp) scripts/with-postgres
 TOOL       = $(GO) tool -modfile=tools/go.mod
@@ -30,7 +30,7 @@ test: ## all tests, on SQLite and PostgreSQL, with the race detector where sever
 	scripts/install-test-tools
 	$(WITH) $(GO) test $(TESTFLAGS) -skip $(MANY) $(filter-out %/test/browser %/test/leak %/test/fault,$(PACKAGES))
 	$(WITH) $(GO) test -timeout 25m -skip $(TIMED) ./test/browser ./test/leak ./test/fault
-	$(WITH) $(GO) test -timeout 15m -run $(MANY) ./internal/signin ./internal/guard
+	$(WITH) $(GO) test -timeout 15m -run $(MANY) ./internal/signin ./internal/server
 	$(WITH) $(GO) test -timeout 15m -run $(TIMED) ./test/leak
 
 fault: ## kill the server 100 times under load, on each database, and see that nothing is lost (five minutes)

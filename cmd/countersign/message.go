@@ -9,6 +9,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/message"
 	"countersign/internal/server"
+	"countersign/internal/web/preview"
 )
 
 type messageCmd struct {
@@ -20,6 +21,8 @@ type messagePreviewCmd struct {
 	Kind     string `arg:"" optional:"" help:"Such as signin_code; without it all kinds are shown."`
 	Language string `default:"en" help:"Such as de."`
 	Channel  string `enum:",email,sms" default:"" placeholder:"email|sms" help:"email or sms; without it both."`
+	Serve    bool   `help:"As a page, with all kinds, languages and channels, on light and dark screens."`
+	Listen   string `default:"127.0.0.1:8091" help:"Where, with --serve."`
 }
 
 // Help is shown after the flags.
@@ -28,11 +31,12 @@ func (messagePreviewCmd) Help() string {
 and how many messages are paid for.
 
   countersign message preview
-  countersign message preview signin_code --language ar --channel sms`
+  countersign message preview signin_code --language ar --channel sms
+  countersign message preview --serve`
 }
 
 // Run shows messages.
-func (p messagePreviewCmd) Run(w world, c *cli) error {
+func (p messagePreviewCmd) Run(ctx context.Context, w world, c *cli) error {
 	cfg, err := c.settings(w, nil)
 	if err != nil {
 		return err
@@ -43,6 +47,14 @@ func (p messagePreviewCmd) Run(w world, c *cli) error {
 	catalog, err := message.New(cfg.Public().Host)
 	if err != nil {
 		return err
+	}
+	from := message.Site{Name: cfg.Site.Name, Base: cfg.Public().String()}
+	if p.Serve {
+		h, err := preview.Handler(catalog, from)
+		if err != nil {
+			return err
+		}
+		return show(ctx, w, p.Listen, "every message", h)
 	}
 	kinds := message.Kinds()
 	if p.Kind != "" {
@@ -56,7 +68,7 @@ func (p messagePreviewCmd) Run(w world, c *cli) error {
 			if p.Channel != "" && p.Channel != string(ch) {
 				continue
 			}
-			words, err := catalog.Render(message.Sample(k, ch, p.Language, message.Site{Name: cfg.Site.Name, Base: cfg.Public().String()}))
+			words, err := catalog.Render(message.Sample(k, ch, p.Language, from))
 			if err != nil {
 				return err
 			}

@@ -16,6 +16,7 @@ func TestMessagesAreShown(t *testing.T) {
 	if out := s.ok("message", "preview", "signin_code", "--channel", "sms"); !strings.Contains(out, "GSM-7") || !strings.Contains(out, ", paid as 1\n") || strings.Contains(out, "email") {
 		t.Error(out)
 	}
+	s.fails(exitFailed, "listen tcp", "message", "preview", "--serve", "--listen", "nowhere.invalid:1")
 	s.fails(exitUsage, "there is no kind", "message", "preview", "nothing")
 	s.fails(exitUsage, "want one of en", "message", "preview", "--language", "xx")
 }

@@ -232,13 +232,18 @@ func (p pagesCmd) Run(ctx context.Context, w world) error {
 	mux := http.NewServeMux()
 	gallery.Mount(mux, log)
 	showGallery(mux, gallery.Gallery())
+	return show(ctx, w, p.Listen, "every page", mux)
+}
+
+// show serves something to look at until ctx ends.
+func show(ctx context.Context, w world, listen, what string, h http.Handler) error {
 	var lc net.ListenConfig
-	l, err := lc.Listen(ctx, "tcp", p.Listen)
+	l, err := lc.Listen(ctx, "tcp", listen)
 	if err != nil {
 		return err
 	}
-	w.say("every page: http://%s/", l.Addr())
-	srv := &http.Server{Handler: mux, ReadHeaderTimeout: 5 * time.Second}
+	w.say("%s: http://%s/", what, l.Addr())
+	srv := &http.Server{Handler: h, ReadHeaderTimeout: 5 * time.Second}
 	go func() { <-ctx.Done(); _ = srv.Close() }()
 	if err := srv.Serve(l); !errors.Is(err, http.ErrServerClosed) {
 		return err

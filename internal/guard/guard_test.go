@@ -231,58 +231,6 @@ func TestPricesThatAreNone(t *testing.T) {
 	}
 }
 
-// pumped is an hour of a pump beside honest people.
-type pumped struct{ sent, news, newsServed, known, knownServed int }
-
-// pump tries 10,000 new numbers of one range of a country within an hour; meanwhile 300 people who have an account there sign in, and 120 who
-// have none register, scattered over the country. Four of five type their code.
-func pump(t *testing.T, g gate, clock *dbtest.Clock, tries int) (p pumped) {
-	t.Helper()
-	people := 0
-	g.write(func(ctx context.Context, tx *sqldb.Tx) error { return g.Learn(ctx, tx, "DE") })
-	honest := func(n, served *int, fresh bool) {
-		people++
-		to := fmt.Sprintf("+4917%09d", people*7_368_787%1_000_000_000) // scattered, and the same each time
-		*n++
-		if g.send(guard.Message{To: to, New: fresh, Parts: 1}) == "" {
-			*served++
-			if people%5 > 0 {
-				g.back(to)
-			}
-		}
-	}
-	for i := range tries {
-		if g.send(guard.Message{To: fmt.Sprintf("+49151100%05d", (i*7919)%100_000), New: true, Parts: 1}) == "" {
-			p.sent++
-		}
-		if i%33 == 0 {
-			honest(&p.known, &p.knownServed, false)
-		}
-		if i%83 == 0 {
-			honest(&p.news, &p.newsServed, true)
-		}
-		clock.Advance(360 * time.Millisecond)
-	}
-	return p
-}
-
-// The table of docs/operating.md: what a pump gets, and who else still got their codes.
-func TestAPump(t *testing.T) {
-	clock := dbtest.NewClock()
-	db := dbtest.Open(t, dbtest.NewURL(t, sqldb.SQLite), clock)
-	var log strings.Builder
-	g := gate{t, &guard.Guard{DB: db, Throttle: &throttle.Service{Ring: testkit.Ring(t)}, Log: slog.New(slog.NewTextHandler(&log, nil))}, &log}
-	p := pump(t, g, clock, 10_000)
-	t.Logf("with the guard: pump %d of 10000; people with accounts %d of %d; new people %d of %d", p.sent, p.knownServed, p.known, p.newsServed, p.news)
-	if p.sent > 200 || p.knownServed != p.known || p.newsServed != p.news {
-		t.Errorf("%+v", p)
-	}
-	g.Rules.Off = true
-	if off := pump(t, g, clock, 500); off.sent != 500 {
-		t.Errorf("without the guard: %d of 500", off.sent)
-	}
-}
-
 // What strangers' numbers use up leaves a part of each cap to people who have an account.
 func TestStrangersLeaveAPartOfACap(t *testing.T) {
 	each(t, guard.Rules{Prices: guard.Prices{"+": 1e5}, Caps: guard.Caps{Hour: 1e6}}, func(t *testing.T, g gate, _ *dbtest.Clock) {
