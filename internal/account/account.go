@@ -153,8 +153,8 @@ func (n NewIdentifier) check() error {
 
 func checkUses(a Address) error {
 	switch {
-	case a.Kind == Username && (a.Verified || a.Notices || a.Recovers):
-		return errors.New("nothing can be sent to a username")
+	case (a.Kind == Username || a.Kind == Reference) && (a.Verified || a.Notices || a.Recovers):
+		return errors.New("nothing can be sent to a name")
 	case !a.Verified && a.Recovers:
 		return errors.New("only a verified address may recover the account")
 	}

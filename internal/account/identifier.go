@@ -22,6 +22,8 @@ const (
 	Email    Kind = "email"
 	Phone    Kind = "phone"
 	Username Kind = "username"
+	// Reference is what an application calls an account of its own. Nobody types it, and nobody signs in with it here.
+	Reference Kind = "reference"
 )
 
 // Identifier is a parsed and normalised e-mail address, phone number or username. Two

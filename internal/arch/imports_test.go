@@ -17,7 +17,7 @@ func order() []string {
 		"attestation", "password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "dpop", "appkey", "device",
 		"factor", "session", "access", "notice", "approval",
 		"risk",
-		"signin", "registration", "recovery", "protect", "profile", "transfer", "breach",
+		"signin", "registration", "recovery", "protect", "profile", "seconddoor", "transfer", "breach",
 		"oidc", "radius",
 	}
 }

@@ -32,6 +32,7 @@ const (
 	PasskeyWentBack  Kind = "authn_passkey_counter_back" // a copy may be about
 	PasswordPassed   Kind = "authn_password_success"
 	CodeFailed       Kind = "authn_code_fail"
+	SecondDoorPassed Kind = "authn_second_door_success" // of an account whose first proof an application looked at
 	CodeSent         Kind = "authn_code_sent"
 	Throttled        Kind = "excess_rate_limit_exceeded"
 	DeviceRemembered Kind = "device_remembered"

@@ -82,6 +82,7 @@ type Proof struct {
 	Signature []byte
 	Bound     []secret.Token // cookies that browsers get for proofs of bound keys
 	Source    netip.Addr     // whence it comes; it proves nothing, and is kept for the owner's memory
+	Site      string         // the origin of the page that signed; empty: ours
 }
 
 // Enrolment is what a device shows to be remembered: its public key (SubjectPublicKeyInfo in
@@ -91,6 +92,7 @@ type Enrolment struct {
 	Signature []byte
 	Name      string
 	Source    netip.Addr // as in a Proof
+	Site      string     // as in a Proof
 
 	Attestation *appkey.Attestation // for Statement("attest", …); nil: nobody vouches for the key
 	Browser     bool                // it is a browser's on our own pages, which has nobody to vouch for it
@@ -180,7 +182,7 @@ func (s *Service) proved(tx *sqldb.Tx, f found, p Proof, nonce string) Strength 
 	switch {
 	case s.signedFor(tx, f, p, nonce):
 		return Bound
-	case verify(f.publicKey, Statement("recognise", s.Origin, nonce), p.Signature):
+	case verify(f.publicKey, Statement("recognise", cmp.Or(p.Site, s.Origin), nonce), p.Signature):
 		return cmp.Or(f.attested, SoftwareKey)
 	}
 	return ""
@@ -239,7 +241,7 @@ func (s *Service) Check(e *Enrolment, nonce string) error {
 	switch {
 	case errors.Is(err, pubkey.ErrUnsupported):
 		return fault.New(fault.Invalid, "device_key_unsupported", err)
-	case err == nil && !key.Verify(Statement("remember", s.Origin, nonce), e.Signature):
+	case err == nil && !key.Verify(Statement("remember", cmp.Or(e.Site, s.Origin), nonce), e.Signature):
 		err = errSignature
 	}
 	if err != nil {

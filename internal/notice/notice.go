@@ -130,7 +130,7 @@ func channelOf(k account.Kind) (message.Channel, bool) {
 		return message.Email, true
 	case account.Phone:
 		return message.SMS, true
-	case account.Username: // nothing can be sent to a name
+	case account.Username, account.Reference: // nothing can be sent to a name
 	}
 	return "", false
 }

@@ -81,7 +81,7 @@ const (
 // event, and for kinds of a later release.
 func whatOf(e audit.Past) What {
 	switch e.Kind {
-	case audit.LoginSuccess:
+	case audit.LoginSuccess, audit.SecondDoorPassed:
 		return SignedIn
 	case audit.PasswordFailed:
 		return WrongPassword

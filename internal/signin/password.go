@@ -285,7 +285,7 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 	if err != nil {
 		return Next{}, err
 	}
-	p.Source = f.From.Source
+	p.Source, p.Site = f.From.Source, f.Site
 	j, err := s.Devices.Recognise(ctx, tx, f.Account, p, f.Nonce)
 	if err != nil {
 		return Next{}, err

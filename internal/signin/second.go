@@ -55,7 +55,7 @@ func (s *Service) Send(ctx context.Context, ref Ref, c Client, w factor.Way) (se
 }
 
 func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) (Sent, error) {
-	d, err := s.door(ctx, tx, f.Account)
+	d, err := s.doorOf(ctx, tx, f)
 	if err != nil {
 		return Sent{}, err
 	}
@@ -103,7 +103,7 @@ func (s *Service) admitSend(ctx context.Context, tx *sqldb.Tx, f flow) (shut boo
 	if err == nil && ok {
 		var within bool
 		within, err = s.Throttle.Take(ctx, tx, s.Limits.SendAccount, owner)
-		shut = !within && s.HidePasswordResult
+		shut = !within && s.hides(f)
 		ok = within || shut
 	}
 	if err == nil && ok {
@@ -134,6 +134,9 @@ func (s *Service) Code(ctx context.Context, ref Ref, c Client, p CodeProof) (nex
 		if err != nil {
 			return err
 		}
+		if p.Remember != nil {
+			p.Remember.Site = f.Site
+		}
 		if p.Remember != nil { // before the code is spent: a mistake of the app must not cost a try
 			if err := s.Devices.Check(p.Remember, f.Nonce); err != nil {
 				return err
@@ -162,7 +165,7 @@ func (s *Service) admitCode(ctx context.Context, tx *sqldb.Tx, f flow) (ok, shut
 		return false, false, err
 	}
 	ok, within, err := s.attempt(ctx, tx, s.codeCounts(f))
-	shut = ok && !within && s.HidePasswordResult
+	shut = ok && !within && s.hides(f)
 	if err != nil || ok && (within || shut) {
 		return ok, shut, err
 	}
@@ -284,7 +287,7 @@ func (s *Service) countFactor(ctx context.Context, tx *sqldb.Tx, f flow, p CodeP
 		}
 		way = factor.Way(sent)
 	}
-	d, err := s.door(ctx, tx, f.Account)
+	d, err := s.doorOf(ctx, tx, f)
 	if err != nil {
 		return "", false, err
 	}
@@ -331,14 +334,16 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	changed, err := s.Passwords.Changed(ctx, tx, f.Account, f.Proved)
-	if err != nil {
-		return Next{}, err
+	changed := false
+	if f.App == "" { // what an application has looked at is not ours to know of
+		if changed, err = s.Passwords.Changed(ctx, tx, f.Account, f.Proved); err != nil {
+			return Next{}, err
+		}
 	}
 	if who.State != active || changed { // locked since the flow began, or the password it proved is no more
 		return Next{}, gone()
 	}
-	if s.HidePasswordResult {
+	if s.hides(f) {
 		if err := s.credit(ctx, tx, &f, d.lane); err != nil {
 			return Next{}, err
 		}
@@ -360,6 +365,9 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 		if !still {
 			d.device, d.stranger = "", true
 		}
+	}
+	if f.App != "" {
+		return s.vouch(ctx, tx, f, d)
 	}
 	return s.open(ctx, tx, f, d)
 }

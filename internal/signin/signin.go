@@ -11,6 +11,7 @@
 package signin
 
 import (
+	"cmp"
 	"context"
 	"crypto/rand"
 	"errors"
@@ -22,6 +23,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/approval"
+	"countersign/internal/assurance"
 	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/dpop"
@@ -109,6 +111,7 @@ type Client struct {
 	Source    netip.Addr
 	UserAgent string
 	Proof     dpop.Proof // of the key that the session is to be bound to, if any; it answers the flow's nonce
+	App       string     // an application at the second door; empty at ours
 }
 
 // Ref names a flow: its handle, and the secret of the browser that began it. Apps have no
@@ -133,6 +136,8 @@ type Notes struct {
 	// Fate is what became of the text message with the code, for who has proved the password: where strangers come this far, it is
 	// always empty, since a letter to nobody does not arrive.
 	Fate outbox.Fate
+	// Methods is what was proved at an application's second door, at StepDone: there is no session then.
+	Methods []assurance.Method
 }
 
 // Next is what a flow wants next.
@@ -258,7 +263,7 @@ func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flo
 		if f, err = about(tx); err != nil {
 			return err
 		}
-		f.ID, f.Step, f.Nonce, f.ExpiresAt = id, StepPassword, nonce, tx.Now().Add(s.FlowTTL)
+		f.ID, f.Step, f.Nonce, f.ExpiresAt = id, cmp.Or(f.Step, StepPassword), nonce, tx.Now().Add(s.FlowTTL)
 		known, err := s.admitDevice(ctx, tx, f.Account, b.Handles)
 		if err != nil {
 			return err
@@ -284,7 +289,7 @@ func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flo
 // At says where a flow stands.
 func (s *Service) At(ctx context.Context, ref Ref) (next Next, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		f, err := s.find(ctx, tx, ref)
+		f, err := s.find(ctx, tx, request{ref: ref})
 		if err != nil {
 			return err
 		}
@@ -303,7 +308,7 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 	if f.Step != StepSecond {
 		return n, nil
 	}
-	d, err := s.door(ctx, tx, f.Account)
+	d, err := s.doorOf(ctx, tx, f)
 	if err != nil {
 		return Next{}, err
 	}
@@ -357,6 +362,13 @@ func (s *Service) door(ctx context.Context, tx *sqldb.Tx, id account.ID) (d door
 	return d, err
 }
 
+// doorOf is the second door of a flow's account.
+func (s *Service) doorOf(ctx context.Context, tx *sqldb.Tx, f flow) (door, error) {
+	d, err := s.door(ctx, tx, f.Account)
+	d.hidden = s.hides(f)
+	return d, err
+}
+
 // offered are the ways of the second door.
 func (d door) offered() []factor.Way {
 	if d.hidden {
@@ -377,15 +389,15 @@ func (s *Service) ways(addresses []account.Address) []factor.Way {
 
 // find loads a flow that is under way. Expired, finished, foreign, truncated and invented
 // handles are all the same to the caller.
-func (s *Service) find(ctx context.Context, tx *sqldb.Tx, ref Ref) (flow, error) {
-	if !ref.Flow.WellFormed(FlowPrefix) {
+func (s *Service) find(ctx context.Context, tx *sqldb.Tx, r request) (flow, error) {
+	if !r.ref.Flow.WellFormed(FlowPrefix) {
 		return flow{}, gone()
 	}
-	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
+	f, ok, err := byHandle(ctx, tx, s.digests(r.ref.Flow), s.digests(r.ref.Browser))
 	if err != nil {
 		return flow{}, err
 	}
-	if !ok || f.Step == StepDone {
+	if !ok || f.Step == StepDone || f.App != r.from.App { // a flow is for the door that it began at
 		return flow{}, gone()
 	}
 	who, err := s.Accounts.Get(ctx, tx, f.Account) // it may have been locked since the flow began
@@ -401,8 +413,11 @@ type request struct {
 
 // findAt loads a flow that stands at the step.
 func (s *Service) findAt(ctx context.Context, tx *sqldb.Tx, r request, step Step) (flow, error) {
-	f, err := s.find(ctx, tx, r.ref)
+	f, err := s.find(ctx, tx, r)
 	f.From = r.from
+	if err == nil && f.App != "" && f.Barred { // locked meanwhile, which the application may know
+		err = gone()
+	}
 	if err == nil && f.Step != step {
 		err = fault.New(fault.Conflict, "step_out_of_order", errors.New("the flow stands at "+string(f.Step)))
 	}

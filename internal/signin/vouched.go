@@ -1,0 +1,83 @@
+package signin
+
+import (
+	"context"
+
+	"countersign/internal/account"
+	"countersign/internal/audit"
+	"countersign/internal/message"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/sqldb"
+)
+
+// Vouched is the beginning of a flow at the second door: an application has looked at the first proof itself, and names the account.
+type Vouched struct {
+	Account account.ID
+	App     string // that vouches; Client.App of each later call must be the same
+	Site    string // origin of the pages whose browsers sign; empty: ours
+	Begin          // Identifier is not looked at
+}
+
+// Vouch starts a flow of an account whose first proof an application has looked at. It stands at the device's step if there are handles, and
+// else at the second door, and ends without a session: Next.Methods says what was proved. Limits, tries, letters and the record are those of any
+// sign-in. A locked account's flow leads nowhere.
+func (s *Service) Vouch(ctx context.Context, v Vouched) (started Started, next Next, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		who, err := s.Accounts.Get(ctx, tx, v.Account)
+		if err == nil && who.State == account.Locked {
+			err = fault.New(fault.Forbidden, "account_locked", nil)
+		}
+		return err
+	})
+	if err != nil {
+		return Started{}, Next{}, err
+	}
+	step := StepSecond
+	if len(v.Handles) > 0 {
+		step = StepDevice
+	}
+	started, err = s.start(ctx, v.Begin, func(tx *sqldb.Tx) (flow, error) {
+		who, err := s.Accounts.Get(ctx, tx, v.Account)
+		return flow{
+			Account: who.ID, Barred: who.State != active, NameKey: s.againKey(who.ID), OwnerKey: s.ownerKey(who, account.Identifier{}),
+			Step: step, errand: errand{App: v.App, Site: v.Site},
+		}, err
+	})
+	if err != nil {
+		return Started{}, Next{}, err
+	}
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		f, err := s.find(ctx, tx, request{Ref{Flow: started.Flow}, v.Client})
+		if err != nil {
+			return err
+		}
+		next, err = s.next(ctx, tx, f)
+		return err
+	})
+	return started, next, err
+}
+
+// Passed reports whether a flow of the application's for the account has ended well lately.
+func (s *Service) Passed(ctx context.Context, tx *sqldb.Tx, ref Ref, app string, who account.ID) (bool, error) {
+	if app == "" || !ref.Flow.WellFormed(FlowPrefix) {
+		return false, nil
+	}
+	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
+	return ok && f.Step == StepDone && f.App == app && f.Account == who, err
+}
+
+// hides reports whether strangers come as far as the second door of a flow. None comes to that of an application.
+func (s *Service) hides(f flow) bool { return s.HidePasswordResult && f.App == "" }
+
+// vouch ends a flow at the second door: the application hears what was proved, and nobody is signed in here.
+func (s *Service) vouch(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
+	if err := s.record(ctx, tx, f, audit.SecondDoorPassed, map[string]string{"app": f.App, "methods": listed(d.methods)}); err != nil {
+		return Next{}, err
+	}
+	if d.stranger {
+		if err := s.tell(ctx, tx, f, message.NewDevice); err != nil {
+			return Next{}, err
+		}
+	}
+	return Next{Step: StepDone, Device: d.kept, Notes: Notes{Methods: d.methods}}, nil
+}
