@@ -108,6 +108,35 @@ func TestALanguageThatLacksASentenceOrAPlaceholderIsRefused(t *testing.T) {
 	}
 }
 
+// In plain text a code and a link stand alone on their lines, whole, and no other line is too long.
+func TestPlainTextIsReadOn72Columns(t *testing.T) {
+	c := catalog(t, "id.example.org")
+	for _, lang := range Languages() {
+		for _, l := range letters() {
+			if l.Language = lang; l.Channel != Email {
+				continue
+			}
+			r, err := c.Render(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			whole := map[string]bool{}
+			for line := range strings.Lines(r.Text) {
+				line = strings.Trim(strings.TrimSuffix(line, "\n"), "\u200f")
+				whole[strings.TrimSpace(line)] = true
+				if n := len([]rune(line)); n > 72 && strings.TrimSpace(line) != l.Params["link"] {
+					t.Errorf("%s %s: %d columns: %s", lang, l, n, line)
+				}
+			}
+			for _, name := range []string{"code", "link"} {
+				if v := l.Params[name]; v != "" && !whole[v] {
+					t.Errorf("%s %s: the %s is not on a line of its own:\n%s", lang, l, name, r.Text)
+				}
+			}
+		}
+	}
+}
+
 // R-SMS-01, R-SMS-02, R-SMS-07.
 func TestACodeBySMSFitsOneSegmentAndEndsWithItsOrigin(t *testing.T) {
 	sites := []string{"X", "Fotoalbum", "Das große Fotoalbum für Familien", "写真アルバム", "a{b}c", strings.Repeat("w", 64)}

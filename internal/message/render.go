@@ -109,6 +109,9 @@ func (w words) facts(l Letter) (out []fact) {
 	return out
 }
 
+// textWidth is what the narrowest screen of those that show plain text as it stands has room for, beside a mark of who wrote it.
+const textWidth = 72
+
 // text is the page for those who read plain text.
 func (p page) text() string {
 	var b strings.Builder
@@ -118,17 +121,17 @@ func (p page) text() string {
 		case bl.Code != "":
 			b.WriteString("    " + bl.Code + "\n\n")
 		case bl.Link != "":
-			b.WriteString(wrap(bl.Text, 74) + "\n\n    " + bl.Link + "\n\n")
+			b.WriteString(wrap(bl.Text, textWidth) + "\n\n    " + bl.Link + "\n\n")
 		case len(bl.Facts) > 0:
 			for _, f := range bl.Facts {
 				b.WriteString("    " + f.Label + ": " + f.Value + "\n")
 			}
 			b.WriteString("\n")
 		default:
-			b.WriteString(wrap(bl.Text, 74) + "\n\n")
+			b.WriteString(wrap(bl.Text, textWidth) + "\n\n")
 		}
 	}
-	b.WriteString("-- \n" + wrap(p.Footer, 74) + "\n")
+	b.WriteString("-- \n" + wrap(p.Footer, textWidth) + "\n")
 	if p.Dir == "rtl" {
 		return rightToLeft(b.String())
 	}

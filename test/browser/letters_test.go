@@ -3,7 +3,10 @@ package browser_test
 import (
 	"net/http"
 	"net/http/httptest"
+	"os"
+	"os/exec"
 	"slices"
+	"strings"
 	"testing"
 
 	"countersign/internal/message"
@@ -62,6 +65,40 @@ func TestEveryLetterIsAccessible(t *testing.T) {
 				b.measure(path)
 			}
 		})
+	}
+}
+
+// A client that knows neither colours nor widths, w3m, shows the code on a line of its own, the link whole and the last words.
+func TestEveryLetterInATextOnlyClient(t *testing.T) {
+	t.Parallel()
+	if _, err := exec.LookPath("w3m"); err != nil {
+		missing(t, "w3m")
+	}
+	words, err := message.New("id.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, lang := range message.Languages() {
+		for _, k := range message.Kinds() {
+			l := message.Sample(k, message.Email, lang, message.Site{Name: "Larkspur", Base: "https://id.example.org"})
+			mail, err := words.Render(l)
+			if err != nil {
+				t.Fatal(err)
+			}
+			cmd := exec.CommandContext(t.Context(), "w3m", "-dump", "-T", "text/html", "-cols", "72", "-I", "UTF-8", "-O", "UTF-8", "-o", "display_link_number=1")
+			cmd.Stdin, cmd.Env = strings.NewReader(mail.HTML), append(os.Environ(), "HOME="+t.TempDir())
+			out, err := cmd.Output()
+			if err != nil {
+				t.Fatal(err)
+			}
+			if code, link := l.Params["code"], l.Params["link"]; code != "" && !strings.Contains(string(out), "\n"+code+"\n") || link != "" && !strings.Contains(string(out), "\n[1] "+link+"\n") {
+				t.Errorf("%s in %s: no code or no link:\n%s", k, lang, out)
+			}
+			said := strings.Fields(mail.Text)
+			if last := said[len(said)-1]; !strings.Contains(string(out), last) {
+				t.Errorf("%s in %s lacks %q:\n%s", k, lang, last, out)
+			}
+		}
 	}
 }
 
