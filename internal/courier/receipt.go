@@ -5,23 +5,37 @@ import (
 	"crypto/sha256"
 	"encoding/hex"
 	"errors"
+	"log/slog"
 	"net/http"
 	"net/url"
 
 	"countersign/internal/platform/secret"
 )
 
-// Report is what a provider tells, later, of a letter it took. Nothing in it is private.
+// Report is what a provider tells, later, of a letter it took. Nothing in it is private but the number.
 type Report struct {
 	Provider string
 	Letter   string // our id, where the provider tells it
 	ID       string // the Receipt's, where it does not
 	State    State
 	Code     string // the provider's own word for what went wrong; may be empty
-	Country  string // of the number, where the provider tells the number
+	To       Number // where the provider tells it
+	Country  string // of the number
 	// Complaint says that the recipient called the letter spam.
 	Complaint bool
 }
+
+// Number is a phone number that prints as none.
+type Number string
+
+// String hides the number.
+func (Number) String() string { return "[number]" }
+
+// GoString hides the number.
+func (n Number) GoString() string { return n.String() }
+
+// LogValue hides the number.
+func (n Number) LogValue() slog.Value { return slog.StringValue(n.String()) }
 
 // State is how far a letter has come.
 type State string

@@ -12,6 +12,7 @@ import (
 	"github.com/prometheus/client_golang/prometheus"
 
 	"countersign/internal/guard"
+	"countersign/internal/platform/config"
 	"countersign/internal/recovery"
 	"countersign/internal/registration"
 	"countersign/internal/signin"
@@ -37,8 +38,8 @@ var (
 // A dashboard shows nothing where a metric or a label has another name, and nobody notices.
 func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	reg := &described{}
-	receipts := newReceipts(nil, slog.New(slog.DiscardHandler))
-	reg.MustRegister(newGauges(nil, nil, nil), receipts.total, receipts.took, receipts.swaps)
+	receipts := newReceipts(nil, newTally(config.Default(), nil), slog.New(slog.DiscardHandler))
+	reg.MustRegister(newGauges(nil, nil, nil), receipts, receipts.total, receipts.took, receipts.swaps, receipts.tally.sent, receipts.tally.typed)
 	web.NewMetrics(reg)
 	count(&signin.Service{}, reg)
 	countNewcomers(&registration.Service{}, reg)

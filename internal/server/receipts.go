@@ -28,6 +28,8 @@ type receipts struct {
 	total *prometheus.CounterVec
 	took  *prometheus.HistogramVec
 	swaps *prometheus.CounterVec
+	tally *tally
+	last  *prometheus.Desc
 
 	bounced courier.Receiver // of what an operator's program tells; nil if none does
 }
@@ -53,19 +55,21 @@ const (
 	mostWaiting = 4096
 )
 
-func newReceipts(core *Core, log *slog.Logger) *receipts {
+func newReceipts(core *Core, counts *tally, log *slog.Logger) *receipts {
 	return &receipts{
 		core: core, log: log, later: make(chan waiting, mostWaiting),
 		total: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_letters_receipts_total", Help: "What providers told of letters that they had taken, once a letter and state.",
-		}, []string{"provider", "country", "state"}),
+		}, []string{"provider", "country", "prefix", "state"}),
 		swaps: prometheus.NewCounterVec(prometheus.CounterOpts{
 			Name: "countersign_sim_swap_total", Help: "What operators said of numbers' SIM cards, where they were asked.",
 		}, []string{"verdict"}),
 		took: prometheus.NewHistogramVec(prometheus.HistogramOpts{
 			Name: "countersign_letters_delivery_seconds", Help: "From when a provider took a letter to when it said that it was delivered.",
 			Buckets: []float64{1, 2.5, 5, 10, 20, 30, 60, 120, 300, 900},
-		}, []string{"provider", "country"}),
+		}, []string{"provider", "country", "prefix"}),
+		tally: counts,
+		last:  prometheus.NewDesc("countersign_provider_last", "1 while a provider of text messages is asked last in a country, by why.", []string{"provider", "country", "why"}, nil),
 	}
 }
 
@@ -183,9 +187,10 @@ func (r *receipts) keep(ctx context.Context, ch message.Channel, rep courier.Rep
 			return nil
 		}
 	}
-	r.total.WithLabelValues(rep.Provider, rep.Country, string(rep.State)).Inc()
+	prefix := r.tally.of(string(rep.To))
+	r.total.WithLabelValues(rep.Provider, rep.Country, prefix, string(rep.State)).Inc()
 	if rep.State == courier.Delivered {
-		r.took.WithLabelValues(rep.Provider, rep.Country).Observe(took.Seconds())
+		r.took.WithLabelValues(rep.Provider, rep.Country, prefix).Observe(took.Seconds())
 	}
 	if several, ok := r.ways[ch].Provider.(*failover.Provider); ok {
 		several.Learn(ctx, rep, took)

@@ -106,7 +106,7 @@ func TestAReportReachesItsLetterAndAForgedOneDoesNot(t *testing.T) {
 		return rec.Body.String()
 	}
 	counted := func(state string, times int) bool {
-		line := `countersign_letters_receipts_total{country="DE",provider="twilio",state="` + state + `"}`
+		line := `countersign_letters_receipts_total{country="DE",prefix="other",provider="twilio",state="` + state + `"}`
 		if times == 0 {
 			return !strings.Contains(page(), line)
 		}
@@ -145,7 +145,7 @@ func TestAReportReachesItsLetterAndAForgedOneDoesNot(t *testing.T) {
 	if fate() != outbox.Delivered || !counted("delivered", 1) || !counted("underway", 1) || !counted("not_delivered", 0) {
 		t.Errorf("%s\n%s", fate(), page())
 	}
-	if !strings.Contains(page(), `countersign_letters_delivery_seconds_count{country="DE",provider="twilio"} 1`) {
+	if !strings.Contains(page(), `countersign_letters_delivery_seconds_count{country="DE",prefix="other",provider="twilio"} 1`) {
 		t.Error(page())
 	}
 	for _, private := range []string{"15112345678", "482913", "X-Twilio-Signature"} {

@@ -98,7 +98,7 @@ func (s *Server) letters() error {
 	if err != nil {
 		return err
 	}
-	s.receipts = newReceipts(s.core, s.deps.Log)
+	s.receipts = newReceipts(s.core, newTally(s.core.Config, s.core.Guard.Rules.Prices), s.deps.Log)
 	if s.ways, err = routes(s.core.Config, s.deps.Log, s.deps.Now, s.inbox, back{at: reportsAt(s.core.Config), mail: mailAt(s.core.Config), take: s.receipts.take, topic: s.deps.Topic}); err != nil {
 		return err
 	}
@@ -114,9 +114,9 @@ func (s *Server) letters() error {
 	}
 	s.courier = courier.New(courier.Options{
 		Box: s.core.Outbox, Catalog: words, Routes: s.ways, Log: s.deps.Log, Drain: s.core.Config.HTTP.StopAfter.D(),
-		Guard: s.core.Guard, Suspect: suspect,
+		Guard: s.core.Guard, Suspect: suspect, Took: s.receipts.tally.took,
 	})
-	s.core.Outbox.Wake = s.courier.Wake
+	s.core.Outbox.Wake, s.core.Outbox.Typed = s.courier.Wake, s.receipts.tally.back
 	return nil
 }
 
@@ -125,7 +125,7 @@ func (s *Server) doors() error {
 	c, log := s.core.Config, s.deps.Log
 	registry, metrics := newRegistry(s.core, log, s.receipts.works)
 	s.registry = registry
-	registry.MustRegister(s.receipts.total, s.receipts.took, s.receipts.swaps)
+	registry.MustRegister(s.receipts, s.receipts.total, s.receipts.took, s.receipts.swaps, s.receipts.tally.sent, s.receipts.tally.typed)
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	countRefusals(s.core.Guard, registry)
@@ -219,6 +219,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("courier", s.deliver)
 	loop("receipts", s.receipts.run)
 	loop("bounces", s.receipts.returned)
+	loop("returns", s.receipts.returns)
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
 	loop("places", s.core.Places.Run)

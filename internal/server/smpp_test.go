@@ -51,7 +51,7 @@ func TestAMessageLeavesBySMPPAndItsReceiptIsCounted(t *testing.T) {
 			return rec.Body.String()
 		}
 		eventually(t, func() bool {
-			return strings.Contains(page(), `countersign_letters_receipts_total{country="DE",provider="smpp",state="delivered"} 1`)
+			return strings.Contains(page(), `countersign_letters_receipts_total{country="DE",prefix="other",provider="smpp",state="delivered"} 1`)
 		})
 	})
 	eventually(t, func() bool { _, unbound, _ := far.Most(); return unbound == 1 })

@@ -245,6 +245,23 @@ func (f *Provider) note(ctx context.Context, l *leg, err error) {
 	}
 }
 
+// Last says of each country and provider that is asked last there, why.
+func (f *Provider) Last() map[[2]string]string {
+	out := map[[2]string]string{}
+	now := f.now()
+	for name, l := range f.legs {
+		for _, country := range l.countries() {
+			switch {
+			case !l.arrives(country, now):
+				out[[2]string{name, country}] = "not delivered"
+			case f.unreturned(l, country, now).bad:
+				out[[2]string{name, country}] = "codes do not come back"
+			}
+		}
+	}
+	return out
+}
+
 // Close closes those that keep a connection.
 func (f *Provider) Close() (err error) {
 	for _, l := range f.legs {

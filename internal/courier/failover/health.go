@@ -3,6 +3,8 @@ package failover
 import (
 	"context"
 	"log/slog"
+	"maps"
+	"slices"
 	"time"
 
 	"countersign/internal/courier"
@@ -208,4 +210,17 @@ func (l *leg) cameBack(country string, now time.Time) (typed, of int, usual floa
 		usual = -1
 	}
 	return typed, of, usual
+}
+
+// countries are those of which something is known.
+func (l *leg) countries() []string {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	all := slices.Collect(maps.Keys(l.told))
+	for country := range l.codes {
+		if _, twice := l.told[country]; !twice {
+			all = append(all, country)
+		}
+	}
+	return all
 }

@@ -206,7 +206,8 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 			state = courier.Unclear
 		}
 		out = append(out, courier.Report{
-			Provider: p.Name(), Letter: letter, State: state, Code: post.Word(cmp.Or(r.Error.Name, r.Status.Name)), Country: guard.Region("+" + strings.TrimPrefix(r.To, "+")),
+			Provider: p.Name(), Letter: letter, State: state, Code: post.Word(cmp.Or(r.Error.Name, r.Status.Name)),
+			To: courier.Number("+" + strings.TrimPrefix(r.To, "+")), Country: guard.Region("+" + strings.TrimPrefix(r.To, "+")),
 		})
 	}
 	return out, nil

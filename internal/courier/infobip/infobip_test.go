@@ -255,7 +255,7 @@ func TestReports(t *testing.T) {
 			`{"results":[{"bulkId":"B","messageId":%q,"to":"4915112345678","sentAt":"2026-01-01T16:00:00.000+0000","doneAt":"2026-01-01T16:00:03.000+0000","smsCount":1,"price":{"pricePerMessage":0.01,"currency":"EUR"},`+
 				`"status":{"groupId":%d,"groupName":"G","id":5,"name":%q,"description":"d"},"error":{"groupId":0,"groupName":"Ok","id":0,"name":%q,"description":"d","permanent":false}}]}`, letter, group, name, failure)}
 	}
-	want := courier.Report{Provider: "infobip", Letter: "1", State: courier.Delivered, Code: "NO_ERROR", Country: "DE"}
+	want := courier.Report{Provider: "infobip", Letter: "1", State: courier.Delivered, Code: "NO_ERROR", To: "+4915112345678", Country: "DE"}
 	couriertest.Reports(t, p, report("1", 3, "DELIVERED_TO_HANDSET", "NO_ERROR"), want, "Content-Type")
 	if got, err := p.Receive(report("2", 3, "DELIVERED_TO_HANDSET", "NO_ERROR")); err != nil || len(got) != 0 {
 		t.Errorf("another letter's: %+v %v", got, err)

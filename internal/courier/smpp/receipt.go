@@ -34,10 +34,11 @@ func receipt(d *pdu.DeliverSM) (courier.Report, bool) {
 	if payload, ok := d.OptionalParameters[pdu.TagMessagePayload]; err != nil || len(raw) == 0 && ok {
 		raw = payload.Data
 	}
-	text, _, _ := strings.Cut(string(raw), " text:") // what follows is the letter
+	text, _, _ := strings.Cut(string(raw), " text:")            // what follows is the letter
+	to := "+" + strings.TrimPrefix(d.SourceAddr.Address(), "+") // a receipt is from where the letter went to
 	r := courier.Report{
 		Provider: "smpp", ID: field(text, "id"), State: state(field(text, "stat")), Code: field(text, "err"),
-		Country: guard.Region("+" + strings.TrimPrefix(d.SourceAddr.Address(), "+")), // a receipt is from where the letter went to
+		To: courier.Number(to), Country: guard.Region(to),
 	}
 	if id, ok := d.OptionalParameters[pdu.TagReceiptedMessageID]; ok {
 		r.ID = plain(strings.TrimRight(string(id.Data), "\x00"))

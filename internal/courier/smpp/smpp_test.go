@@ -178,11 +178,11 @@ func TestReceiptsAreReadAndAnswered(t *testing.T) {
 			state    byte
 			want     courier.Report
 		}{
-			{fmt.Sprintf(form, rec.ID, "DELIVRD", "000"), "", 0, courier.Report{Provider: "smpp", ID: rec.ID, State: courier.Delivered, Code: "000", Country: "DE"}},
-			{fmt.Sprintf(form, rec.ID, "UNDELIV", "0A1"), "", 0, courier.Report{Provider: "smpp", ID: rec.ID, State: courier.NotDelivered, Code: "0A1", Country: "DE"}},
-			{fmt.Sprintf(form, "16", "UNDELIV", "001"), "m_0010", 2, courier.Report{Provider: "smpp", ID: "m_0010", State: courier.Delivered, Code: "001", Country: "DE"}},
-			{"", "m_0011", 5, courier.Report{Provider: "smpp", ID: "m_0011", State: courier.NotDelivered, Country: "DE"}},
-			{fmt.Sprintf(form, "m_0012", "ENROUTE", "+4915112345678"), "", 0, courier.Report{Provider: "smpp", ID: "m_0012", State: courier.Underway, Country: "DE"}},
+			{fmt.Sprintf(form, rec.ID, "DELIVRD", "000"), "", 0, courier.Report{Provider: "smpp", ID: rec.ID, State: courier.Delivered, Code: "000", To: "+4915112345678", Country: "DE"}},
+			{fmt.Sprintf(form, rec.ID, "UNDELIV", "0A1"), "", 0, courier.Report{Provider: "smpp", ID: rec.ID, State: courier.NotDelivered, Code: "0A1", To: "+4915112345678", Country: "DE"}},
+			{fmt.Sprintf(form, "16", "UNDELIV", "001"), "m_0010", 2, courier.Report{Provider: "smpp", ID: "m_0010", State: courier.Delivered, Code: "001", To: "+4915112345678", Country: "DE"}},
+			{"", "m_0011", 5, courier.Report{Provider: "smpp", ID: "m_0011", State: courier.NotDelivered, To: "+4915112345678", Country: "DE"}},
+			{fmt.Sprintf(form, "m_0012", "ENROUTE", "+4915112345678"), "", 0, courier.Report{Provider: "smpp", ID: "m_0012", State: courier.Underway, To: "+4915112345678", Country: "DE"}},
 		} {
 			far.Receipt(r.text, r.id, r.state)
 			select {

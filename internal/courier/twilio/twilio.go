@@ -146,6 +146,7 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 		state = courier.Underway // accepted, scheduled, queued, sending, sent
 	}
 	return []courier.Report{{
-		Provider: p.Name(), Letter: letter, ID: post.Word(form.Get("MessageSid")), State: state, Code: post.Word(form.Get("ErrorCode")), Country: guard.Region(form.Get("To")),
+		Provider: p.Name(), Letter: letter, ID: post.Word(form.Get("MessageSid")), State: state, Code: post.Word(form.Get("ErrorCode")),
+		To: courier.Number(form.Get("To")), Country: guard.Region(form.Get("To")),
 	}}, nil
 }

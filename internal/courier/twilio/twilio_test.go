@@ -203,7 +203,7 @@ func TestReports(t *testing.T) {
 			"AccountSid": {account}, "ApiVersion": {"2010-04-01"}, "From": {"+15005550006"}, "To": {"+4915112345678"}, "MessageSid": {"SM123"}, "SmsSid": {"SM123"}, "MessageStatus": {status}, "SmsStatus": {status}, "ErrorCode": {"30003"},
 		}
 	}
-	want := courier.Report{Provider: "twilio", Letter: "0189-0001", ID: "SM123", State: courier.NotDelivered, Code: "30003", Country: "DE"}
+	want := courier.Report{Provider: "twilio", Letter: "0189-0001", ID: "SM123", State: courier.NotDelivered, Code: "30003", To: "+4915112345678", Country: "DE"}
 	genuine := callback(address, "token", form("undelivered"))
 	couriertest.Reports(t, p, genuine, want)
 	couriertest.Signed(t, p, genuine)

@@ -177,7 +177,7 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 	}
 	return []courier.Report{{
 		Provider: p.Name(), Letter: form.Get("client-ref"), ID: post.Word(form.Get("messageId")), State: state, Code: post.Word(form.Get("err-code")),
-		Country: guard.Region("+" + form.Get("msisdn")),
+		To: courier.Number("+" + form.Get("msisdn")), Country: guard.Region("+" + form.Get("msisdn")),
 	}}, nil
 }
 

@@ -242,7 +242,7 @@ func TestReports(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	want := courier.Report{Provider: "vonage", Letter: "0189-0001", ID: "0A0000001234567B", State: courier.Delivered, Code: "0", Country: "DE"}
+	want := courier.Report{Provider: "vonage", Letter: "0189-0001", ID: "0A0000001234567B", State: courier.Delivered, Code: "0", To: "+4915112345678", Country: "DE"}
 	good := receipt(func(url.Values) {})
 	for _, body := range [][]byte{[]byte(good.Encode()), flat(good)} {
 		a := courier.Arrived{Header: http.Header{}, Query: url.Values{}, Body: body}
