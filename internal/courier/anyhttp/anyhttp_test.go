@@ -133,7 +133,7 @@ func TestAnyGatewayIsAProvider(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone, Nameless: g.config.ID == ""}
+				return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone, Secrets: []string{"pa:ss"}, Nameless: g.config.ID == ""}
 			})
 			far, p := open(t, g)
 			couriertest.Golden(t, far, p, name+".golden")

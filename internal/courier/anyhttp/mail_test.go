@@ -111,7 +111,7 @@ func TestServicesForMailAreProviders(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return couriertest.Bench{Provider: p, Channel: message.Email, Set: far.Set, Got: far.Got, Gone: gone, Nameless: c.ID == ""}
+				return couriertest.Bench{Provider: p, Channel: message.Email, Set: far.Set, Got: far.Got, Gone: gone, Secrets: []string{"pa:ss"}, Nameless: c.ID == ""}
 			})
 			far, p := open(t)
 			couriertest.GoldenLetter(t, far, p, message.Email, name+".golden")

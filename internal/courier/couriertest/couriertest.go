@@ -47,6 +47,8 @@ type Bench struct {
 	Marks func(id string) string
 	// Nameless is a wire on which letters get no id of the other end's.
 	Nameless bool
+	// Secrets are what the provider signs in or signs with.
+	Secrets []string
 	// Gone is a provider whose other end does not exist; nil where there is no other end.
 	Gone courier.Provider
 }
@@ -81,6 +83,7 @@ func Run(t *testing.T, open func(t *testing.T) Bench) {
 	t.Run("a second try has the same id", func(t *testing.T) { sameID(t, open(t)) })
 	t.Run("many at once", func(t *testing.T) { manyAtOnce(t, open(t)) })
 	t.Run("a cancelled letter is not sent", func(t *testing.T) { cancelled(t, open(t)) })
+	t.Run("the log of a whole run tells nothing", func(t *testing.T) { quiet(t, open(t)) })
 	b := open(t)
 	if b.Set == nil {
 		return

@@ -103,7 +103,7 @@ func TestSESIsAProvider(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return couriertest.Bench{Provider: p, Channel: message.Email, Set: far.Set, Got: far.Got, Gone: gone}
+		return couriertest.Bench{Provider: p, Channel: message.Email, Set: far.Set, Got: far.Got, Gone: gone, Secrets: []string{"pa:ss"}}
 	})
 }
 

@@ -332,7 +332,7 @@ func TestSMTPIsAProvider(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return couriertest.Bench{Provider: provider(t, c), Channel: message.Email, Set: s.set, Got: s.arrived, Gone: provider(t, gone)}
+				return couriertest.Bench{Provider: provider(t, c), Channel: message.Email, Set: s.set, Got: s.arrived, Gone: provider(t, gone), Secrets: []string{"geheim"}}
 			})
 		})
 	}

@@ -89,7 +89,8 @@ func TestSNSIsAProvider(t *testing.T) {
 		}
 		return couriertest.Bench{
 			Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone,
-			Marks: func(string) string { return "" }, // there is no room for any
+			Marks:   func(string) string { return "" }, // there is no room for any
+			Secrets: []string{"pa:ss"},
 		}
 	})
 }

@@ -126,7 +126,7 @@ func TestVonageIsAProvider(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone}
+				return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone, Secrets: []string{"pa:ss", "signing key"}}
 			})
 		})
 	}

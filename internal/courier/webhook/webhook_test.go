@@ -98,7 +98,7 @@ func TestWebhookIsAProvider(t *testing.T) {
 				if err != nil {
 					t.Fatal(err)
 				}
-				return couriertest.Bench{Provider: p, Channel: ch, Set: far.Set, Got: far.Got, Gone: gone}
+				return couriertest.Bench{Provider: p, Channel: ch, Set: far.Set, Got: far.Got, Gone: gone, Secrets: []string{first, second}}
 			})
 		})
 	}
