@@ -293,7 +293,10 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 	}
 	m := Message{
 		ID: l.ID, Channel: l.Channel, To: l.To, From: r.from(l.To),
-		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt, Code: l.Kind.Typed(),
+		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt, Code: l.Kind.Typed(), Language: words.Language,
+	}
+	if m.Code {
+		m.Digits = l.Params["code"]
 	}
 	if why, err := c.guarded(ctx, r, l, m); err != nil {
 		return Receipt{}, Temporary("guard", err)

@@ -23,6 +23,12 @@ type Provider interface {
 // Limited is a provider that can have so many letters under way and no more: a relay's connections, a message centre's window.
 type Limited interface{ AtOnce() int }
 
+// Particular is a provider that does not carry every letter.
+type Particular interface {
+	// Carries reports whether it may be asked to.
+	Carries(m Message) bool
+}
+
 // Chooser is a provider that sends by others.
 type Chooser interface {
 	// First is by which a message would go if all of them worked: the same however often it is asked, on every node.
@@ -43,6 +49,8 @@ type Message struct {
 	Expires time.Time
 	// Code says that somebody sits there and waits for the code in it.
 	Code bool
+	// Digits are that code and Language what the words are in, for providers that say it in words of their own.
+	Digits, Language string
 	// Tried are the providers by which letters went before this one that were asked for because those had not arrived: the latest
 	// first, with commas between.
 	Tried string

@@ -54,6 +54,19 @@ type Receiver interface {
 	Receive(a Arrived) ([]Report, error)
 }
 
+// Asked is a Receiver that is asked at the same address what to do next.
+type Asked interface {
+	// Answer answers what is a question. Its error is ErrForged as Receive's is; asks is false for what is a report.
+	Answer(a Arrived) (answer Answer, asks bool, err error)
+}
+
+// Answer is what a provider is told, and what its question says of a letter.
+type Answer struct {
+	Type    string // the body's
+	Body    []byte
+	Reports []Report
+}
+
 // Arrived is what came to the address for reports. It holds a number, as a rule, and is not to be logged.
 type Arrived struct {
 	Header http.Header

@@ -9,7 +9,11 @@ import (
 )
 
 // Rendered is a letter in words. An SMS has only Text.
-type Rendered struct{ Subject, Text, HTML string }
+type Rendered struct {
+	Subject, Text, HTML string
+
+	Language string // that it is in
+}
 
 // page is what the HTML of a letter is made of; the plain text is made of the same.
 type page struct {
@@ -37,7 +41,7 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 	lang, w := c.in(l.Language)
 	if l.Channel == SMS {
 		text, err := w.sms(l, c.host)
-		return Rendered{Text: text}, err
+		return Rendered{Text: text, Language: lang}, err
 	}
 	p := w.page(l, c.host)
 	p.Language = lang
@@ -45,7 +49,7 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 	if err := c.html.Execute(&html, p); err != nil {
 		return Rendered{}, fmt.Errorf("render %s: %w", l.Kind, err)
 	}
-	return Rendered{Subject: p.Subject, Text: p.text(), HTML: html.String()}, nil
+	return Rendered{Subject: p.Subject, Text: p.text(), HTML: html.String(), Language: lang}, nil
 }
 
 // values are what may stand between braces in any sentence about the letter.

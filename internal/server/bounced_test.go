@@ -4,6 +4,7 @@ import (
 	"crypto/hmac"
 	"crypto/sha256"
 	"encoding/base64"
+	"encoding/hex"
 	"encoding/json"
 	"io"
 	"net/http"
@@ -205,5 +206,71 @@ func TestABounceThatAProgramTellsReachesItsLetter(t *testing.T) {
 	}
 	if code := tells(n, path, signedReport(key, told("<"+id+"@example.org>"), now), []byte(told("<"+id+"@example.org>"))); code != http.StatusNoContent || fateOf(t, n, id) != outbox.NotDelivered {
 		t.Errorf("%d, %q", code, fateOf(t, n, id))
+	}
+}
+
+// A code goes by WhatsApp, and by text message where that refuses it; a notice never does. Statuses land on the letter, and Meta sets the webhook up.
+func TestCodesByWhatsAppAndTheRestByTextMessage(t *testing.T) {
+	meta, texts := &service{answer: `{"messages":[{"id":"wamid.HBgL"}]}`}, &service{answer: `{"ok":true}`}
+	graph, gateway := httptest.NewServer(meta), httptest.NewServer(texts)
+	defer graph.Close()
+	defer gateway.Close()
+	n := servertest.Start(t, servertest.Options{Config: func(c *config.Config) {
+		c.Site.PublicURL, c.Email.Provider = "https://id.example.org", "none"
+		c.SMS.Provider, c.SMS.Then, c.SMS.From, c.SMS.Reports = "whatsapp", []string{"http"}, "Example", true
+		c.SMS.HTTPURL, c.SMS.HTTPBody = gateway.URL, `{"to": "{to}", "text": "{text}"}`
+		c.SMS.WhatsAppURL, c.SMS.WhatsAppPhone, c.SMS.WhatsAppText = graph.URL, "105954558954427", "verification_code"
+		c.SMS.WhatsAppToken, c.SMS.WhatsAppSecret, c.SMS.WhatsAppVerify = config.NewSecret("hunter2"), config.NewSecret("app secret"), config.NewSecret("our word")
+	}})
+	id := letterTo(t, n, message.SMS, "+4915112345678")
+	eventually(t, func() bool { return len(meta.got()) == 1 })
+	if sent := meta.got()[0]; !strings.Contains(sent, `"biz_opaque_callback_data":"`+id+`"`) || strings.Contains(sent, "Fotoalbum") || len(texts.got()) != 0 {
+		t.Errorf("%s\n%v", sent, texts.got())
+	}
+	core := n.Core()
+	if err := core.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+		_, err := core.Outbox.Put(t.Context(), tx, outbox.Letter{Letter: message.Letter{Channel: message.SMS, Kind: message.Test, To: "+4915112345678", Language: "de", Params: map[string]string{"site": "Fotoalbum"}}})
+		return err
+	}); err != nil {
+		t.Fatal(err)
+	}
+	eventually(t, func() bool { return len(texts.got()) == 1 })
+	if len(meta.got()) != 1 {
+		t.Error("a notice went by WhatsApp")
+	}
+	body := func(letter, status string) []byte {
+		return []byte(`{"object":"whatsapp_business_account","entry":[{"changes":[{"value":{"metadata":{"phone_number_id":"105954558954427"},"statuses":[{"id":"wamid.HBgL","status":"` + status +
+			`","timestamp":"` + strconv.FormatInt(n.Clock.Now().Unix(), 10) + `","recipient_id":"4915112345678","biz_opaque_callback_data":"` + letter + `"}]}}]}]}`)
+	}
+	header := func(key string, body []byte) http.Header {
+		m := hmac.New(sha256.New, []byte(key))
+		m.Write(body)
+		return http.Header{"X-Hub-Signature-256": {"sha256=" + hex.EncodeToString(m.Sum(nil))}}
+	}
+	const path = "/hooks/sms/whatsapp"
+	delivered := body(id, "delivered")
+	for what, h := range map[string]http.Header{"forged": header("app secreu", delivered), "swapped": header("app secret", body(id, "sent"))} {
+		if code := tells(n, path, h, delivered); code != http.StatusForbidden || fateOf(t, n, id) != "" {
+			t.Errorf("%s: %d, %q", what, code, fateOf(t, n, id))
+		}
+	}
+	if code := tells(n, path, header("app secret", delivered), delivered); code != http.StatusNoContent || fateOf(t, n, id) != outbox.Delivered {
+		t.Errorf("%d, %q", code, fateOf(t, n, id))
+	}
+	late := body(id, "failed")
+	if tells(n, path, header("app secret", late), late); fateOf(t, n, id) != outbox.Delivered { // a replay, or one that comes late
+		t.Errorf("%q", fateOf(t, n, id))
+	}
+	for word, want := range map[string]int{"our+word": http.StatusOK, "another": http.StatusForbidden} {
+		w := httptest.NewRecorder()
+		n.Handler().ServeHTTP(w, httptest.NewRequest("GET", "https://id.example.org"+path+"?hub.mode=subscribe&hub.challenge=1158201444&hub.verify_token="+word, nil))
+		if w.Code != want || (w.Body.String() == "1158201444") != (want == http.StatusOK) {
+			t.Errorf("%s: %d %q", word, w.Code, w.Body)
+		}
+	}
+	for _, private := range []string{"15112345678", "482913", "hunter2", "app secret", "our word", "our+word"} {
+		if strings.Contains(n.Log.String(), private) {
+			t.Errorf("the log has %q:\n%s", private, n.Log)
+		}
 	}
 }

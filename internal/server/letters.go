@@ -26,6 +26,7 @@ import (
 	"countersign/internal/courier/twilio"
 	"countersign/internal/courier/vonage"
 	"countersign/internal/courier/webhook"
+	"countersign/internal/courier/whatsapp"
 	"countersign/internal/message"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
@@ -238,6 +239,11 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 		return anyhttp.New(anyhttp.Config{
 			URL: s.HTTPURL, Method: s.HTTPMethod, Headers: s.HTTPHeaders, Body: s.HTTPBody, Type: s.HTTPType, Secret: s.HTTPSecret.Token,
 			Taken: s.HTTPTaken, Refused: s.HTTPRefused, ID: s.HTTPID, Reports: b.of(name), Delivered: s.HTTPDelivered, NotDelivered: s.HTTPFailed,
+		})
+	case "whatsapp":
+		return whatsapp.New(whatsapp.Config{
+			Phone: s.WhatsAppPhone, Token: s.WhatsAppToken.Token, Template: s.WhatsAppText, Languages: s.TemplateLanguages(),
+			Secret: s.WhatsAppSecret.Token, Verify: s.WhatsAppVerify.Token, Base: s.WhatsAppURL, Now: now,
 		})
 	case "webhook":
 		return webhook.New(webhook.Config{URL: s.WebhookURL, Secrets: []secret.Token{s.WebhookSecret.Token}, Now: now, Reports: b.of(name)})

@@ -128,34 +128,46 @@ func (r *receipts) returned(ctx context.Context) error {
 }
 
 // arrived is what the door for reports asks.
-func (r *receipts) arrived(ctx context.Context, a hooks.Report) (genuine bool, err error) {
+func (r *receipts) arrived(ctx context.Context, a hooks.Report) (hooks.Answer, error) {
 	ch := map[string]message.Channel{"sms": message.SMS, "mail": message.Email}[a.Channel]
 	p, ok := receiver(r.ways[ch].Provider, a.Provider)
 	if ch == message.Email && a.Provider == bounces && r.bounced != nil {
 		p, ok = r.bounced, true
 	}
 	if !ok || len(a.Body) > largest(a.Provider) {
-		return false, nil
+		return hooks.Answer{}, nil
 	}
-	reports, err := p.Receive(courier.Arrived{Header: a.Header, Query: a.Query, Body: a.Body})
+	answer, err := read(p, courier.Arrived{Header: a.Header, Query: a.Query, Body: a.Body})
 	if errors.Is(err, courier.ErrForged) {
-		return false, nil // it is no failure of ours
+		return hooks.Answer{}, nil // it is no failure of ours
 	}
 	if err != nil { // and the provider tries again
-		return true, fault.Later(fault.Unavailable, "busy", 30*time.Second, err)
+		return hooks.Answer{}, fault.Later(fault.Unavailable, "busy", 30*time.Second, err)
 	}
-	for _, rep := range reports {
+	for _, rep := range answer.Reports {
 		if err := r.keep(ctx, ch, rep); err != nil {
-			return true, err
+			return hooks.Answer{}, err
 		}
 	}
-	return true, nil
+	return hooks.Answer{Genuine: true, Type: answer.Type, Body: answer.Body}, nil
 }
 
-// largest is how many bytes a provider may send at once, of those that the door lets through. Infobip alone sends many reports at once, and signs the address.
+// read reads what a provider sent: a question, or reports.
+func read(p courier.Receiver, a courier.Arrived) (courier.Answer, error) {
+	if q, ok := p.(courier.Asked); ok {
+		if answer, asks, err := q.Answer(a); asks {
+			return answer, err
+		}
+	}
+	reports, err := p.Receive(a)
+	return courier.Answer{Reports: reports}, err
+}
+
+// largest is how many bytes a provider may send at once, of those that the door lets through. Infobip and WhatsApp send
+// many reports at once.
 func largest(provider string) int {
 	switch provider {
-	case "infobip":
+	case "infobip", "whatsapp":
 		return math.MaxInt
 	case "ses":
 		return oneEvent

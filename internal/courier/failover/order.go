@@ -77,7 +77,10 @@ func (f *Provider) First(m courier.Message) string {
 	if r.Order == Fastest {
 		r.Order = Listed
 	}
-	return f.ranked(m, r, "")[0].Name()
+	if all := f.ranked(m, r, ""); len(all) > 0 {
+		return all[0].Name()
+	}
+	return f.Name()
 }
 
 // order is by which providers a letter may go, the better first. Those by which somebody waits in vain come last, whatever is said of them; before them,
@@ -98,11 +101,14 @@ func (f *Provider) order(m courier.Message) []*leg {
 	return all
 }
 
-// ranked are a rule's providers in its order.
+// ranked are those of a rule's providers that carry a letter, in its order.
 func (f *Provider) ranked(m courier.Message, r Rule, country string) []*leg {
-	all := make([]*leg, len(r.Providers))
-	for i, name := range r.Providers {
-		all[i] = f.legs[name]
+	var all []*leg
+	for _, name := range r.Providers {
+		l := f.legs[name]
+		if p, ok := l.Provider.(courier.Particular); !ok || p.Carries(m) {
+			all = append(all, l)
+		}
 	}
 	key := map[*leg]float64{}
 	switch r.Order {

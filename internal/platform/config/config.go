@@ -221,7 +221,7 @@ type bounces struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, inbox or none."`
+	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, whatsapp (codes alone), inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
 	Order          string   `toml:"order" doc:"How one of several is chosen: listed (in order), weighted, cheapest (by guard.prices) or fastest (by what was delivered of late)."`
 	Weights        []string `toml:"weights" doc:"The shares that providers have where they are weighted, such as twilio=3. One that is not named has 1; one with 0 is asked last."`
@@ -252,6 +252,13 @@ type SMS struct {
 	SNSKey         string   `toml:"sns_key" doc:"Id of an IAM user's access key; the user may do sns:Publish and needs no more."`
 	SNSSecret      Secret   `toml:"sns_secret" doc:"The access key's secret."`
 	SNSURL         string   `toml:"sns_url" doc:"The address of SNS where it does not follow from the region."`
+	WhatsAppPhone  string   `toml:"whatsapp_phone" doc:"The id of the business' number at WhatsApp, which codes are sent from; it is not the number."`
+	WhatsAppToken  Secret   `toml:"whatsapp_token" doc:"An access token of a system user who may send messages from it (whatsapp_business_messaging)."`
+	WhatsAppText   string   `toml:"whatsapp_template" doc:"The name of an authentication template with a button that copies the code, which Meta has approved in the languages of your people."`
+	WhatsAppLangs  []string `toml:"whatsapp_languages" doc:"What languages are called in the template where not as here (en, de, fr, es, ar), such as en=en_US."`
+	WhatsAppSecret Secret   `toml:"whatsapp_app_secret" doc:"The app's secret, which statuses are signed with. Without it none are taken."`
+	WhatsAppVerify Secret   `toml:"whatsapp_verify_token" doc:"A word of yours that Meta shows when you set the webhook up."`
+	WhatsAppURL    string   `toml:"whatsapp_url" doc:"The address of WhatsApp's API with its version, or a stand-in's."`
 	HTTPURL        string   `toml:"http_url" doc:"The gateway's address. Here, in headers and in the body, {to}, {number} (without +), {from}, {text}, {coding} (0 for GSM 03.38, 2 for UCS-2), {id}, {secret} and {report} (an address) are filled in."`
 	HTTPMethod     string   `toml:"http_method" doc:"POST, PUT or GET."`
 	HTTPHeaders    []string `toml:"http_headers" doc:"Headers, such as \"Authorization: Bearer {secret}\" or \"Idempotency-Key: {id}\"."`
@@ -344,7 +351,7 @@ func Default() Config {
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls", HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"}},
 		SMS: SMS{
-			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com",
+			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com", WhatsAppURL: "https://graph.facebook.com/v21.0",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},
 		},
 		Log:     Log{Format: "json", Level: "info"},

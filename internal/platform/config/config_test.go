@@ -147,6 +147,16 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"mail by HTTP without an address": {func(c *config.Config) {
 			c.Email.Provider, c.Email.From = "http", "a@example.org"
 		}, "email.http_url: want an https address"},
+		"WhatsApp alone": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.WhatsAppPhone, c.SMS.WhatsAppText, c.SMS.WhatsAppToken = "whatsapp", "1", "code", config.NewSecret("x")
+		}, "sms.then: whatsapp carries codes and nothing else"},
+		"WhatsApp alone in a country": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.WhatsAppPhone, c.SMS.WhatsAppText, c.SMS.WhatsAppToken = "whatsapp", "1", "code", config.NewSecret("x")
+			c.SMS.Then, c.SMS.Routes = []string{"infobip"}, []string{"BR=whatsapp"}
+		}, "sms.routes: whatsapp carries codes and nothing else"},
+		"WhatsApp's number for its id": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.WhatsAppPhone = "whatsapp", "+4915112345678"
+		}, "sms.whatsapp_phone: give the id"},
 		"SES without a key": {func(c *config.Config) {
 			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", config.NewSecret("x")
 		}, "email.ses_key: give the id"},

@@ -38,7 +38,7 @@ func (k *checker) beginnings(key string, lines []string, fits func(value string)
 
 func (c Config) checkSMS(k *checker) {
 	s := c.SMS
-	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook"}
+	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook", "whatsapp"}
 	k.oneOf("sms.provider", s.Provider, append(slices.Clone(senders), "inbox", "none")...)
 	c.checkInbox(k, "sms.provider", s.Provider)
 	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
@@ -52,6 +52,7 @@ func (c Config) checkSMS(k *checker) {
 	}
 	c.checkRouting(k)
 	k.beginnings("sms.senders", s.Senders, func(value string) bool { return value != "" }, "a sender, such as +1=+15005550006")
+	c.checkCodesAlone(k)
 	r := c.Phone.DefaultRegion
 	k.want(r == "" || len(r) == 2 && strings.ToUpper(r) == r, "phone.default_region", "want two capital letters such as DE, or nothing")
 }
@@ -90,6 +91,8 @@ func (c Config) checkSMSProvider(k *checker, name string) {
 	case "http":
 		address, _, _ := strings.Cut(s.HTTPURL, "?")
 		k.outbound("sms.http_url", address)
+	case "whatsapp":
+		c.checkWhatsApp(k)
 	case "webhook":
 		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
 	}

@@ -25,10 +25,20 @@ type Report struct {
 	Body     []byte
 }
 
-// Mount has take judge and keep what providers send. It reports false for what is not the provider's; whatever is, is answered alike,
+// Answer is what the provider is told.
+type Answer struct {
+	Genuine bool
+	Type    string // the body's; empty where there is none
+	Body    []byte
+}
+
+// Take judges and keeps what providers send.
+type Take func(context.Context, Report) (Answer, error)
+
+// Mount has take judge and keep what providers send. What is not genuine is refused; whatever is, is answered alike,
 // whether or not there is such a letter. Nothing is looked up for a forged one, and no limit per source is needed: it costs one
 // digest, and real ones all come from a few addresses. Some gateways, such as Kannel, can do no better than GET.
-func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Report) (genuine bool, err error)) {
+func Mount(mux *http.ServeMux, log *slog.Logger, take Take) {
 	for _, channel := range []string{"sms", "mail"} {
 		h := door(log, channel, take)
 		mux.Handle("POST "+Path+channel+"/{provider}", h)
@@ -36,7 +46,7 @@ func Mount(mux *http.ServeMux, log *slog.Logger, take func(context.Context, Repo
 	}
 }
 
-func door(log *slog.Logger, channel string, take func(context.Context, Report) (genuine bool, err error)) http.Handler {
+func door(log *slog.Logger, channel string, take Take) http.Handler {
 	return web.Handle(log, func(w http.ResponseWriter, r *http.Request) error {
 		body, err := io.ReadAll(r.Body)
 		if err != nil {
@@ -45,14 +55,19 @@ func door(log *slog.Logger, channel string, take func(context.Context, Report) (
 			}
 			return fault.New(fault.Invalid, "body_malformed", err)
 		}
-		genuine, err := take(r.Context(), Report{Channel: channel, Provider: r.PathValue("provider"), Header: r.Header, Query: r.URL.Query(), Body: body})
+		answer, err := take(r.Context(), Report{Channel: channel, Provider: r.PathValue("provider"), Header: r.Header, Query: r.URL.Query(), Body: body})
 		if err != nil {
 			return err // and the provider tries again
 		}
-		if !genuine {
+		if !answer.Genuine {
 			return fault.New(fault.Forbidden, "report_refused", errors.New("not the provider's"))
 		}
-		w.WriteHeader(http.StatusNoContent)
-		return nil
+		if answer.Type == "" {
+			w.WriteHeader(http.StatusNoContent)
+			return nil
+		}
+		w.Header().Set("Content-Type", answer.Type)
+		_, err = w.Write(answer.Body)
+		return err
 	})
 }
