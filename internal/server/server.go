@@ -138,6 +138,7 @@ func (s *Server) doors() error {
 		RememberDays: int(c.Device.RememberFor.D() / (24 * time.Hour)), HidePasswordResult: c.SignIn.HidePasswordResult,
 		Where: s.core.Notices.Where, EraseDays: int(c.Account.EraseAfter.D() / (24 * time.Hour)),
 		Register: s.core.Registration.Admits() == nil, RPID: passkeyHost(s.core.Passkeys.RPID),
+		Around: len(c.SMS.Providers()) > 1,
 	})
 	if err != nil {
 		return err

@@ -42,6 +42,8 @@ type Options struct {
 	Ways []factor.Way
 	// HidePasswordResult is as in the sign-in machine: nobody is told whether the password was right.
 	HidePasswordResult bool
+	// Around says that there are several providers of text messages, so that another code goes by another.
+	Around bool
 	// RPID is the host that passkeys are for (WebAuthn). Empty asks for none: they are not for bare IP addresses.
 	RPID string
 	// Register says that accounts can be opened, so that the sign-in leads there.

@@ -218,7 +218,7 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code",
 		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.rememberDays(next.Notes),
 		Hidden: h.Pages.options.HidePasswordResult, Fate: next.Fate,
-		NoMore: next.Sent != "" && next.ResendAt.IsZero(),
+		another: another{NoMore: next.Sent != "" && next.ResendAt.IsZero(), Around: h.Pages.options.Around},
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))

@@ -131,13 +131,19 @@ type codeView struct {
 	Lead          string
 	Fate          outbox.Fate // of the message; empty if it is not said
 	SMSRisk       string
-	WaitSeconds   int  // until another code may be sent
-	NoMore        bool // this sign-in gets no further code
-	RememberDays  int  // 0 where a device that is remembered is asked all the same
-	Hidden        bool // whether the password was right is not said
+	another
+	RememberDays int  // 0 where a device that is remembered is asked all the same
+	Hidden       bool // whether the password was right is not said
 }
 
 func (codeView) template() string { return "code" }
+
+// another is what a page says of the next code.
+type another struct {
+	WaitSeconds int  // until it may be sent
+	NoMore      bool // this sign-in gets none
+	Around      bool // as a text message it goes by another provider
+}
 
 type wayView struct {
 	Way        factor.Way
