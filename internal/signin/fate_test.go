@@ -8,6 +8,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
+	"countersign/internal/platform/secret"
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
@@ -122,6 +123,72 @@ func TestStrangersAreNotToldWhatBecameOfAMessage(t *testing.T) {
 			if got := fateAt(t, m, ref); got != "" {
 				t.Errorf("%s is told %q", what, got)
 			}
+		}
+	})
+}
+
+// A code that is asked for since the one before has not arrived says so, that it goes another way: for nobody as for somebody, and whether or not the password was right.
+func TestANewCodeFollowsTheOneBefore(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.HidePasswordResult = true
+		m.Account("ada@example.org", "+4915112345678")
+		for what, try := range map[string][2]string{
+			"the owner": {"ada@example.org", testkit.Password}, "a stranger": {"ada@example.org", "not the password at all"}, "nobody": {"ghost@example.org", testkit.Password},
+		} {
+			ref, n := newBrowser(t, m).password(try[0], try[1])
+			last := ""
+			for range 2 {
+				if s, err := m.Send(t.Context(), ref, m.Client, n.Ways[0]); err != nil || s.TooSoon {
+					t.Fatalf("%s: %+v %v", what, s, err)
+				}
+				all, err := m.Outbox.Claim(t.Context(), message.Channel(n.Ways[0]), 10, time.Minute)
+				if err != nil || len(all) != 1 || all[0].Follows != last || all[0].Withhold == (what == "the owner") {
+					t.Fatalf("%s: %+v %v, want one that follows %q", what, all, err, last)
+				}
+				last = all[0].ID
+				if err := m.Outbox.Finish(t.Context(), all[0], outbox.Receipt{Provider: "twilio"}); err != nil {
+					t.Fatal(err)
+				}
+				clock.Advance(time.Minute)
+			}
+		}
+	})
+}
+
+// A code that was typed says so of the letter it was in, and of none before; a wrong one says nothing.
+func TestATypedCodeIsNotedOfItsLetter(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.Account("ada@example.org", "+4915112345678")
+		ref, _ := newBrowser(t, m).password("ada@example.org", testkit.Password)
+		var letters []outbox.Claimed
+		for range 2 {
+			if s, err := m.Send(t.Context(), ref, m.Client, factor.SMS); err != nil || s.TooSoon {
+				t.Fatalf("%+v %v", s, err)
+			}
+			l := claimed(t, m)[0]
+			letters = append(letters, l)
+			if err := m.Outbox.Finish(t.Context(), l, outbox.Receipt{Provider: "twilio"}); err != nil {
+				t.Fatal(err)
+			}
+			clock.Advance(20 * time.Second)
+		}
+		typed := func() map[string]bool {
+			got, err := m.Outbox.WereTyped(t.Context(), []string{letters[0].ID, letters[1].ID})
+			if err != nil {
+				t.Fatal(err)
+			}
+			return got
+		}
+		try := func(l outbox.Claimed) {
+			if _, err := m.Code(t.Context(), ref, m.Client, signin.CodeProof{Code: secret.Of(l.Params["code"])}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if try(letters[0]); len(typed()) != 0 {
+			t.Error("an old code counts")
+		}
+		if try(letters[1]); len(typed()) != 1 || !typed()[letters[1].ID] {
+			t.Errorf("%v", typed())
 		}
 	})
 }
