@@ -45,13 +45,15 @@ func centres(t *testing.T, run func(t *testing.T, open func(t *testing.T) (centr
 	t.Parallel() // most of the time is pauses
 	t.Run("ours", func(t *testing.T) { t.Parallel(); run(t, ours(false)) })
 	t.Run("ours with TLS", func(t *testing.T) { t.Parallel(); run(t, ours(true)) })
-	t.Run("npm's smpp", func(t *testing.T) {
-		t.Parallel()
-		run(t, func(t *testing.T) (centre, smpp.Config) {
-			n := startNode(t)
-			return n, config(fmt.Sprintf("127.0.0.1:%d", n.port))
+	for name, start := range map[string]func(t *testing.T) *foreign{"npm's smpp": npms, "Perl's Net::SMPP": perls} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			run(t, func(t *testing.T) (centre, smpp.Config) {
+				n := start(t)
+				return n, config(fmt.Sprintf("127.0.0.1:%d", n.port))
+			})
 		})
-	})
+	}
 }
 
 func open(t *testing.T, c smpp.Config) *smpp.Provider {
@@ -64,8 +66,8 @@ func open(t *testing.T, c smpp.Config) *smpp.Provider {
 	return p
 }
 
-// node is the centre in test/smsc.
-type node struct {
+// foreign is a centre in test/smsc.
+type foreign struct {
 	t    *testing.T
 	port int
 	in   io.WriteCloser
@@ -76,23 +78,41 @@ type node struct {
 	unbound, told int
 }
 
-const nodeDir = "../../../test/smsc"
+const foreignDir = "../../../test/smsc"
 
-func startNode(t *testing.T) *node {
+func npms(t *testing.T) *foreign {
 	t.Helper()
 	_, err := exec.LookPath("node")
 	if err == nil {
-		_, err = os.Stat(nodeDir + "/node_modules/smpp")
+		_, err = os.Stat(foreignDir + "/node_modules/smpp")
 	}
+	need(t, err)
+	return start(t, "node", "smsc.js")
+}
+
+func perls(t *testing.T) *foreign {
+	t.Helper()
+	need(t, exec.CommandContext(t.Context(), "perl", "-MNet::SMPP", "-e1").Run())
+	return start(t, "perl", "smsc.pl")
+}
+
+// need skips a test for which something is missing.
+func need(t *testing.T, err error) {
+	t.Helper()
 	switch {
 	case err != nil && os.Getenv("CI") == "true":
 		t.Fatalf("%v: run scripts/install-test-tools", err)
 	case err != nil:
 		t.Skipf("%v: scripts/install-test-tools installs it", err)
 	}
-	cmd := exec.Command("node", "smsc.js", couriertest.SystemID, couriertest.CentrePassword)
-	cmd.Dir, cmd.Stderr = nodeDir, os.Stderr
-	n := &node{t: t, done: make(chan struct{})}
+}
+
+func start(t *testing.T, program, script string) *foreign {
+	t.Helper()
+	cmd := exec.Command(program, script, couriertest.SystemID, couriertest.CentrePassword)
+	cmd.Dir, cmd.Stderr = foreignDir, os.Stderr
+	n := &foreign{t: t, done: make(chan struct{})}
+	var err error
 	n.in, err = cmd.StdinPipe()
 	if err != nil {
 		t.Fatal(err)
@@ -120,7 +140,7 @@ func startNode(t *testing.T) *node {
 	return n
 }
 
-func (n *node) hear(line []byte, listening chan struct{}) {
+func (n *foreign) hear(line []byte, listening chan struct{}) {
 	var told struct {
 		Port, Unbound, Told, Done int
 		Part                      *couriertest.Part
@@ -144,34 +164,34 @@ func (n *node) hear(line []byte, listening chan struct{}) {
 	}
 }
 
-func (n *node) command(c map[string]any) {
+func (n *foreign) command(c map[string]any) {
 	line, _ := json.Marshal(c)
 	_, _ = n.in.Write(append(line, '\n'))
 	<-n.done // and so everything that it said before was heard
 }
 
-func (n *node) Set(m couriertest.Mood) {
+func (n *foreign) Set(m couriertest.Mood) {
 	n.command(map[string]any{"mood": []string{"accept", "bad", "busy", "hang", "cut"}[m]})
 }
 
-func (n *node) Parts() []couriertest.Part {
+func (n *foreign) Parts() []couriertest.Part {
 	n.command(map[string]any{})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return append([]couriertest.Part(nil), n.parts...)
 }
 
-func (n *node) Got() []courier.Message { return couriertest.Letters(n.Parts()) }
+func (n *foreign) Got() []courier.Message { return couriertest.Letters(n.Parts()) }
 
-func (n *node) Most() (most, unbound, told int) {
+func (n *foreign) Most() (most, unbound, told int) {
 	n.command(map[string]any{})
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return 0, n.unbound, n.told
 }
 
-func (n *node) Cut() { n.command(map[string]any{"cut": true}) }
+func (n *foreign) Cut() { n.command(map[string]any{"cut": true}) }
 
-func (n *node) Receipt(text, id string, state byte) {
+func (n *foreign) Receipt(text, id string, state byte) {
 	n.command(map[string]any{"receipt": map[string]any{"text": text, "id": id, "state": state}})
 }
