@@ -1,10 +1,12 @@
 package couriertest
 
 import (
+	"fmt"
 	"maps"
 	"net/http"
 	"net/url"
 	"slices"
+	"strings"
 	"testing"
 
 	"countersign/internal/courier"
@@ -17,6 +19,9 @@ func Reports(t *testing.T, p courier.Receiver, genuine courier.Arrived, want cou
 	got, err := p.Receive(genuine)
 	if err != nil || len(got) != 1 || got[0] != want {
 		t.Fatalf("%+v %v, want %+v", got, err, want)
+	}
+	if said := fmt.Sprintf("%+v", got); strings.Contains(said, "15112345678") || strings.Contains(said, "482913") { // it is logged
+		t.Errorf("the report tells a number or a code: %s", said)
 	}
 	refused := func(what string, a courier.Arrived) {
 		t.Helper()
