@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"math"
+	"strings"
 	"time"
 
 	"github.com/prometheus/client_golang/prometheus"
@@ -12,6 +13,7 @@ import (
 	"countersign/internal/courier"
 	"countersign/internal/courier/bounce"
 	"countersign/internal/courier/failover"
+	"countersign/internal/courier/token"
 	"countersign/internal/message"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/config"
@@ -115,7 +117,13 @@ func mailbox(c config.Config, log *slog.Logger, report func(context.Context, cou
 	if b.Host == "" {
 		return nil
 	}
-	return &bounce.Mailbox{Host: b.Host, Port: b.Port, User: b.User, Password: b.Password.Token, Folder: b.Folder, Log: log, Report: report}
+	out := &bounce.Mailbox{Host: b.Host, Port: b.Port, User: b.User, Password: b.Password.Token, Folder: b.Folder, Log: log, Report: report}
+	if b.OAuthTokenURL != "" {
+		out.Tokens = token.New(token.Config{
+			URL: b.OAuthTokenURL, ClientID: b.OAuthClientID, ClientSecret: b.OAuthSecret.Token, RefreshToken: b.OAuthRefresh.Token, Scopes: strings.Fields(b.OAuthScope),
+		})
+	}
+	return out
 }
 
 // returned reads what mail servers say of letters, until ctx ends.

@@ -17,6 +17,7 @@ import (
 	"github.com/emersion/go-imap/v2/imapclient"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/token"
 	"countersign/internal/platform/secret"
 )
 
@@ -27,6 +28,7 @@ type Mailbox struct {
 	Port     int // 0 means 993
 	User     string
 	Password secret.Token
+	Tokens   *token.Source  // in the place of a password; nil shows the password
 	Folder   string         // empty means INBOX
 	Roots    *x509.CertPool // nil means the system's
 	Log      *slog.Logger
@@ -117,12 +119,39 @@ func (b *Mailbox) open(ctx context.Context) (*imapclient.Client, error) {
 	end, _ := ctx.Deadline()
 	_ = conn.SetDeadline(end)
 	c := imapclient.New(conn, nil)
-	if err := c.Login(b.User, b.Password.Reveal()).Wait(); err != nil {
+	if err := b.signIn(ctx, c, port); err != nil {
 		_ = c.Close()
-		return nil, errors.New("the mailbox's server refused user and password")
+		return nil, err
 	}
 	return c, nil
 }
+
+func (b *Mailbox) signIn(ctx context.Context, c *imapclient.Client, port int) error {
+	if b.Tokens == nil {
+		if c.Login(b.User, b.Password.Reveal()).Wait() != nil {
+			return errors.New("the mailbox's server refused user and password")
+		}
+		return nil
+	}
+	got, err := b.Tokens.Get(ctx)
+	if err != nil {
+		return errors.New("the mailbox's token: " + token.Code(err))
+	}
+	mechanism, first := token.SignIn(c.Caps().AuthMechanisms(), b.User, b.Host, port, got.AccessToken)
+	if c.Authenticate(&bearer{mechanism, first}) != nil {
+		return errors.New("the mailbox's server refused the token")
+	}
+	return nil
+}
+
+// bearer is a sasl.Client.
+type bearer struct {
+	mechanism string
+	first     []byte
+}
+
+func (b *bearer) Start() (string, []byte, error) { return b.mechanism, b.first, nil }
+func (b *bearer) Next(_ []byte) ([]byte, error)  { return []byte(token.Again), nil }
 
 func (b *Mailbox) selects(c *imapclient.Client) error {
 	if _, err := c.Select(cmp.Or(b.Folder, "INBOX"), nil).Wait(); err != nil {

@@ -24,6 +24,16 @@ import (
 // mailbox is one at a server that keeps it in memory, and how to put mail into it.
 func mailbox(t *testing.T) (*bounce.Mailbox, func(text string)) {
 	t.Helper()
+	return mailboxWith(t, func(s imapserver.Session) imapserver.Session { return s })
+}
+
+// mailboxWith is one whose sessions are others, at a server that can do more.
+func mailboxWith(t *testing.T, session func(imapserver.Session) imapserver.Session, caps ...imap.Cap) (*bounce.Mailbox, func(text string)) {
+	t.Helper()
+	can := imap.CapSet{imap.CapIMAP4rev1: {}}
+	for _, c := range caps {
+		can[c] = struct{}{}
+	}
 	cert, roots := couriertest.Certificate(t)
 	user := imapmemserver.NewUser("bounces@example.org", "geheim")
 	if err := user.Create("INBOX", nil); err != nil {
@@ -33,9 +43,9 @@ func mailbox(t *testing.T) (*bounce.Mailbox, func(text string)) {
 	users.AddUser(user)
 	server := imapserver.New(&imapserver.Options{
 		NewSession: func(*imapserver.Conn) (imapserver.Session, *imapserver.GreetingData, error) {
-			return users.NewSession(), &imapserver.GreetingData{}, nil
+			return session(users.NewSession()), &imapserver.GreetingData{}, nil
 		},
-		Caps: imap.CapSet{imap.CapIMAP4rev1: {}},
+		Caps: can,
 	})
 	l, err := tls.Listen("tcp", "127.0.0.1:0", &tls.Config{Certificates: []tls.Certificate{cert}})
 	if err != nil {

@@ -90,7 +90,7 @@ func TestWhatsAppIsAProvider(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone, NeverForGood: true}
+		return couriertest.Bench{Provider: p, Channel: message.SMS, Set: far.Set, Got: far.Got, Gone: gone, NeverForGood: true, Secrets: []string{"EAAJB"}}
 	})
 }
 

@@ -210,13 +210,18 @@ type Email struct {
 
 // bounces is where letters come back to.
 type bounces struct {
-	Address  string `toml:"address" doc:"Where letters that cannot be delivered come back to. Empty means the address of email.from."`
-	Host     string `toml:"imap_host" doc:"The server of that mailbox (IMAP with TLS). Empty reads none. The mailbox must be for bounces alone: all that is in it is marked as read."`
-	Port     int    `toml:"imap_port" doc:"Its port."`
-	User     string `toml:"imap_user" doc:"The mailbox's user."`
-	Password Secret `toml:"imap_password" doc:"Its password."`
-	Folder   string `toml:"imap_folder" doc:"The folder."`
-	Secret   Secret `toml:"webhook_secret" doc:"Key of the signature over bounces that a program of yours posts to /hooks/mail/bounces: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks). Empty takes none."`
+	Address       string `toml:"address" doc:"Where letters that cannot be delivered come back to. Empty means the address of email.from."`
+	Host          string `toml:"imap_host" doc:"The server of that mailbox (IMAP with TLS). Empty reads none. The mailbox must be for bounces alone: all that is in it is marked as read."`
+	Port          int    `toml:"imap_port" doc:"Its port."`
+	User          string `toml:"imap_user" doc:"The mailbox's user."`
+	Password      Secret `toml:"imap_password" doc:"Its password."`
+	Folder        string `toml:"imap_folder" doc:"The folder."`
+	OAuthTokenURL string `toml:"imap_oauth_token_url" doc:"Where tokens are to be had that the mailbox takes in the place of a password (OAUTHBEARER or XOAUTH2)."`
+	OAuthClientID string `toml:"imap_oauth_client_id" doc:"The client that asks for them."`
+	OAuthSecret   Secret `toml:"imap_oauth_client_secret" doc:"Its secret."`
+	OAuthRefresh  Secret `toml:"imap_oauth_refresh_token" doc:"A refresh token of the mailbox's owner, who has consented. Empty asks in the client's own name (client credentials)."`
+	OAuthScope    string `toml:"imap_oauth_scope" doc:"Scopes to ask for, with spaces between, such as https://outlook.office365.com/.default."`
+	Secret        Secret `toml:"webhook_secret" doc:"Key of the signature over bounces that a program of yours posts to /hooks/mail/bounces: whsec_ and base64 of 24 to 64 bytes (Standard Webhooks). Empty takes none."`
 }
 
 // SMS is how letters leave by SMS.

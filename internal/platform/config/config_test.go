@@ -157,6 +157,15 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"WhatsApp's number for its id": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.WhatsAppPhone = "whatsapp", "+4915112345678"
 		}, "sms.whatsapp_phone: give the id"},
+		"a mailbox with a token and a password": {func(c *config.Config) {
+			c.Email.Provider, c.Email.SMTPHost, c.Email.From = "smtp", "localhost", "a@example.org"
+			c.Bounces.Host, c.Bounces.User, c.Bounces.Password = "imap.example.org", "bounces@example.org", config.NewSecret("x")
+			c.Bounces.OAuthTokenURL, c.Bounces.OAuthClientID, c.Bounces.OAuthSecret = "https://login.example.org/token", "client", config.NewSecret("x")
+		}, "bounces.imap_password: a token takes the place"},
+		"a mailbox's token from nowhere": {func(c *config.Config) {
+			c.Email.Provider, c.Email.SMTPHost, c.Email.From = "smtp", "localhost", "a@example.org"
+			c.Bounces.Host, c.Bounces.User, c.Bounces.Password, c.Bounces.OAuthClientID = "imap.example.org", "bounces@example.org", config.NewSecret("x"), "client"
+		}, "bounces.imap_oauth_token_url: say where"},
 		"SES without a key": {func(c *config.Config) {
 			c.Email.Provider, c.Email.From, c.Email.SESRegion, c.Email.SESSecret = "ses", "a@example.org", "eu-central-1", config.NewSecret("x")
 		}, "email.ses_key: give the id"},

@@ -26,3 +26,18 @@ func (c Config) checkSES(k *checker) {
 		k.outbound("email.ses_url", e.SESURL)
 	}
 }
+
+// checkMailboxTokens looks at what the mailbox of bounces is shown: a password or tokens.
+func (c Config) checkMailboxTokens(k *checker) {
+	b := c.Bounces
+	if b.OAuthTokenURL == "" {
+		k.want(b.User != "" && !b.Password.Empty(), "bounces.imap_user", "give the mailbox's user and password (or COUNTERSIGN_BOUNCES_IMAP_PASSWORD_FILE), or say where tokens are to be had")
+		k.want(b.OAuthClientID == "" && b.OAuthSecret.Empty() && b.OAuthRefresh.Empty(), "bounces.imap_oauth_token_url", "say where tokens are to be had")
+		return
+	}
+	k.outbound("bounces.imap_oauth_token_url", b.OAuthTokenURL)
+	k.want(b.OAuthClientID != "", "bounces.imap_oauth_client_id", "name the client that asks for tokens")
+	k.want(!b.OAuthSecret.Empty() || !b.OAuthRefresh.Empty(), "bounces.imap_oauth_client_secret", "give the client's secret (or COUNTERSIGN_BOUNCES_IMAP_OAUTH_CLIENT_SECRET_FILE), or a refresh token")
+	k.want(b.User != "", "bounces.imap_user", "name the mailbox that the token is for")
+	k.want(b.Password.Empty(), "bounces.imap_password", "a token takes the place of the password: set one of them")
+}

@@ -221,7 +221,7 @@ func (c Config) checkBounces(k *checker) {
 	}
 	k.want(c.Email.Provider == "smtp", "bounces.imap_host", "letters come back this way where email.provider is smtp")
 	k.between("bounces.imap_port", b.Port, 1, 65535)
-	k.want(b.User != "" && !b.Password.Empty(), "bounces.imap_user", "give the mailbox's user and password (or COUNTERSIGN_BOUNCES_IMAP_PASSWORD_FILE)")
+	c.checkMailboxTokens(k)
 	k.want(b.Folder != "", "bounces.imap_folder", "name the folder: INBOX, usually")
 }
 
