@@ -65,8 +65,7 @@ type cli struct {
 	Migrate migrateCmd `cmd:"" help:"Bring the database's schema up to date."`
 	Doctor  doctorCmd  `cmd:"" help:"Examine settings, keys, database, clock and cost; change nothing."`
 	Account accountCmd `cmd:"" help:"Create, show, lock, close, erase, import and export accounts."`
-	Client  clientCmd  `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
-	API     apiCmd     `cmd:"" name:"api" help:"Retire a version of the API."`
+	Callers callers    `embed:""`
 	Proofs  proofs     `embed:""`
 	Invite  inviteCmd  `cmd:"" help:"Make, list and revoke invitations to open an account."`
 	Mail    mail       `embed:""`
@@ -75,6 +74,13 @@ type cli struct {
 	Audit   auditCmd   `cmd:"" help:"Check the record of security events."`
 
 	Shows shows `embed:""`
+}
+
+// callers are the commands about applications.
+type callers struct {
+	Client clientCmd `cmd:"" help:"See which versions of which applications call the API; warn and refuse old ones."`
+	API    apiCmd    `cmd:"" name:"api" help:"Retire a version of the API."`
+	OIDC   oidcCmd   `cmd:"" name:"oidc" help:"Register applications that sign people in through us; the keys that their tokens are signed with."`
 }
 
 // proofs are the commands about what people prove themselves with.

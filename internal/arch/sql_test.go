@@ -65,6 +65,14 @@ func owners() map[string]string {
 		"totp_authenticator": "totp",
 		"backup_code":        "backup",
 
+		"oidc_client":    "oidc",
+		"oidc_key":       "oidc",
+		"oidc_request":   "oidc",
+		"oidc_grant":     "oidc",
+		"oidc_token":     "oidc",
+		"oidc_consent":   "oidc",
+		"oidc_assertion": "oidc",
+
 		"registration_flow":       "registration",
 		"registration_consent":    "registration",
 		"registration_invitation": "registration",

@@ -78,11 +78,15 @@ const (
 	TokenAssigned    Kind = "token_assigned"
 	TokenUnassigned  Kind = "token_unassigned"
 
-	ClientRuleChanged Kind = "client_rule_changed"
-	APIRetired        Kind = "api_retired"
-	APIUnretired      Kind = "api_unretired"
-	InvitationMade    Kind = "invitation_created"
-	InvitationRevoked Kind = "invitation_revoked"
+	ClientRuleChanged   Kind = "client_rule_changed"
+	APIRetired          Kind = "api_retired"
+	APIUnretired        Kind = "api_unretired"
+	ApplicationChanged  Kind = "oidc_client_changed"
+	ApplicationAllowed  Kind = "oidc_grant_given"
+	ApplicationEnded    Kind = "oidc_grant_ended"
+	ApplicationReplayed Kind = "oidc_token_reuse" // a code or a refresh token came again
+	InvitationMade      Kind = "invitation_created"
+	InvitationRevoked   Kind = "invitation_revoked"
 )
 
 // Event is one security event. Detail holds fixed words only, never contact data.

@@ -35,6 +35,7 @@ type Door struct {
 	Policy   Policy
 	Order    []Way        // the holder's own
 	Off      []Way        // of those that can be sent, which the holder does not want
+	Weak     []Way        // not enough for what is asked for this time, where another is
 	Stopped  []Way        // failed too often in a row: they open nothing before they are set up anew
 	Sent     []Way        // that can be sent to the account
 	Enrolled map[Way]bool // that the holder has set up
@@ -95,7 +96,7 @@ func (d Door) may(w Way) bool {
 	if d.Policy == PhishingResistant && d.Enrolled[Passkey] {
 		return w == Passkey
 	}
-	if slices.Contains(d.Stopped, w) {
+	if slices.Contains(d.Stopped, w) || slices.Contains(d.Weak, w) {
 		return false
 	}
 	// E-mail often needs only the password that may just have leaked: it opens the door only for an account with nothing better.

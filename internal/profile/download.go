@@ -77,8 +77,13 @@ type file struct {
 	Devices   []fileDevice      `json:"devices"`
 	Sessions  []fileSession     `json:"sessions"`
 	Activity  []fileEvent       `json:"activity"`
-	Complete  bool              `json:"activity_is_complete"`
-	NotInHere []string          `json:"not_in_this_file"`
+	fileRest
+}
+
+type fileRest struct {
+	Complete     bool     `json:"activity_is_complete"`
+	Applications any      `json:"applications"`
+	NotInHere    []string `json:"not_in_this_file"`
 }
 
 type fileAccount struct {
@@ -223,7 +228,7 @@ func notInHere() []string {
 }
 
 func (s *Service) gather(ctx context.Context, tx *sqldb.Tx, id account.ID) (f file, err error) {
-	f = file{Service: s.SignIn.Site, MadeAt: tx.Now().UTC(), NotInHere: notInHere()}
+	f = file{Service: s.SignIn.Site, MadeAt: tx.Now().UTC(), fileRest: fileRest{NotInHere: notInHere()}}
 	for _, part := range []func(context.Context, *sqldb.Tx, account.ID, *file) error{
 		s.gatherAccount, s.gatherAddresses, s.gatherRecovery, s.gatherProofs, s.gatherSecond, s.gatherPasskeys, s.gatherDevices, s.gatherActivity,
 	} {
@@ -365,6 +370,9 @@ func (s *Service) gatherDevices(ctx context.Context, tx *sqldb.Tx, id account.ID
 func (s *Service) gatherActivity(ctx context.Context, tx *sqldb.Tx, id account.ID, f *file) error {
 	events, err := s.Audit.Of(ctx, tx, string(id), audit.Span{Since: time.UnixMilli(0), Most: mostEvents + 1})
 	f.Complete = len(events) <= mostEvents
+	if err == nil && s.Applications != nil {
+		f.Applications, err = s.Applications(ctx, tx, id)
+	}
 	f.Activity = make([]fileEvent, 0, len(events))
 	for _, e := range slices.Delete(events, min(len(events), mostEvents), len(events)) {
 		f.Activity = append(f.Activity, fileEvent{e.At.UTC(), e.Kind, e.Actor, source(e.Source), e.Detail})

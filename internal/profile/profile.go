@@ -37,6 +37,8 @@ type Service struct {
 
 	EraseAfter time.Duration // from an owner's wish to the erasure: no shorter than what happened can be taken back
 	Erasers    []Eraser      // of every package that keeps something of accounts, but of account itself
+	// Applications is what of those that sign people in through us stands in the file of the owner's data; nil for nothing.
+	Applications func(ctx context.Context, tx *sqldb.Tx, id account.ID) (any, error)
 }
 
 // Prune deletes a bounded number of unfinished changes whose time is over and returns how many.

@@ -26,6 +26,7 @@ import (
 	"countersign/internal/keyring"
 	"countersign/internal/message"
 	"countersign/internal/notice"
+	"countersign/internal/oidc"
 	"countersign/internal/onetime"
 	"countersign/internal/outbox"
 	"countersign/internal/passkey"
@@ -59,6 +60,7 @@ type Core struct {
 	Clients      *client.Service      // the applications that call the API
 	Proofs       *dpop.Service        // of the keys that their sessions are bound to
 	Moves        *transfer.Service
+	Applications *oidc.Service // that sign people in through us
 
 	signin.Parts
 }
@@ -274,6 +276,10 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Site: c.Site.Name, Parser: machine.Parser, Ways: machine.Ways,
 	}
 	guard := &protect.Service{Parts: parts, Recovery: back, Limits: protect.DefaultLimits()}
+	provider, err := applications(c, parts)
+	if err != nil {
+		return nil, err
+	}
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where, Models: models,
 		Registration: entry,
@@ -281,10 +287,10 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Proofs:       &dpop.Service{DB: db, Ring: ring, Node: rand.Text()},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase),
+			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Applications: provider.Told, Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase, provider.Erase),
 		},
-		Protect: guard,
-		Moves:   &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},
+		Protect: guard, Applications: provider,
+		Moves: &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},
 	}, nil
 }
 
@@ -363,6 +369,9 @@ func checkRegistration(c config.Config) error {
 // checkFiles says why files that the settings name cannot be used: that of places, that of prices, and those about apps.
 func checkFiles(c config.Config) error {
 	if _, err := vouching(c); err != nil {
+		return err
+	}
+	if _, err := clientsOf(c); err != nil {
 		return err
 	}
 	if _, err := guardRules(c); err != nil || c.Place.Database == "" {

@@ -59,6 +59,9 @@ func keyless() map[string]string {
 		"backup_code.digest":            "made by Ring.Stable",
 		"passkey.lookup":                "made by Ring.Stable",
 		"passkey_spent.challenge":       "random, and public",
+		"oidc_client.secret":            "made by Ring.Stable",
+		"oidc_client.former_secret":     "made by Ring.Stable",
+		"oidc_assertion.digest":         "of what an application chose; no key makes it",
 	}
 }
 

@@ -88,6 +88,7 @@ var told = map[string]string{
 	"password": "password", "profile_review": "recovery", "recovery_contact": "recovery", "recovery_saved_code": "recovery",
 	"registration_consent": "consents", "session": "sessions", "totp_authenticator": "proofs", "backup_code": "proofs", "passkey": "proofs",
 	"factor_choice": "proofs", "factor_stopped": "proofs", "account_group": "account",
+	"oidc_grant": "applications", "oidc_consent": "applications",
 }
 
 // untold are those that it has not, and the line of "not_in_this_file" that says so begins with this.

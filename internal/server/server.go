@@ -23,6 +23,7 @@ import (
 	"countersign/internal/courier/webhook"
 	"countersign/internal/factor"
 	"countersign/internal/message"
+	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -31,6 +32,7 @@ import (
 	"countersign/internal/web"
 	"countersign/internal/web/api"
 	"countersign/internal/web/hooks"
+	"countersign/internal/web/oidcweb"
 	"countersign/internal/web/pages"
 )
 
@@ -59,6 +61,9 @@ func New(ctx context.Context, c config.Config, d Deps) (*Server, error) {
 		return nil, err
 	}
 	if err := core.Models.Load(ctx); err != nil { // without it nobody knows which passkeys to take
+		return nil, errors.Join(err, core.Close())
+	}
+	if err := core.EnsureSigningKeys(ctx); err != nil {
 		return nil, errors.Join(err, core.Close())
 	}
 	core.Places.Load(ctx)
@@ -149,20 +154,16 @@ func (s *Server) doors() error {
 	hooks.Mount(mux, log, s.receipts.arrived)
 	p.Mount(mux, log)
 	p.MountPasskeys(mux, c.Passkey.Origins)
-	(&pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client, Bindings: flows}).Mount(mux)
+	way := pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client, Bindings: flows, Requests: s.core.Applications}
+	way.Mount(mux)
+	s.provide(mux, way)
 	(&pages.Security{
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)
-	(&pages.Again{SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}}).Mount(mux)
-	(&pages.Approve{
-		SignIn: pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
-		Asks:   flows, Waits: s.core.Owner,
-	}).Mount(mux)
+	(&pages.Again{SignIn: way}).Mount(mux)
+	(&pages.Approve{SignIn: way, Asks: flows, Waits: s.core.Owner}).Mount(mux)
 	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
-	(&pages.Register{
-		SignIn:        pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client},
-		Registrations: newcomers, Asks: asks(c, s.core.Registration),
-	}).Mount(mux)
+	(&pages.Register{SignIn: way, Registrations: newcomers, Asks: asks(c, s.core.Registration)}).Mount(mux)
 	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
@@ -181,11 +182,13 @@ func (s *Server) doors() error {
 		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
 	}
 	a.Mount(mux)
-	s.handler = &web.Front{
+	front := &web.Front{
 		Log: log, Mux: mux, PublicURL: c.Public(), InternalHosts: c.HTTP.InternalHosts,
 		Page: p.Failure, Metrics: metrics, Now: s.deps.Now,
 		Apps: &web.Apps{Clients: s.core.Clients, Say: p.AppOutdated, More: c.API.DeprecationURL},
 	}
+	front.Open("POST "+string(oidc.AuthorizePath), oidcweb.Open)
+	s.handler = front
 	return nil
 }
 
@@ -257,7 +260,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,
-			"guard": c.Guard.Prune,
+			"guard": c.Guard.Prune, "oidc": c.Applications.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

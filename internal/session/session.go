@@ -68,6 +68,7 @@ type Session struct {
 	BoundAt         time.Time  // when the key was proved that the device's browser keeps (DBSC); zero: the session is not bound
 	Source          netip.Addr // whence it was opened; List and All alone fill it in, where it is known
 	EndedAt         time.Time  // All alone fills it in; zero for one that did not end, or ended by its time
+	Origin          ID         // the first of its line: itself, unless its holder has proved once more who they are
 }
 
 // Assurance says how much the sign-in proved.
@@ -93,6 +94,7 @@ type New struct {
 	Bound   bool       // the key of the device's browser has just been proved
 	Source  netip.Addr // kept for the owner's memory
 	Enrol   bool       // see Session
+	Origin  ID         // that of the session whose place it takes; empty: it is the first of its line
 }
 
 // Started is a new session. The token is shown once; only its digest is stored.
@@ -116,7 +118,7 @@ func (s *Service) Start(ctx context.Context, tx *sqldb.Tx, n New) (Started, erro
 	row := kept{
 		Session: Session{
 			ID: st.ID, Account: n.Account, Device: n.Device, Key: n.Key, Name: n.Name, Methods: methods,
-			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol,
+			CreatedAt: now, AuthenticatedAt: now, LastSeenAt: now, ExpiresAt: st.ExpiresAt, Enrol: n.Enrol, Origin: n.Origin,
 		},
 		digest: s.digest(st.Token), source: s.seal(st.ID, n.Source),
 	}
@@ -165,6 +167,22 @@ func (s *Service) Bind(ctx context.Context, tx *sqldb.Tx, one Session) error {
 // that ended on another node a moment ago.
 func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (bool, error) {
 	return holds(ctx, tx, who, id)
+}
+
+// Line is how a line of sessions stands: a session, and those that took its place one after another.
+type Line struct {
+	Live    bool // one of them can be used
+	Unended bool // none can any more, perhaps, but nobody has ended it: its time ran out
+}
+
+// LineOf returns how a line of sessions of the account stands.
+func (s *Service) LineOf(ctx context.Context, tx *sqldb.Tx, who account.ID, origin ID) (Line, error) {
+	return lineOf(ctx, tx, who, origin, s.Idle)
+}
+
+// OriginOf returns the first session of the line of one that may have ended.
+func (s *Service) OriginOf(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ID, error) {
+	return originOf(ctx, tx, who, id)
 }
 
 // KeyOf returns the key that a session of the account is bound to, if any.

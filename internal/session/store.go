@@ -1,6 +1,7 @@
 package session
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"errors"
@@ -16,7 +17,7 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-const columns = `id, account_id, device_id, key_thumbprint, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol, bound_at`
+const columns = `id, account_id, device_id, key_thumbprint, name, methods, created_at, authenticated_at, last_seen_at, expires_at, enrol, bound_at, origin_id`
 
 // kept is a session as its row has it.
 type kept struct {
@@ -30,10 +31,11 @@ func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 	var bound sql.NullInt64
 	var methods string
 	var created, authenticated, seen, expires int64
-	err = scan(append([]any{&s.ID, &s.Account, &dev, &key, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol, &bound}, more...)...)
+	err = scan(append([]any{&s.ID, &s.Account, &dev, &key, &s.Name, &methods, &created, &authenticated, &seen, &expires, &s.Enrol, &bound, &s.Origin}, more...)...)
 	s.Device, s.Key, s.Methods = device.ID(dev.String), dpop.Thumbprint(key.String), strings.Split(methods, ",")
 	s.CreatedAt, s.AuthenticatedAt = time.UnixMilli(created), time.UnixMilli(authenticated)
 	s.LastSeenAt, s.ExpiresAt = time.UnixMilli(seen), time.UnixMilli(expires)
+	s.Origin = cmp.Or(s.Origin, s.ID)
 	if bound.Valid {
 		s.BoundAt = time.UnixMilli(bound.Int64)
 	}
@@ -42,11 +44,11 @@ func scanSession(scan func(...any) error, more ...any) (s Session, err error) {
 
 func put(ctx context.Context, tx *sqldb.Tx, s kept) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol, bound_at, key_thumbprint)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12)`,
+		INSERT INTO session (id, digest, account_id, device_id, name, methods, created_at, authenticated_at, last_seen_at, expires_at, source, enrol, bound_at, key_thumbprint, origin_id)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $7, $7, $8, $9, $10, $11, $12, $13)`,
 		s.ID, s.digest, s.Account, sql.NullString{String: string(s.Device), Valid: s.Device != ""}, s.Name, join(s.Methods),
 		s.CreatedAt.UnixMilli(), s.ExpiresAt.UnixMilli(), s.source, s.Enrol, sql.NullInt64{Int64: s.BoundAt.UnixMilli(), Valid: !s.BoundAt.IsZero()},
-		sql.NullString{String: string(s.Key), Valid: s.Key != ""})
+		sql.NullString{String: string(s.Key), Valid: s.Key != ""}, s.Origin)
 	return err
 }
 
@@ -175,6 +177,22 @@ func holds(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (live bool,
 		SELECT EXISTS (SELECT 1 FROM session WHERE id = $1 AND account_id = $2 AND ended_at IS NULL AND expires_at > $3)`,
 		id, who, tx.Now().UnixMilli()).Scan(&live)
 	return live, err
+}
+
+func lineOf(ctx context.Context, tx *sqldb.Tx, who account.ID, origin ID, idle time.Duration) (l Line, err error) {
+	err = tx.QueryRow(ctx, `
+		SELECT COALESCE(MAX(CASE WHEN expires_at > $3 AND last_seen_at > $4 THEN 1 ELSE 0 END), 0) = 1, COUNT(*) > 0 FROM session
+		WHERE account_id = $1 AND ended_at IS NULL AND (id = $2 OR origin_id = $2)`,
+		who, origin, tx.Now().UnixMilli(), tx.Now().Add(-idle).UnixMilli()).Scan(&l.Live, &l.Unended)
+	return l, err
+}
+
+func originOf(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (origin ID, err error) {
+	err = tx.QueryRow(ctx, `SELECT origin_id FROM session WHERE id = $1 AND account_id = $2`, id, who).Scan(&origin)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return cmp.Or(origin, id), err
 }
 
 // keyOfSession returns the key of a session of the account, which may have ended.

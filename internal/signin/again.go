@@ -20,7 +20,7 @@ import (
 func (s *Service) Again(ctx context.Context, me session.Session, b Begin) (Started, error) {
 	return s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
 		f, err := s.ofSession(ctx, tx, me)
-		f.Replaces, f.Back = me.ID, b.Back
+		f.Replaces, f.Back, f.Least = me.ID, b.Back, b.Least
 		return f, err
 	})
 }
@@ -48,6 +48,14 @@ func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, f flow) error {
 		err = gone()
 	}
 	return err
+}
+
+// origin is the first of the line of sessions that the flow's will be of; empty if it begins one.
+func (s *Service) origin(ctx context.Context, tx *sqldb.Tx, f flow) (session.ID, error) {
+	if f.Replaces == "" {
+		return "", nil
+	}
+	return s.Sessions.OriginOf(ctx, tx, f.Account, f.Replaces)
 }
 
 // keyed sees to it that the proof of a key is for this step of this flow, so that it is used once, and that a session takes

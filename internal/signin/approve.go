@@ -21,7 +21,7 @@ import (
 // approvable reports whether a flow may be let in from another device: only after the right password, so that no
 // stranger can have people asked or learn who is signed in; and not a flow of the signed-in, who could let themselves in.
 func (s *Service) approvable(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
-	if s.HidePasswordResult || f.App != "" || f.Replaces != "" || f.Barred {
+	if s.HidePasswordResult || f.App != "" || f.Replaces != "" || f.Barred || f.Least > assurance.AAL1 { // of what is asked for then an approval proves nothing
 		return false, nil
 	}
 	// A number can be read out to somebody who is not on our page.

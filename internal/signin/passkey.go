@@ -24,7 +24,7 @@ type Asked struct {
 	Flow    secret.Token
 	Browser secret.Token // that of the pages; apps have none
 	Session session.Session
-	Back    string // a word of the door's own, which Next has again; only with a Session
+	Back    string // a word of the door's own, which Next has again; not with a Flow, which has its own
 }
 
 // PasskeyProof is an answer to AskPasskey. Handles are those of remembered devices that the browser holds, and Signature
@@ -114,9 +114,10 @@ func (s *Service) asked(ctx context.Context, tx *sqldb.Tx, at Asked, c Client) (
 		return s.findAt(ctx, tx, request{Ref{at.Flow, at.Browser}, c}, StepSecond)
 	case at.Session.Account != "":
 		f, err = s.ofSession(ctx, tx, at.Session)
-		f.Replaces, f.Back = at.Session.ID, at.Back
+		f.Replaces = at.Session.ID
 		c.Proof = dpop.Proof{Key: at.Session.Key} // which the call itself has proved
 	}
+	f.Back = at.Back
 	f.ID, f.Step, f.From = uuid.Must(uuid.NewV7()).String(), StepPassword, c
 	return f, err
 }

@@ -302,17 +302,17 @@ func (s *Service) recognise(ctx context.Context, tx *sqldb.Tx, f flow, p device.
 		if err := s.clear(ctx, tx, s.deviceCounts(id)); err != nil { // what a copied handle ran up
 			return Next{}, err
 		}
+		how := assurance.Device
+		if j.By == device.Bound {
+			how = assurance.DBSC
+		}
 		if p, err := s.policy(ctx, tx, f.Account); err != nil {
 			return Next{}, err
-		} else if p != factor.Unrecognised {
+		} else if p != factor.Unrecognised || assurance.Of([]string{string(assurance.Password), string(how)}).Level < f.Least {
 			f.Device = id
 			n, err := s.toSecond(ctx, tx, f)
 			n.Device = j.Kept
 			return n, err
-		}
-		how := assurance.Device
-		if j.By == device.Bound {
-			how = assurance.DBSC
 		}
 		return s.finish(ctx, tx, f, done{methods: []assurance.Method{assurance.Password, how}, device: id, kept: j.Kept, lane: l})
 	case device.Replayed:

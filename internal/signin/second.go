@@ -379,8 +379,12 @@ func (s *Service) open(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next,
 	if err != nil {
 		return Next{}, err
 	}
+	origin, err := s.origin(ctx, tx, f)
+	if err != nil {
+		return Next{}, err
+	}
 	started, err := s.Sessions.Start(ctx, tx, session.New{
-		Account: f.Account, Device: d.device, Key: f.From.Proof.Key, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must,
+		Account: f.Account, Device: d.device, Key: f.From.Proof.Key, Name: name, Methods: d.methods, Source: f.From.Source, Enrol: nudge.Must, Origin: origin,
 		Bound: slices.Contains(d.methods, assurance.DBSC),
 	})
 	if err != nil {

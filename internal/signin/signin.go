@@ -227,7 +227,10 @@ type Begin struct {
 	Browser    secret.Token
 	Client     Client
 	Handles    []secret.Token // remembered-device handles the browser holds
-	Back       string         // a word of the door's own, which Next has again; only for Again
+	Back       string         // a word of the door's own, which Next has again
+	// Least is the assurance that is asked for, where that is more than usual: then a recognised device is asked all the same, and
+	// of the ways only those are taken that reach it. An account that has none is let in by what it has; whoever asked must look.
+	Least assurance.Level
 }
 
 // Started is a new flow.
@@ -249,7 +252,10 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 		if err != nil {
 			return flow{}, err
 		}
-		return flow{Account: who.ID, Barred: who.State != account.Active, NameKey: s.nameKey(ident), OwnerKey: s.ownerKey(who, ident)}, nil
+		return flow{
+			Account: who.ID, Barred: who.State != account.Active, NameKey: s.nameKey(ident), OwnerKey: s.ownerKey(who, ident),
+			errand: errand{Back: b.Back, Least: b.Least},
+		}, nil
 	})
 }
 
@@ -313,7 +319,7 @@ func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) 
 		return Next{}, err
 	}
 	n.Ways = d.offered()
-	n.Always = d.Policy != factor.Unrecognised && !d.hidden
+	n.Always = (d.Policy != factor.Unrecognised || f.Device != "") && !d.hidden
 	if may, err := s.approvable(ctx, tx, f); err != nil {
 		return Next{}, err
 	} else if may {
@@ -362,11 +368,21 @@ func (s *Service) door(ctx context.Context, tx *sqldb.Tx, id account.ID) (d door
 	return d, err
 }
 
-// doorOf is the second door of a flow's account.
+// doorOf is the second door of a flow, which may be asked for more than usual.
 func (s *Service) doorOf(ctx context.Context, tx *sqldb.Tx, f flow) (door, error) {
 	d, err := s.door(ctx, tx, f.Account)
 	d.hidden = s.hides(f)
+	offered := d.Offer()
+	weak := slices.DeleteFunc(slices.Clone(offered), func(w factor.Way) bool { return reaches(w, f.Least) })
+	if len(weak) < len(offered) { // else it has none that is enough
+		d.Weak = weak
+	}
 	return d, err
+}
+
+// reaches reports whether a right password and a proof by a way may be as much as is asked for. What a passkey proves is seen when it has signed.
+func reaches(w factor.Way, least assurance.Level) bool {
+	return w == factor.Passkey || assurance.Of([]string{string(assurance.Password), string(w)}).Level >= least
 }
 
 // offered are the ways of the second door.

@@ -7,6 +7,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/keyring"
 	"countersign/internal/password"
@@ -39,14 +40,16 @@ type errand struct {
 	Back string // see Begin
 	App  string // that looked at the first proof; empty at our own door
 	Site string // the origin of its pages, whose browsers sign; empty: ours
+
+	Least assurance.Level // see Begin
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back, app, site)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16)`,
+		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back, app, site, least)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
 		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Taken, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli(),
-		f.Replaces, f.Back, f.App, f.Site)
+		f.Replaces, f.Back, f.App, f.Site, f.Least)
 	return err
 }
 
@@ -68,11 +71,11 @@ func failedSealed() keyring.Column {
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device, app, site FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device, app, site, least FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site, &f.Least)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}

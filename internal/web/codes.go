@@ -91,6 +91,11 @@ func Codes() []Code {
 		{"claim_missing", 422, "Something that is asked for was left out", "See GET /api/v1/registration."},
 		{"claim_malformed", 422, "An answer has the wrong form, or nobody asked for it", "One line of at most 200 characters; a date as YYYY-MM-DD."},
 		{"terms_not_accepted", 422, "The terms in force were not accepted", "Show them, and send their version."},
+		{"oidc_request_invalid", 422, "The application, or where it wants its answer, is not registered here", "Tell the application's maker: its client_id and its redirect_uri have to be as they were registered, letter by letter. The browser is sent nowhere."},
+		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
+		{"oidc_client_invalid", 422, "An application cannot be registered like that", "Do what the message says. Said to operators."},
+		{"oidc_client_listed", 409, "The application stands in the file of clients", "Change it there. Said to operators."},
+		{"oidc_client_unknown", 404, "There is no such application, or it has no secret", "See countersign oidc list. Said to operators."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},
 		{"client_outdated", 426, "This version of the application is not accepted any more", "Show the person `detail`, which is in their language, and have them update. Upgrade names the first version that is accepted, if there is one (HTTP/1.1 only)."},
 		{"api_retired", 410, "This version of the API is withdrawn", "Show the person `detail`, and use a newer version of the API. Every call of this version gets this answer."},
@@ -109,7 +114,7 @@ func Codes() []Code {
 // operatorsOnly reports whether nobody but an operator's command is told the code: readers of the
 // documentation need to know, the operator at the terminal does not.
 func operatorsOnly(code string) bool {
-	return slices.Contains([]string{"account_unknown", "account_closed", "invitation_invalid", "token_unknown", "token_assigned"}, code)
+	return slices.Contains([]string{"account_unknown", "account_closed", "invitation_invalid", "token_unknown", "token_assigned", "oidc_client_invalid", "oidc_client_listed", "oidc_client_unknown"}, code)
 }
 
 // title is the title of a problem. It depends on the code alone.

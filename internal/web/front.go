@@ -63,6 +63,13 @@ type response struct {
 	app      client.Caller
 }
 
+// Open names what other sites' pages may send to us, as a pattern of a mux. Cookies must decide nothing there.
+func (f *Front) Open(patterns ...string) {
+	for _, p := range patterns {
+		f.sameSite.AddInsecureBypassPattern(p)
+	}
+}
+
 // id is the request's id; it is a header too.
 func (w *response) id() string { return w.fixed[0] }
 

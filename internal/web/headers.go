@@ -27,7 +27,7 @@ func (f *Front) setHeaders(res *response, r *http.Request) {
 	if f.PublicURL.Scheme == "https" {
 		res.put(h, "Strict-Transport-Security", "max-age=63072000; includeSubDomains")
 	}
-	if forApplication(r) {
+	if !forPerson(r) {
 		res.put(h, "Content-Security-Policy", apiPolicy)
 		return // seven, and eight with the content type: a header map with more than eight costs twice as much
 	}

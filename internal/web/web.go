@@ -156,7 +156,7 @@ func coarse(d time.Duration) time.Duration {
 // answer writes a: a problem for an application, a page for a person.
 func (f *Front) answer(w http.ResponseWriter, r *http.Request, a Answer) {
 	a.setHeaders(w.Header(), r)
-	if f.Page == nil || forApplication(r) {
+	if f.Page == nil || !forPerson(r) {
 		writeProblem(w, a)
 		return
 	}
@@ -185,6 +185,14 @@ func (a Answer) setHeaders(h http.Header, r *http.Request) {
 }
 
 func forApplication(r *http.Request) bool { return strings.HasPrefix(r.URL.Path, "/api/") }
+
+// providerPath begins the paths of the OpenID provider that programs call.
+const providerPath = "/oauth/"
+
+// forPerson reports whether whoever reads the answer is a person in a browser.
+func forPerson(r *http.Request) bool {
+	return !forApplication(r) && !strings.HasPrefix(r.URL.Path, providerPath)
+}
 
 // writeProblem writes an RFC 9457 problem. Every byte of it is ours, but for the name of a field: see RefuseField.
 func writeProblem(w http.ResponseWriter, a Answer) {

@@ -43,6 +43,7 @@ type Config struct {
 	Phone    Phone    `toml:"phone" doc:"How people write phone numbers."`
 	API      api      `toml:"api" doc:"The JSON API. Which versions of which applications may call it is set with countersign client and countersign api."`
 	Forward  forward  `toml:"forward_auth" doc:"Sites behind a proxy (nginx, Caddy, Traefik, HAProxy, Envoy) that asks us of each request."`
+	OIDC     oidc     `toml:"oidc" doc:"Applications that sign people in through us, by OpenID Connect: docs/openid.md. Others than those of the file are registered with countersign oidc add."`
 	Place    place    `toml:"place" doc:"Roughly where a sign-in comes from. Nothing is asked of anybody outside."`
 	Log      Log      `toml:"log" doc:"What we write to standard error. It names no person, address or token."`
 	Metrics  Metrics  `toml:"metrics" doc:"Numbers and health for whoever watches. Never on the public listener."`
@@ -96,6 +97,11 @@ type SignIn struct {
 	CodeDigits         int      `toml:"code_digits" doc:"Digits of a one-time code."`
 	CodeTTL            Duration `toml:"code_ttl" doc:"How long a code can be used. At most 10m (NIST SP 800-63B-4, 3.1.3.2)."`
 	HidePasswordResult bool     `toml:"hide_password_result" doc:"Ask everybody for a code before saying whether the password was right. Tells a guesser less, and sends more codes."`
+}
+
+// oidc is about applications that sign people in through us.
+type oidc struct {
+	ClientsFile string `toml:"clients_file" doc:"A TOML file that lists applications, each as a [[client]], with its secret in a file of its own. Read at start."`
 }
 
 // recovery is getting back into an account.

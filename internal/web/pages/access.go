@@ -130,7 +130,7 @@ func (h *Access) says(key string, status int) func(http.ResponseWriter, *http.Re
 // afterwards is where somebody goes on who is signed in now: to the site that they wanted to open, if there is one.
 func afterwards(r *http.Request, back string) string {
 	if name := returnName(back); name != "home" || web.Cookie(r, wishCookie).Empty() {
-		return returns[name]
+		return returnPath(name)
 	}
 	return forwardauth.WishPath
 }

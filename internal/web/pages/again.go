@@ -49,17 +49,29 @@ func (h *Again) get(w http.ResponseWriter, r *http.Request, me session.Session) 
 	return h.showAgain(w, r, me, againPage(f, name))
 }
 
-// returnName is a name of returns, whatever the request says.
+// returnName is a name of returns, or of an application's request, whatever the request at hand says.
 func returnName(name string) string {
-	if _, ok := returns[name]; !ok {
+	if _, ok := returns[name]; !ok && requestName(name) == "" {
 		return "home"
 	}
 	return name
 }
 
+// returnPath is where whoever proved who they are goes on.
+func returnPath(name string) string {
+	if request := requestName(name); request != "" {
+		return requestPath(request)
+	}
+	return returns[returnName(name)]
+}
+
 func againPage(f frame, name string) againView {
 	f.SignedIn = true
+	f = f.on(name)
 	cancel := returns[name]
+	if f.On != "" {
+		cancel = "/"
+	}
 	if name == "address" || name == "contact" { // these lead here again
 		cancel = securityPath
 	}
@@ -77,7 +89,7 @@ func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session)
 	}
 	ref := signin.Ref{Browser: browser(r)}
 	handles := deviceHandles(r)
-	started, err := h.Flows.Again(r.Context(), me, signin.Begin{Browser: ref.Browser, Client: h.Client(r), Handles: handles, Back: back})
+	started, err := h.Flows.Again(r.Context(), me, signin.Begin{Browser: ref.Browser, Client: h.Client(r), Handles: handles, Back: back, Least: h.least(r, back)})
 	if err != nil {
 		return err
 	}

@@ -29,6 +29,7 @@ func (p *Pages) Gallery() []Shot {
 	shots := append(p.signInShots(), p.codeShots()...)
 	shots = append(shots, p.recoverShots()...)
 	shots = append(shots, p.registerShots()...)
+	shots = append(shots, p.authorizeShots()...)
 	shots = append(shots, p.homeShots()...)
 	shots = append(shots, p.activityShots()...)
 	shots = append(shots, p.disavowShots()...)

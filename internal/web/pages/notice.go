@@ -5,6 +5,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/oidc"
 	"countersign/internal/web"
 )
 
@@ -46,6 +47,14 @@ func (p *Pages) failure(lang, path string, a web.Answer) noticeView {
 	n, ok := notices[a.Status]
 	if n.words == "ended" && strings.HasPrefix(path, "/recover") {
 		n.words, n.action = "recover_ended", "/recover"
+	}
+	if strings.HasPrefix(path, string(oidc.AuthorizePath)) {
+		switch n.words { // where to go on only the application knows
+		case "form":
+			n = notice{words: "authorize_refused"}
+		case "ended":
+			n = notice{words: "authorize_ended"}
+		}
 	}
 	if !ok {
 		n = notice{words: "internal", action: "/", act: "to_start", number: true}

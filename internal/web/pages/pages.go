@@ -95,6 +95,8 @@ func New(o Options) (*Pages, error) {
 		disavowView{},
 		accountView{},
 		againView{},
+		authorizeView{},
+		onwardView{},
 		securityView{},
 		passwordView{},
 		addressView{},

@@ -55,9 +55,13 @@ func (h *SignIn) ask(w http.ResponseWriter, r *http.Request) (ceremony, error) {
 }
 
 func (h *SignIn) postPasskey(w http.ResponseWriter, r *http.Request) error {
-	return h.answer(w, r, signin.Asked{Browser: browser(r)}, func(next signin.Next, c ceremony) error {
+	if _, err := web.Form(r); err != nil {
+		return err
+	}
+	back := errand(r)
+	return h.answer(w, r, signin.Asked{Browser: browser(r), Back: back}, func(next signin.Next, c ceremony) error {
 		f := h.Pages.frame(h.Pages.language(r), "signin_title")
-		return h.showSignIn(w, r, f.fails(f.say(refusedPasskey(next))), c)
+		return h.showSignIn(w, r, f.fails(f.say(refusedPasskey(next))).on(back), c)
 	})
 }
 

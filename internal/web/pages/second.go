@@ -108,6 +108,7 @@ type enrolView struct {
 	Left    int  // sign-ins at which it can be put off; 0 where that is not limited
 	Last    bool // this was the last of them
 	Until   *instant
+	Later   string // where it is put off
 }
 
 func (enrolView) template() string { return "enrol" }
@@ -118,9 +119,9 @@ func (h *Security) getEnrol(w http.ResponseWriter, r *http.Request, me session.S
 		return err
 	}
 	if !me.Enrol && len(own.Passkeys)+len(own.Apps) > 0 {
-		return seeOther(w, r, "/")
+		return seeOther(w, r, returnPath(errand(r)))
 	}
-	f := h.Pages.frame(h.Pages.language(r), "enrol_title")
+	f := h.Pages.frame(h.Pages.language(r), "enrol_title").on(errand(r))
 	if key, ok := securityProblems[r.URL.Query().Get("problem")]; ok {
 		f = f.fails(f.say(key))
 	}
@@ -138,7 +139,7 @@ func (h *Security) getEnrol(w http.ResponseWriter, r *http.Request, me session.S
 
 func enrolPage(f frame, own profile.Factors, must bool, now time.Time) enrolView {
 	f.SignedIn = true
-	v := enrolView{frame: f, Must: must, Only: own.Nudge.Passkey}
+	v := enrolView{frame: f, Must: must, Only: own.Nudge.Passkey, Later: returnPath(f.On)}
 	if own.Nudge.Required && !must {
 		v.Left, v.Until, v.Last = own.Nudge.Left, f.later(own.Nudge.Deadline, now), own.Nudge.Must
 	}

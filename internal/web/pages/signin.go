@@ -46,6 +46,7 @@ type SignIn struct {
 	Owner    Owner
 	Client   func(*http.Request) signin.Client
 	Bindings bindings // the sign-in machine, too; Mount alone needs it
+	Requests wishes   // of applications; without it nobody comes from one
 }
 
 // Mount registers the routes; nobody else knows these paths.
@@ -80,10 +81,10 @@ func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
 	if in, ask := served(h.Sessions, r); ask != nil {
 		return askBound(w, r, *ask)
 	} else if in {
-		return seeOther(w, r, "/")
+		return seeOther(w, r, returnPath(errand(r)))
 	}
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.showSignIn(w, r, f.flash(r.URL.Query().Get("done")), ceremony{})
+	return h.showSignIn(w, r, f.flash(r.URL.Query().Get("done")).on(errand(r)), ceremony{})
 }
 
 // showSignIn asks for a name and a password, or for a passkey.
@@ -101,16 +102,17 @@ func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	back := errand(r)
 	if form.Get("username") == "" || form.Get("password") == "" {
-		return h.refuseSignIn(w, r, "signin_missing")
+		return h.refuseSignIn(w, r, back, "signin_missing")
 	}
 	ref := signin.Ref{Browser: browser(r)}
 	handles := deviceHandles(r)
 	started, err := h.Flows.Begin(r.Context(), signin.Begin{
-		Identifier: form.Get("username"), Browser: ref.Browser, Client: h.Client(r), Handles: handles,
+		Identifier: form.Get("username"), Browser: ref.Browser, Client: h.Client(r), Handles: handles, Back: back, Least: h.least(r, back),
 	})
 	if f := fault.Of(err); err != nil && f.Kind == fault.Invalid {
-		return h.refuseSignIn(w, r, "signin_refused") // not a name that anyone could have: the same words as for one that nobody has
+		return h.refuseSignIn(w, r, back, "signin_refused") // not a name that anyone could have: the same words as for one that nobody has
 	}
 	if err != nil {
 		return err
@@ -122,14 +124,14 @@ func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {
 	}
 	web.SetCookie(w, web.BrowserCookie, ref.Browser, 0)
 	if next.Refused {
-		return h.refuseSignIn(w, r, "signin_refused")
+		return h.refuseSignIn(w, r, back, "signin_refused")
 	}
 	return h.advance(w, r, ref, next)
 }
 
-func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, key string) error {
+func (h *SignIn) refuseSignIn(w http.ResponseWriter, r *http.Request, back, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
-	return h.showSignIn(w, r, f.fails(f.say(key)), ceremony{})
+	return h.showSignIn(w, r, f.fails(f.say(key)).on(back), ceremony{})
 }
 
 // advance leads to wherever the flow stands now.
@@ -149,7 +151,7 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 		if next.Again {
 			return h.refuse(w, r, returnName(next.Back), "again_refused")
 		}
-		return h.refuseSignIn(w, r, "signin_refused")
+		return h.refuseSignIn(w, r, next.Back, "signin_refused")
 	case signin.StepDevice:
 	}
 	return seeOther(w, r, flowPath(ref))
@@ -169,7 +171,7 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 		offerBinding(w, next.Offer)
 	}
 	if next.Nudge.Wanted {
-		return seeOther(w, r, enrolPath)
+		return seeOther(w, r, towards(enrolPath, next.Back))
 	}
 	return seeOther(w, r, afterwards(r, next.Back))
 }
@@ -200,7 +202,7 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 			return seeOther(w, r, toAgain(returnName(next.Back)))
 		}
 	}
-	return seeOther(w, r, "/signin")
+	return seeOther(w, r, towards("/signin", next.Back))
 }
 
 // atCode is a flow that wants a code, and where the person has said that theirs is from.

@@ -33,6 +33,7 @@ type frame struct {
 	Problem   string // what to put right, in words
 	Flash     string // what has just been done, in words
 	Onward    string // where the page leads by itself
+	On        string // the application's request that the sign-in is for, as errand has it; empty for none
 
 	where func(netip.Addr, string) string
 }

@@ -1,0 +1,200 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"countersign/internal/oidc"
+	"countersign/internal/platform/secret"
+	"countersign/internal/server"
+)
+
+type oidcCmd struct {
+	List   oidcListCmd   `cmd:"" default:"1" help:"List the applications that sign people in through us. This is what oidc alone does."`
+	Add    oidcAddCmd    `cmd:"" help:"Register an application, or change one, and print the secret of a new one."`
+	Secret oidcSecretCmd `cmd:"" help:"Make an application a new secret. The one before is taken for another day."`
+	Remove oidcRemoveCmd `cmd:"" help:"Take an application away, and end everything that it was let do."`
+	Keys   oidcKeysCmd   `cmd:"" help:"List the keys that tokens are signed with."`
+	Rotate oidcRotateCmd `cmd:"" help:"Make a new key to sign tokens with."`
+}
+
+type oidcListCmd struct{}
+
+// Help is shown after the flags.
+func (oidcListCmd) Help() string {
+	return `Those of the file (oidc.clients_file) come first, and are changed there.
+
+  countersign oidc list`
+}
+
+// Run lists applications.
+func (oidcListCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		all, err := core.Applications.Clients(ctx)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, "APPLICATION\tNAME\tPROVES ITSELF BY\tSCOPES\tANSWERED AT\tSTANDS IN")
+		for _, r := range all {
+			in := "database"
+			if r.Listed {
+				in = "file"
+			}
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Name, r.Auth, strings.Join(r.Scopes, " "), dash(strings.Join(r.RedirectURIs, " ")), in)
+		}
+		return t.Flush()
+	})
+}
+
+type oidcAddCmd struct {
+	ID          string   `arg:"" help:"What it calls itself: its client_id."`
+	Name        string   `required:"" help:"What people know it by."`
+	Redirect    []string `placeholder:"URI" sep:"none" help:"Where it is answered, letter by letter; several times for several."`
+	Auth        string   `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
+	Scope       []string `default:"openid" help:"What it may ask for: openid, offline_access."`
+	FirstParty  bool     `help:"It is yours: nobody is asked to consent."`
+	PublicSub   bool     `help:"It knows people by their account's id, and not by a name of its own."`
+	Sector      string   `placeholder:"HOST" help:"Applications of one sector know people by the same names. Without: the host of its redirect URIs."`
+	Alg         string   `default:"ES256" enum:"ES256,RS256,EdDSA" help:"What its ID tokens are signed by: ${enum}."`
+	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, with private_key_jwt."`
+	Introspects bool     `help:"It is a resource server, which may ask about any token."`
+	WithoutPKCE bool     `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
+}
+
+// Help is shown after the flags.
+func (oidcAddCmd) Help() string {
+	return `The secret is shown this once: only a digest is kept. What was registered before by this id is replaced, and keeps its secret.
+docs/openid.md has what an application does with it.
+
+  countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback
+  countersign oidc add app --name "Our App" --redirect org.example.app:/callback --auth none --scope openid,offline_access --first-party
+  countersign oidc add files --name "File server" --introspects`
+}
+
+// Run registers an application.
+func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
+	var keys []byte
+	if a.JWKS != "" {
+		var err error
+		if keys, err = os.ReadFile(a.JWKS); err != nil {
+			return err
+		}
+	}
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		token, err := core.Applications.Add(ctx, oidc.Client{
+			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
+			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE,
+		})
+		if err != nil {
+			return explained(err)
+		}
+		_, _ = fmt.Fprintf(w.stderr, "%s is registered; its issuer is %s\n", a.ID, core.Applications.Issuer)
+		reveal(w, token)
+		return nil
+	})
+}
+
+// reveal prints a secret, where there is one.
+func reveal(w world, token secret.Token) {
+	if !token.Empty() {
+		w.say("%s", token.Reveal())
+	}
+}
+
+type oidcSecretCmd struct {
+	ID string `arg:"" help:"Its client_id."`
+}
+
+// Help is shown after the flags.
+func (oidcSecretCmd) Help() string {
+	return `The secret is shown this once.
+
+  countersign oidc secret shop`
+}
+
+// Run makes a secret.
+func (s oidcSecretCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		token, err := core.Applications.Renew(ctx, s.ID)
+		if err == nil {
+			reveal(w, token)
+		}
+		return explained(err)
+	})
+}
+
+type oidcRemoveCmd struct {
+	ID string `arg:"" help:"Its client_id."`
+}
+
+// Help is shown after the flags.
+func (oidcRemoveCmd) Help() string {
+	return `Its tokens are worth nothing at once.
+
+  countersign oidc remove shop`
+}
+
+// Run takes an application away.
+func (r oidcRemoveCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		err := core.Applications.Remove(ctx, r.ID)
+		if err == nil {
+			w.say("%s is removed", r.ID)
+		}
+		return explained(err)
+	})
+}
+
+type oidcKeysCmd struct{}
+
+// Help is shown after the flags.
+func (oidcKeysCmd) Help() string {
+	return `A key is made when the first application needs it.
+
+  countersign oidc keys`
+}
+
+// Run lists signing keys.
+func (oidcKeysCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		all, err := core.Applications.Keys(ctx)
+		if err != nil {
+			return err
+		}
+		t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
+		_, _ = fmt.Fprintln(t, "KEY\tALGORITHM\tMADE\tPUBLISHED UNTIL")
+		for _, k := range all {
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\n", k.ID, k.Alg, k.CreatedAt.UTC().Format(time.RFC3339), day(k.EndsAt))
+		}
+		return t.Flush()
+	})
+}
+
+type oidcRotateCmd struct {
+	Alg string `default:"ES256" enum:"ES256,RS256,EdDSA" help:"Of which algorithm: ${enum}."`
+	Now bool   `help:"Somebody may have the old key: give it up at once. Applications that have not fetched the new one refuse sign-ins for up to five minutes."`
+}
+
+// Help is shown after the flags.
+func (oidcRotateCmd) Help() string {
+	return `The new key is published at once and signs ten minutes later; the old one is published for another day.
+
+  countersign oidc rotate
+  countersign oidc rotate --alg RS256 --now`
+}
+
+// Run makes a signing key.
+func (r oidcRotateCmd) Run(ctx context.Context, w world, c *cli) error {
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		err := core.Applications.Rotate(ctx, r.Alg, r.Now)
+		if err == nil {
+			w.say("a new key for %s is published", r.Alg)
+		}
+		return err
+	})
+}

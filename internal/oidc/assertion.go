@@ -1,0 +1,149 @@
+package oidc
+
+import (
+	"bytes"
+	"context"
+	"crypto/ecdsa"
+	"crypto/ed25519"
+	"crypto/rsa"
+	"crypto/sha256"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+
+	"countersign/internal/platform/sqldb"
+)
+
+// assertionType is the one form of assertion there is (RFC 7523).
+const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+
+const (
+	maxAssertion   = 8 << 10 // real ones have 800 bytes
+	maxAssertionID = 128
+	fewestRSABits  = 2048
+	maxKeys        = 10 // of a client: one in use and one to come for each algorithm
+)
+
+// asserted are the signatures that are taken of clients: neither none nor HMAC, ever.
+func asserted() []jose.SignatureAlgorithm {
+	return []jose.SignatureAlgorithm{jose.ES256, jose.PS256, jose.RS256, jose.EdDSA}
+}
+
+// readJWKS reads public keys, and refuses private ones: whoever sends us theirs has made a mistake.
+func readJWKS(text string) (set jose.JSONWebKeySet, err error) {
+	if err := json.Unmarshal([]byte(text), &set); err != nil {
+		return set, fmt.Errorf("jwks: %w", err)
+	}
+	if len(set.Keys) == 0 || len(set.Keys) > maxKeys {
+		return set, fmt.Errorf("jwks: want one to %d keys", maxKeys)
+	}
+	for _, k := range set.Keys {
+		switch key := k.Key.(type) {
+		case *ecdsa.PublicKey, ed25519.PublicKey:
+		case *rsa.PublicKey:
+			if key.N.BitLen() < fewestRSABits {
+				return set, fmt.Errorf("jwks: an RSA key has fewer than %d bits", fewestRSABits)
+			}
+		default:
+			return set, errors.New("jwks: want public keys alone: EC, OKP or RSA")
+		}
+	}
+	return set, nil
+}
+
+// audience is one text, or several.
+type audience []string
+
+// UnmarshalJSON reads either form.
+func (a *audience) UnmarshalJSON(b []byte) error {
+	if bytes.HasPrefix(b, []byte(`"`)) {
+		*a = make([]string, 1)
+		return json.Unmarshal(b, &(*a)[0])
+	}
+	return json.Unmarshal(b, (*[]string)(a))
+}
+
+// assertion is what a client says of itself.
+type assertion struct {
+	Issuer   string   `json:"iss"`
+	Subject  string   `json:"sub"`
+	Audience audience `json:"aud"`
+	ID       string   `json:"jti"`
+	Until    float64  `json:"exp"`
+	From     float64  `json:"nbf"`
+	At       float64  `json:"iat"`
+}
+
+// issuerOf is who an assertion says it is from, before anything of it was verified.
+func issuerOf(text string) string {
+	if len(text) > maxAssertion {
+		return ""
+	}
+	signed, err := jose.ParseSignedCompact(text, asserted())
+	if err != nil {
+		return ""
+	}
+	var a assertion
+	if json.Unmarshal(signed.UnsafePayloadWithoutVerification(), &a) != nil {
+		return ""
+	}
+	return a.Issuer
+}
+
+// asserts judges a client's assertion, and uses it up.
+func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error) {
+	if by.AssertionType != assertionType {
+		return false, nil
+	}
+	signed, err := jose.ParseSignedCompact(by.Assertion, asserted())
+	if err != nil {
+		return false, nil //nolint:nilerr // a refusal, as any other
+	}
+	var a assertion
+	if !verified(signed, c.keys, &a) || !a.fits(c.ID, s.Issuer, s.DB.Now()) {
+		return false, nil
+	}
+	id := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
+	first := false
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		first, err = putAssertion(ctx, tx, id[:], time.Unix(int64(a.Until), 0).Add(sqldb.Skew))
+		return err
+	})
+	return first, err
+}
+
+// verified reads a payload that one of the keys has signed. A key with an id is tried only for a signature that names it, and
+// one of another algorithm not at all.
+func verified(signed *jose.JSONWebSignature, keys jose.JSONWebKeySet, into any) bool {
+	header := signed.Signatures[0].Protected
+	for _, k := range keys.Keys {
+		if header.KeyID != "" && k.KeyID != "" && header.KeyID != k.KeyID || k.Algorithm != "" && k.Algorithm != header.Algorithm {
+			continue
+		}
+		if payload, err := signed.Verify(k.Key); err == nil {
+			return json.Unmarshal(payload, into) == nil
+		}
+	}
+	return false
+}
+
+// fits judges an assertion that the client has signed. It is for us: by our issuer, which RFC 7523bis and FAPI 2.0 want alone, or by
+// the token endpoint, which most clients still send. Never for several: another server could pass it on.
+func (a assertion) fits(id, issuer string, now time.Time) bool {
+	at := float64(now.UnixMilli()) / 1000
+	soon := at + ahead.Seconds()
+	switch {
+	case a.Issuer != id || a.Subject != id:
+		return false
+	case len(a.Audience) != 1 || a.Audience[0] != issuer && a.Audience[0] != issuer+string(TokenPath):
+		return false
+	case a.ID == "" || len(a.ID) > maxAssertionID:
+		return false
+	case a.Until <= at || a.Until > soon+assertionFor.Seconds() || a.From > soon || a.At > soon:
+		return false
+	}
+	return true
+}

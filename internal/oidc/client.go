@@ -1,0 +1,374 @@
+package oidc
+
+import (
+	"context"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/go-jose/go-jose/v4"
+	"github.com/google/uuid"
+
+	"countersign/internal/audit"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+)
+
+// AuthMethod is how a client proves who it is at our endpoints (RFC 7591 section 2). A client has one way and no other.
+type AuthMethod string
+
+// The ways.
+const (
+	ByNothing   AuthMethod = "none" // a public client: an app, or a page without a server
+	ByBasic     AuthMethod = "client_secret_basic"
+	ByPost      AuthMethod = "client_secret_post"
+	ByAssertion AuthMethod = "private_key_jwt"
+)
+
+// AuthMethods are all of them.
+func AuthMethods() []AuthMethod { return []AuthMethod{ByBasic, ByPost, ByAssertion, ByNothing} }
+
+// The scopes. What is not here is asked for in vain.
+const (
+	scopeOpenID  = "openid"
+	scopeOffline = "offline_access"
+)
+
+// Scopes are all of them, in the order in which they are shown.
+func Scopes() []string { return []string{scopeOpenID, scopeOffline} }
+
+// Client is an application, as the file of clients and the commands have it.
+//
+//arch:wire
+type Client struct {
+	ID           string     `toml:"id" json:"-"`
+	Name         string     `toml:"name" json:"name"`                               // as people see it
+	RedirectURIs []string   `toml:"redirect_uris" json:"redirect_uris"`             // compared letter by letter
+	Auth         AuthMethod `toml:"auth" json:"auth"`                               // one of AuthMethods; client_secret_basic without
+	Scopes       []string   `toml:"scopes" json:"scopes"`                           // that it may ask for; openid without
+	FirstParty   bool       `toml:"first_party" json:"first_party,omitempty"`       // yours: nobody is asked to consent
+	Public       bool       `toml:"public_subject" json:"public_subject,omitempty"` // its sub is the account's id, as the API has it
+	Sector       string     `toml:"sector" json:"sector,omitempty"`                 // whose subs it shares; without, the host of its redirect URIs
+	Alg          string     `toml:"id_token_alg" json:"id_token_alg,omitempty"`     // what its tokens are signed by; ES256 without
+	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt
+	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any token
+	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
+	SecretFile   string     `toml:"secret_file" json:"-"`                           // where the file of clients has it
+	secrets      [][]byte   // stable digests
+	keys         jose.JSONWebKeySet
+}
+
+var clientID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
+
+const (
+	maxURIs = 20   // an application has a few: one for each environment it runs in
+	maxURI  = 2000 // what every browser and proxy takes
+	maxName = 60
+)
+
+// Check completes a client and says what of it cannot be.
+func (c *Client) Check() error {
+	var bad []error
+	want := func(ok bool, format string, args ...any) {
+		if !ok {
+			bad = append(bad, fmt.Errorf(format, args...))
+		}
+	}
+	if c.Auth == "" {
+		c.Auth = ByBasic
+	}
+	if c.Alg == "" {
+		c.Alg = string(jose.ES256)
+	}
+	if len(c.Scopes) == 0 {
+		c.Scopes = []string{scopeOpenID}
+	}
+	want(clientID.MatchString(c.ID), "id: want letters, digits, dots, hyphens and underscores, a hundred at most")
+	want(uuid.Validate(c.ID) != nil, "id: one that looks like an account's could be taken for it") // RFC 9700, section 4.15
+	name := strings.TrimSpace(c.Name)
+	want(name != "" && name == c.Name && len([]rune(name)) <= maxName && !strings.ContainsFunc(name, unprintable), "name: want what people know it by, in %d characters", maxName)
+	want(slices.Contains(AuthMethods(), c.Auth), "auth: want one of %s", AuthMethods())
+	want(slices.Contains(algorithms(), c.Alg), "id_token_alg: want one of %s", strings.Join(algorithms(), ", "))
+	want(len(c.RedirectURIs) > 0 && len(c.RedirectURIs) <= maxURIs || c.Introspects && len(c.RedirectURIs) == 0, "redirect_uris: want one to %d", maxURIs)
+	hosts := map[string]bool{}
+	for _, u := range c.RedirectURIs {
+		host, err := checkRedirect(u, c.Auth == ByNothing)
+		if err != nil {
+			bad = append(bad, fmt.Errorf("redirect_uris: %q: %w", u, err))
+		}
+		hosts[host] = true
+	}
+	for _, one := range c.Scopes {
+		want(slices.Contains(Scopes(), one), "scopes: %q is none of %s", one, strings.Join(Scopes(), ", "))
+	}
+	if c.Sector == "" && len(hosts) == 1 {
+		for c.Sector = range hosts { //nolint:revive // there is one
+		}
+	}
+	if c.Sector == "" {
+		c.Sector = c.ID
+		want(c.Public || len(hosts) <= 1, "sector: its redirect URIs have several hosts: name the one whose subjects it shares")
+	}
+	want(!c.WithoutPKCE || c.Auth != ByNothing, "pkce_exempt: a client without a secret needs PKCE")
+	want(!c.Introspects || c.Auth != ByNothing, "introspects: a client that asks about tokens has to prove who it is")
+	if err := c.readKeys(); err != nil {
+		bad = append(bad, err)
+	}
+	return errors.Join(bad...)
+}
+
+func unprintable(r rune) bool {
+	return r < ' ' || r == 0x7f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+}
+
+// readKeys reads the client's public keys.
+func (c *Client) readKeys() error {
+	if (c.Keys != "") != (c.Auth == ByAssertion) {
+		return fmt.Errorf("jwks: %s needs it, and no other way of proving takes it", ByAssertion)
+	}
+	if c.Keys == "" {
+		return nil
+	}
+	set, err := readJWKS(c.Keys)
+	c.keys = set
+	return err
+}
+
+// checkRedirect returns the host of a redirect URI that may be registered (RFC 9700 section 2.1, RFC 8252 section 7).
+func checkRedirect(text string, public bool) (host string, err error) {
+	u, err := url.Parse(text)
+	switch {
+	case err != nil || len(text) > maxURI || !u.IsAbs() || strings.ContainsFunc(text, func(r rune) bool { return r <= ' ' || r > '~' }):
+		return "", errors.New("want a whole URI in ASCII")
+	case u.Fragment != "" || strings.Contains(text, "#"):
+		return "", errors.New("a fragment would be lost")
+	case u.User != nil:
+		return "", errors.New("it has a user in it")
+	case strings.Contains(text, "*"):
+		return "", errors.New("it is compared letter by letter: there are no patterns")
+	case u.Scheme == "https" && u.Host != "":
+		return u.Hostname(), nil
+	case u.Scheme == "http" && loopback(u.Hostname()):
+		return u.Hostname(), nil
+	case u.Scheme == "http":
+		return "", errors.New("http is for loopback addresses alone")
+	case public && strings.Contains(u.Scheme, "."):
+		return u.Scheme, nil
+	}
+	return "", errors.New("want https, http on a loopback address, or an app's own scheme with a dot in it and auth none")
+}
+
+func loopback(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && a.IsLoopback()
+}
+
+// redirects reports whether the client may be answered at a URI: one of its list, letter by letter. Of a public client the
+// port of a loopback address is free, which an app cannot know before it listens (RFC 8252 section 7.3).
+func (c Client) redirects(to string) bool {
+	if slices.Contains(c.RedirectURIs, to) {
+		return true
+	}
+	if c.Auth != ByNothing {
+		return false
+	}
+	bare, ok := portless(to)
+	return ok && slices.ContainsFunc(c.RedirectURIs, func(one string) bool {
+		listed, ok := portless(one)
+		return ok && listed == bare
+	})
+}
+
+// portless is a URI of a loopback address without its port.
+func portless(text string) (string, bool) {
+	u, err := url.Parse(text)
+	if err != nil || u.Scheme != "http" || u.User != nil || u.Fragment != "" {
+		return "", false
+	}
+	if a, err := netip.ParseAddr(u.Hostname()); err != nil || !a.IsLoopback() {
+		return "", false
+	}
+	return strings.Replace(text, "//"+u.Host, "//"+u.Hostname(), 1), true
+}
+
+// find returns a client.
+func (s *Service) find(ctx context.Context, tx *sqldb.Tx, id string) (Client, bool, error) {
+	for _, c := range s.Listed {
+		if c.ID == id {
+			return c, true, nil
+		}
+	}
+	if !clientID.MatchString(id) {
+		return Client{}, false, nil
+	}
+	return clientByID(ctx, tx, id)
+}
+
+// Registered is a client as an operator sees it.
+type Registered struct {
+	Client
+
+	Listed    bool // in the file of clients
+	CreatedAt time.Time
+}
+
+// Clients lists every client: those of the file first.
+func (s *Service) Clients(ctx context.Context) (all []Registered, err error) {
+	for _, c := range s.Listed {
+		all = append(all, Registered{Client: c, Listed: true})
+	}
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		return eachClient(ctx, tx, func(r Registered) { all = append(all, r) })
+	})
+	return all, err
+}
+
+// Add registers a client, or changes the one of its id, and returns the secret of a new one that has one: it is shown this once.
+func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err error) {
+	if err := c.Check(); err != nil {
+		return token, fault.New(fault.Invalid, "oidc_client_invalid", err)
+	}
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		token = secret.Token{}
+		before, there, err := s.find(ctx, tx, c.ID)
+		if err != nil {
+			return err
+		}
+		if there && slices.ContainsFunc(s.Listed, func(l Client) bool { return l.ID == c.ID }) {
+			return fault.New(fault.Conflict, "oidc_client_listed", errors.New("it stands in the file of clients: change it there"))
+		}
+		if err := putClient(ctx, tx, c); err != nil {
+			return err
+		}
+		if c.secretive() && len(before.secrets) == 0 {
+			if token, err = s.newSecret(ctx, tx, c.ID); err != nil {
+				return err
+			}
+		}
+		return s.recordClient(ctx, tx, c.ID, "added")
+	})
+	if err == nil {
+		err = s.EnsureKeys(ctx, c.Alg)
+	}
+	return token, err
+}
+
+// Renew gives a client a new secret. The one before is taken for another day.
+func (s *Service) Renew(ctx context.Context, id string) (token secret.Token, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		c, ok, err := clientByID(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		if !ok || !c.secretive() {
+			return unknownClient()
+		}
+		if token, err = s.newSecret(ctx, tx, id); err != nil {
+			return err
+		}
+		return s.recordClient(ctx, tx, id, "secret")
+	})
+	return token, err
+}
+
+// Remove takes a client away, and ends everything that it was let do.
+func (s *Service) Remove(ctx context.Context, id string) error {
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		ok, err := deleteClient(ctx, tx, id)
+		if err == nil && !ok {
+			err = unknownClient()
+		}
+		if err != nil {
+			return err
+		}
+		return s.recordClient(ctx, tx, id, "removed")
+	})
+}
+
+func unknownClient() error {
+	return fault.New(fault.NotFound, "oidc_client_unknown", errors.New("no such client among those that commands have registered, or it has no secret"))
+}
+
+func (s *Service) recordClient(ctx context.Context, tx *sqldb.Tx, id, was string) error {
+	return s.Audit.Append(ctx, tx, audit.Event{Kind: audit.ApplicationChanged, Actor: "operator", Detail: map[string]string{"client": id, "was": was}})
+}
+
+// secretive reports whether the client proves itself by a secret.
+func (c Client) secretive() bool { return c.Auth == ByBasic || c.Auth == ByPost }
+
+func (s *Service) newSecret(ctx context.Context, tx *sqldb.Tx, id string) (secret.Token, error) {
+	token := secret.NewToken(secretPrefix)
+	return token, setSecret(ctx, tx, id, s.secretDigest(id, token))
+}
+
+// secretDigest is what is kept of a secret, for years: so it stays what it is when keys change.
+func (s *Service) secretDigest(id string, t secret.Token) []byte {
+	return s.Ring.Stable("oidc/client/"+id, t.Reveal())
+}
+
+// WithSecret is a client of the file with its secret.
+func (s *Service) WithSecret(c Client, t secret.Token) Client {
+	c.secrets = [][]byte{s.secretDigest(c.ID, t)}
+	return c
+}
+
+// Caller is who calls an endpoint, as the request has it.
+type Caller struct {
+	Method        AuthMethod // in which the call says who it is: one of AuthMethods
+	ID            string     // empty where an assertion says it
+	Secret        secret.Token
+	Assertion     string
+	AssertionType string
+	Source        netip.Addr
+}
+
+// Authenticate returns the client that calls. Whatever does not fit is invalid_client.
+func (s *Service) Authenticate(ctx context.Context, by Caller) (Client, error) {
+	var c Client
+	right := false
+	err := s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
+		id := by.ID
+		if by.Method == ByAssertion {
+			if said := issuerOf(by.Assertion); id == "" || said == id {
+				id = said
+			} else {
+				id = ""
+			}
+		}
+		c, right, err = s.find(ctx, tx, id)
+		return err
+	})
+	if err != nil {
+		return Client{}, err
+	}
+	right = right && c.Auth == by.Method
+	switch {
+	case !right:
+	case c.secretive():
+		right = s.knows(c, by.Secret)
+	case c.Auth == ByAssertion:
+		right, err = s.asserts(ctx, c, by)
+	}
+	if err != nil {
+		return Client{}, err
+	}
+	if !right {
+		return Client{}, s.failed(ctx, by.Source, oauth(invalidClient, "the client did not prove who it is in the way it was registered with"))
+	}
+	return c, nil
+}
+
+func (s *Service) knows(c Client, t secret.Token) bool {
+	sum, right := s.secretDigest(c.ID, t), 0
+	for _, one := range c.secrets {
+		right |= subtle.ConstantTimeCompare(one, sum)
+	}
+	return right == 1
+}

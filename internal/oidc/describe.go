@@ -1,0 +1,60 @@
+package oidc
+
+import "encoding/json"
+
+// Endpoint is the path of one.
+type Endpoint string
+
+// The endpoints.
+const (
+	AuthorizePath  Endpoint = "/authorize"
+	TokenPath      Endpoint = "/oauth/token"
+	UserInfoPath   Endpoint = "/oauth/userinfo"
+	IntrospectPath Endpoint = "/oauth/introspect"
+	RevokePath     Endpoint = "/oauth/revoke"
+	JWKSPath       Endpoint = "/oauth/jwks"
+)
+
+// Describe is the provider's metadata (OpenID Connect Discovery, RFC 8414).
+func (s *Service) Describe() ([]byte, error) {
+	methods := AuthMethods()
+	signed := []string{}
+	for _, a := range asserted() {
+		signed = append(signed, string(a))
+	}
+	return json.Marshal(map[string]any{
+		"issuer":                 s.Issuer,
+		"authorization_endpoint": s.at(AuthorizePath),
+		"token_endpoint":         s.at(TokenPath),
+		"userinfo_endpoint":      s.at(UserInfoPath),
+		"introspection_endpoint": s.at(IntrospectPath),
+		"revocation_endpoint":    s.at(RevokePath),
+		"jwks_uri":               s.at(JWKSPath),
+
+		"response_types_supported":              []string{"code"},
+		"response_modes_supported":              []string{"query"},
+		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"code_challenge_methods_supported":      []string{"S256"},
+		"subject_types_supported":               []string{"pairwise", "public"},
+		"scopes_supported":                      Scopes(),
+		"id_token_signing_alg_values_supported": algorithms(),
+		"acr_values_supported":                  levels(),
+		"prompt_values_supported":               []string{"none", "login", "consent", "select_account"},
+		"claims_supported":                      []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "sid"},
+		"ui_locales_supported":                  []string{"en", "de", "fr", "es", "ar"},
+
+		"token_endpoint_auth_methods_supported":                    methods,
+		"token_endpoint_auth_signing_alg_values_supported":         signed,
+		"introspection_endpoint_auth_methods_supported":            methods,
+		"introspection_endpoint_auth_signing_alg_values_supported": signed,
+		"revocation_endpoint_auth_methods_supported":               methods,
+		"revocation_endpoint_auth_signing_alg_values_supported":    signed,
+
+		"authorization_response_iss_parameter_supported": true,
+		"claims_parameter_supported":                     false,
+		"request_parameter_supported":                    false,
+		"request_uri_parameter_supported":                false,
+	})
+}
+
+func (s *Service) at(e Endpoint) string { return s.Issuer + string(e) }

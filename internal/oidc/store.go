@@ -1,0 +1,353 @@
+package oidc
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"strings"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/keyring"
+	"countersign/internal/platform/sqldb"
+)
+
+// sealedKeys is the column of private keys; keyPlace says where each stands.
+func sealedKeys() keyring.Column {
+	return keyring.Column{Table: "oidc_key", Keys: []string{"id"}, Name: "sealed"}
+}
+
+// digested are the columns of digests.
+func digested() []keyring.Column {
+	return []keyring.Column{
+		{Table: "oidc_request", Name: "browser", Live: "expires_at > $1"},
+		{Table: "oidc_grant", Name: "code", Live: "code_until > $1"},
+		{Table: "oidc_token", Name: "digest", Live: "expires_at > $1"},
+	}
+}
+
+func scanClient(scan func(...any) error) (r Registered, err error) {
+	var metadata string
+	var secret, former []byte
+	var created int64
+	if err = scan(&r.ID, &metadata, &secret, &former, &created); err != nil {
+		return Registered{}, err
+	}
+	if err = json.Unmarshal([]byte(metadata), &r.Client); err != nil {
+		return Registered{}, err
+	}
+	for _, one := range [][]byte{secret, former} {
+		if len(one) > 0 {
+			r.secrets = append(r.secrets, one)
+		}
+	}
+	r.CreatedAt = time.UnixMilli(created)
+	return r, r.readKeys()
+}
+
+const clientColumns = `SELECT id, metadata, secret, CASE WHEN former_until > $1 THEN former_secret END, created_at FROM oidc_client`
+
+func clientByID(ctx context.Context, tx *sqldb.Tx, id string) (Client, bool, error) {
+	r, err := scanClient(tx.QueryRow(ctx, clientColumns+` WHERE id = $2`, tx.Now().UnixMilli(), id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return Client{}, false, nil
+	}
+	return r.Client, err == nil, err
+}
+
+func eachClient(ctx context.Context, tx *sqldb.Tx, visit func(Registered)) error {
+	return tx.Each(ctx, clientColumns+` ORDER BY id`, func(scan func(...any) error) error {
+		r, err := scanClient(scan)
+		if err == nil {
+			visit(r)
+		}
+		return err
+	}, tx.Now().UnixMilli())
+}
+
+func putClient(ctx context.Context, tx *sqldb.Tx, c Client) error {
+	metadata, err := json.Marshal(c)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO oidc_client (id, metadata, created_at) VALUES ($1, $2, $3)
+		ON CONFLICT (id) DO UPDATE SET metadata = $2`, c.ID, string(metadata), tx.Now().UnixMilli())
+	return err
+}
+
+func setSecret(ctx context.Context, tx *sqldb.Tx, id string, digest []byte) error {
+	_, err := tx.Exec(ctx, `UPDATE oidc_client SET former_secret = secret, former_until = $1, secret = $2 WHERE id = $3`,
+		tx.Now().Add(formerFor).UnixMilli(), digest, id)
+	return err
+}
+
+// deleteClient takes a client away, and ends its grants.
+func deleteClient(ctx context.Context, tx *sqldb.Tx, id string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM oidc_client WHERE id = $1`, id)
+	if err != nil || n == 0 {
+		return false, err
+	}
+	_, err = tx.Exec(ctx, `UPDATE oidc_grant SET ended_at = $1, ended_why = $2 WHERE client_id = $3 AND ended_at IS NULL`,
+		tx.Now().UnixMilli(), "client removed", id)
+	return true, err
+}
+
+// keysOf returns the keys of an algorithm that are published, or of all, the newest first.
+func keysOf(ctx context.Context, tx *sqldb.Tx, alg string) (all []signingKey, err error) {
+	err = tx.Each(ctx, `SELECT id, alg, jwk, sealed, created_at, ends_at FROM oidc_key
+		WHERE (ends_at IS NULL OR ends_at > $1) AND ($2 = '' OR alg = $2) ORDER BY created_at DESC, id`,
+		func(scan func(...any) error) error {
+			var k signingKey
+			var created int64
+			var ends sql.NullInt64
+			err := scan(&k.ID, &k.Alg, &k.jwk, &k.sealed, &created, &ends)
+			if k.CreatedAt = time.UnixMilli(created); ends.Valid {
+				k.EndsAt = time.UnixMilli(ends.Int64)
+			}
+			all = append(all, k)
+			return err
+		}, tx.Now().UnixMilli(), alg)
+	return all, err
+}
+
+// keyByID returns the public half of a key, published or not; empty if there is none.
+func keyByID(ctx context.Context, tx *sqldb.Tx, id string) (jwk string, err error) {
+	err = tx.QueryRow(ctx, `SELECT jwk FROM oidc_key WHERE id = $1`, id).Scan(&jwk)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return jwk, err
+}
+
+func putKey(ctx context.Context, tx *sqldb.Tx, k signingKey) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_key (id, alg, jwk, sealed, created_at) VALUES ($1, $2, $3, $4, $5)`,
+		k.ID, k.Alg, k.jwk, k.sealed, k.CreatedAt.UnixMilli())
+	return err
+}
+
+func endKeys(ctx context.Context, tx *sqldb.Tx, alg string, at time.Time) error {
+	_, err := tx.Exec(ctx, `UPDATE oidc_key SET ends_at = $1 WHERE alg = $2 AND (ends_at IS NULL OR ends_at > $1)`, at.UnixMilli(), alg)
+	return err
+}
+
+func putRequest(ctx context.Context, tx *sqldb.Tx, q request, browser []byte) error {
+	text, err := json.Marshal(q)
+	if err != nil {
+		return err
+	}
+	_, err = tx.Exec(ctx, `INSERT INTO oidc_request (id, client_id, browser, request, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		q.id, q.Client, browser, string(text), q.created.UnixMilli(), q.created.Add(requestFor).UnixMilli())
+	return err
+}
+
+// requestOf returns a request that is under way in a browser.
+func requestOf(ctx context.Context, tx *sqldb.Tx, id string, browsers [][]byte) (q request, ok bool, err error) {
+	var text string
+	var created int64
+	err = tx.QueryRow(ctx, `SELECT request, created_at FROM oidc_request
+		WHERE id = $1 AND done_at IS NULL AND expires_at > $2 AND browser IN (`+sqldb.Params(3, len(browsers))+`)`,
+		append([]any{id, tx.Now().UnixMilli()}, sqldb.Args(browsers)...)...).Scan(&text, &created)
+	if errors.Is(err, sql.ErrNoRows) {
+		return request{}, false, nil
+	}
+	if err == nil {
+		err = json.Unmarshal([]byte(text), &q)
+	}
+	q.id, q.created = id, time.UnixMilli(created)
+	return q, err == nil, err
+}
+
+// finishRequest ends a request: of two answers to it one is the first.
+func finishRequest(ctx context.Context, tx *sqldb.Tx, id string) (first bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE oidc_request SET done_at = $1 WHERE id = $2 AND done_at IS NULL AND expires_at > $1`, tx.Now().UnixMilli(), id)
+	return n == 1, err
+}
+
+func consented(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) (scopes []string, err error) {
+	var text string
+	err = tx.QueryRow(ctx, `SELECT scopes FROM oidc_consent WHERE account_id = $1 AND client_id = $2`, who, client).Scan(&text)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return strings.Fields(text), err
+}
+
+func putConsent(ctx context.Context, tx *sqldb.Tx, who account.ID, client string, scopes []string) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_consent (account_id, client_id, scopes, given_at) VALUES ($1, $2, $3, $4)
+		ON CONFLICT (account_id, client_id) DO UPDATE SET scopes = $3, given_at = $4`,
+		who, client, strings.Join(scopes, " "), tx.Now().UnixMilli())
+	return err
+}
+
+func deleteConsent(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) (bool, error) {
+	n, err := tx.Exec(ctx, `DELETE FROM oidc_consent WHERE account_id = $1 AND client_id = $2`, who, client)
+	return n > 0, err
+}
+
+const grantColumns = `id, client_id, account_id, session_id, scopes, challenge, nonce, methods, authenticated_at, expires_at`
+
+func scanGrant(scan func(...any) error, more ...any) (g grant, err error) {
+	var scopes, methods string
+	var authenticated, expires int64
+	err = scan(append([]any{&g.id, &g.client, &g.account, &g.session, &scopes, &g.challenge, &g.nonce, &methods, &authenticated, &expires}, more...)...)
+	g.scopes, g.methods = strings.Fields(scopes), strings.Split(methods, ",")
+	g.authenticated, g.expires = time.UnixMilli(authenticated), time.UnixMilli(expires)
+	return g, err
+}
+
+func putGrant(ctx context.Context, tx *sqldb.Tx, g grant, code []byte) error {
+	_, err := tx.Exec(ctx, `
+		INSERT INTO oidc_grant (`+grantColumns+`, code, code_until, redirect_uri, created_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
+		g.id, g.client, g.account, g.session, strings.Join(g.scopes, " "), g.challenge, g.nonce, strings.Join(g.methods, ","),
+		g.authenticated.UnixMilli(), g.expires.UnixMilli(), code, tx.Now().Add(codeFor).UnixMilli(), g.redirect, tx.Now().UnixMilli())
+	return err
+}
+
+// redemption is what comes with a code.
+type redemption struct {
+	codes     [][]byte // its digests
+	client    string
+	redirect  string // empty where it was left out, as OAuth 2.1 does
+	challenge string // what the verifier makes; empty for none
+}
+
+// spendCode uses a code up. One UPDATE both checks and changes: of any number of calls with one code, on any nodes, one wins,
+// and what does not fit spends nothing. A verifier for a code that has no challenge does not fit either (RFC 9700 section 4.8).
+func spendCode(ctx context.Context, tx *sqldb.Tx, r redemption) (g grant, ok bool, err error) {
+	args := append([]any{tx.Now().UnixMilli(), r.client, r.challenge, r.redirect}, sqldb.Args(r.codes)...)
+	g, err = scanGrant(tx.QueryRow(ctx, `
+		UPDATE oidc_grant SET code_used_at = $1
+		WHERE client_id = $2 AND challenge = $3 AND (redirect_uri = $4 OR $4 = '' AND challenge <> '')
+		  AND code IN (`+sqldb.Params(5, len(r.codes))+`) AND code_used_at IS NULL AND code_until > $1 AND ended_at IS NULL
+		RETURNING `+grantColumns, args...).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return grant{}, false, nil
+	}
+	return g, err == nil, err
+}
+
+// codeUsed returns the grant of a client whose code was used before.
+func codeUsed(ctx context.Context, tx *sqldb.Tx, client string, codes [][]byte) (g grant, ok bool, err error) {
+	g, err = scanGrant(tx.QueryRow(ctx, `SELECT `+grantColumns+` FROM oidc_grant
+		WHERE client_id = $1 AND code_used_at IS NOT NULL AND code IN (`+sqldb.Params(2, len(codes))+`)`,
+		append([]any{client}, sqldb.Args(codes)...)...).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return grant{}, false, nil
+	}
+	return g, err == nil, err
+}
+
+func endGrant(ctx context.Context, tx *sqldb.Tx, id, why string) (first bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE oidc_grant SET ended_at = $1, ended_why = $2 WHERE id = $3 AND ended_at IS NULL`, tx.Now().UnixMilli(), why, id)
+	return n == 1, err
+}
+
+func endGrantsOf(ctx context.Context, tx *sqldb.Tx, who account.ID, client, why string) (int64, error) {
+	return tx.Exec(ctx, `UPDATE oidc_grant SET ended_at = $1, ended_why = $2 WHERE account_id = $3 AND client_id = $4 AND ended_at IS NULL`,
+		tx.Now().UnixMilli(), why, who, client)
+}
+
+// allowed lists the clients that an account has agreed to or that hold something of it now.
+func allowed(ctx context.Context, tx *sqldb.Tx, who account.ID, visit func(Allowed)) error {
+	return tx.Each(ctx, `
+		SELECT client_id, MAX(scopes), MIN(created_at), MAX(created_at), MAX(CASE WHEN ended_at IS NULL AND expires_at > $2 THEN 1 ELSE 0 END)
+		FROM (SELECT client_id, scopes, created_at, ended_at, expires_at FROM oidc_grant WHERE account_id = $1 AND ended_at IS NULL AND expires_at > $2
+		      UNION ALL SELECT client_id, scopes, given_at, given_at, given_at FROM oidc_consent WHERE account_id = $1) AS held
+		GROUP BY client_id ORDER BY client_id`,
+		func(scan func(...any) error) error {
+			var a Allowed
+			var scopes string
+			var since, last int64
+			var live int
+			err := scan(&a.Client, &scopes, &since, &last, &live)
+			if err == nil {
+				a.Scopes, a.Since, a.Last, a.Live = strings.Fields(scopes), time.UnixMilli(since), time.UnixMilli(last), live == 1
+				visit(a)
+			}
+			return err
+		}, who, tx.Now().UnixMilli())
+}
+
+func putToken(ctx context.Context, tx *sqldb.Tx, t token, digest []byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_token (digest, grant_id, kind, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		digest, t.grant, t.kind, strings.Join(t.scopes, " "), tx.Now().UnixMilli(), t.expires.UnixMilli())
+	return err
+}
+
+// spendRefresh uses a refresh token up, as spendCode does a code.
+func spendRefresh(ctx context.Context, tx *sqldb.Tx, client string, digests [][]byte) (grantID string, ok bool, err error) {
+	err = tx.QueryRow(ctx, `
+		UPDATE oidc_token SET used_at = $1
+		WHERE digest IN (`+sqldb.Params(4, len(digests))+`) AND kind = $2 AND used_at IS NULL AND expires_at > $1
+		  AND grant_id IN (SELECT id FROM oidc_grant WHERE client_id = $3 AND ended_at IS NULL AND expires_at > $1)
+		RETURNING grant_id`, append([]any{tx.Now().UnixMilli(), kindRefresh, client}, sqldb.Args(digests)...)...).Scan(&grantID)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return grantID, err == nil, err
+}
+
+// tokenOf returns a token with its grant, whatever became of either; ended says that the grant was.
+func tokenOf(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (t token, g grant, ok bool, err error) {
+	const of = `g.id, g.client_id, g.account_id, g.session_id, g.scopes, g.challenge, g.nonce, g.methods, g.authenticated_at, g.expires_at`
+	var scopes string
+	var created, expires int64
+	var used sql.NullInt64
+	var ended bool
+	g, err = scanGrant(tx.QueryRow(ctx, `SELECT `+of+`, g.ended_at IS NOT NULL, t.kind, t.scopes, t.created_at, t.expires_at, t.used_at
+		FROM oidc_token t JOIN oidc_grant g ON g.id = t.grant_id WHERE t.digest IN (`+sqldb.Params(1, len(digests))+`)`,
+		sqldb.Args(digests)...).Scan, &ended, &t.kind, &scopes, &created, &expires, &used)
+	if errors.Is(err, sql.ErrNoRows) {
+		return token{}, grant{}, false, nil
+	}
+	g.ended = ended
+	t.grant, t.scopes, t.created, t.expires, t.used = g.id, strings.Fields(scopes), time.UnixMilli(created), time.UnixMilli(expires), used.Valid
+	return t, g, err == nil, err
+}
+
+func grantByID(ctx context.Context, tx *sqldb.Tx, id string) (grant, error) {
+	return scanGrant(tx.QueryRow(ctx, `SELECT `+grantColumns+` FROM oidc_grant WHERE id = $1`, id).Scan)
+}
+
+func dropToken(ctx context.Context, tx *sqldb.Tx, digests [][]byte) error {
+	_, err := tx.Exec(ctx, `DELETE FROM oidc_token WHERE digest IN (`+sqldb.Params(1, len(digests))+`)`, sqldb.Args(digests)...)
+	return err
+}
+
+func putAssertion(ctx context.Context, tx *sqldb.Tx, digest []byte, until time.Time) (first bool, err error) {
+	n, err := tx.Exec(ctx, `INSERT INTO oidc_assertion (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, digest, until.UnixMilli())
+	return n == 1, err
+}
+
+func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	for _, statement := range []string{
+		`DELETE FROM oidc_token WHERE grant_id IN (SELECT id FROM oidc_grant WHERE account_id = $1)`,
+		`DELETE FROM oidc_grant WHERE account_id = $1`,
+		`DELETE FROM oidc_consent WHERE account_id = $1`,
+	} {
+		if _, err := tx.Exec(ctx, statement, who); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// prune deletes tokens before the grants that they are of.
+func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
+	const batch = 500 // bounds how long SQLite's one writer is held
+	for _, statement := range []string{
+		`DELETE FROM oidc_token WHERE digest IN (SELECT digest FROM oidc_token WHERE expires_at < $1 LIMIT $2)`,
+		`DELETE FROM oidc_grant WHERE id IN (SELECT id FROM oidc_grant g WHERE g.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM oidc_token t WHERE t.grant_id = g.id) LIMIT $2)`,
+		`DELETE FROM oidc_request WHERE id IN (SELECT id FROM oidc_request WHERE expires_at < $1 LIMIT $2)`,
+		`DELETE FROM oidc_assertion WHERE digest IN (SELECT digest FROM oidc_assertion WHERE expires_at < $1 LIMIT $2)`,
+	} {
+		n, err := tx.Exec(ctx, statement, tx.Now().UnixMilli(), batch)
+		if err != nil {
+			return 0, err
+		}
+		deleted += n
+	}
+	return deleted, nil
+}

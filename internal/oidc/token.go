@@ -1,0 +1,348 @@
+package oidc
+
+import (
+	"context"
+	"crypto/sha256"
+	"encoding/base64"
+	"net/netip"
+	"net/url"
+	"regexp"
+	"slices"
+	"strings"
+	"time"
+
+	"countersign/internal/account"
+	"countersign/internal/assurance"
+	"countersign/internal/audit"
+	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
+)
+
+// grant is what a client was let do for an account.
+type grant struct {
+	id            string
+	client        string
+	account       account.ID
+	session       session.ID // the first of its line
+	scopes        []string
+	challenge     string
+	nonce         string
+	redirect      string
+	methods       []string
+	authenticated time.Time
+	expires       time.Time
+	ended         bool
+}
+
+const (
+	kindAccess  = "access"
+	kindRefresh = "refresh"
+
+	codePurpose  = "oidc/code"
+	tokenPurpose = "oidc/token"
+)
+
+// token is an access or a refresh token.
+type token struct {
+	grant, kind      string
+	scopes           []string
+	created, expires time.Time
+	used             bool
+}
+
+// Tokens is what the token endpoint hands out.
+type Tokens struct {
+	Access, Refresh secret.Token // Refresh is empty where there is none
+	ID              string       // a JWT; empty where openid was not asked for
+	Scopes          []string
+	For             time.Duration // how long Access lasts
+}
+
+// issued is what a transaction decided, before anything is signed.
+type issued struct {
+	Tokens
+
+	grant grant
+	code  bool // by a code: the nonce is told once
+}
+
+var errGrant = oauth(invalidGrant, "the code or token is not good: unknown, used, over, another client's, or for another redirect URI or verifier")
+
+// verifier is what RFC 7636 section 4.1 takes.
+var verifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
+
+// Exchange answers a call of the token endpoint by a client that has proved who it is.
+func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, from netip.Addr) (Tokens, error) {
+	var out issued
+	var err error
+	switch form.Get("grant_type") {
+	case "authorization_code":
+		out, err = s.redeem(ctx, c, form, from)
+	case "refresh_token":
+		out, err = s.refresh(ctx, c, form, from)
+	case "":
+		return Tokens{}, oauth(invalidRequest, "grant_type is missing")
+	default:
+		return Tokens{}, oauth("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
+	}
+	if err != nil {
+		return Tokens{}, err
+	}
+	if out.Access.Empty() {
+		return Tokens{}, s.failed(ctx, from, errGrant)
+	}
+	if slices.Contains(out.grant.scopes, scopeOpenID) {
+		out.ID, err = s.idToken(ctx, c, out)
+	}
+	return out.Tokens, err
+}
+
+// redeem exchanges a code. One that was used before ends everything that came of it (RFC 9700 section 4.2.4): one of the two
+// that had it is a thief, and nobody can tell which.
+func (s *Service) redeem(ctx context.Context, c Client, form url.Values, from netip.Addr) (out issued, err error) {
+	r := redemption{client: c.ID, redirect: form.Get("redirect_uri")}
+	if text := form.Get("code_verifier"); text != "" {
+		if !verifier.MatchString(text) {
+			return issued{}, oauth(invalidRequest, "code_verifier has a form that no verifier has")
+		}
+		sum := sha256.Sum256([]byte(text))
+		r.challenge = base64.RawURLEncoding.EncodeToString(sum[:])
+	}
+	code := secret.Of(form.Get("code"))
+	if !code.WellFormed(codePrefix) {
+		return issued{}, nil
+	}
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		out, r.codes = issued{}, s.Ring.Digests(codePurpose, code)
+		g, ok, err := spendCode(ctx, tx, r)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			g, used, err := codeUsed(ctx, tx, c.ID, r.codes)
+			if err != nil || !used {
+				return err
+			}
+			return s.replayed(ctx, tx, g, "code", from)
+		}
+		out, err = s.issue(ctx, tx, g, g.scopes)
+		out.code = true
+		return err
+	})
+	return out, err
+}
+
+// refresh exchanges a refresh token for the next one. One that was used before ends its family, whoever sends it.
+func (s *Service) refresh(ctx context.Context, c Client, form url.Values, from netip.Addr) (out issued, err error) {
+	shown := secret.Of(form.Get("refresh_token"))
+	if !shown.WellFormed(refreshPrefix) {
+		return issued{}, nil
+	}
+	wanted := strings.Fields(form.Get("scope"))
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		out = issued{}
+		digests := s.Ring.Digests(tokenPurpose, shown)
+		id, ok, err := spendRefresh(ctx, tx, c.ID, digests)
+		if err != nil {
+			return err
+		}
+		if !ok {
+			t, g, there, err := tokenOf(ctx, tx, digests)
+			if err != nil || !there || !t.used || g.client != c.ID {
+				return err
+			}
+			return s.replayed(ctx, tx, g, "refresh token", from)
+		}
+		g, err := grantByID(ctx, tx, id)
+		if err != nil {
+			return err
+		}
+		scopes := g.scopes
+		if len(wanted) > 0 {
+			if slices.ContainsFunc(wanted, func(one string) bool { return !slices.Contains(g.scopes, one) }) {
+				return oauth("invalid_scope", "more is asked for than was given") // and the token is not spent
+			}
+			scopes = wanted
+		}
+		out, err = s.issue(ctx, tx, g, scopes)
+		return err
+	})
+	return out, err
+}
+
+func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, g grant, what string, from netip.Addr) error {
+	first, err := endGrant(ctx, tx, g.id, what+" used again")
+	if err != nil || !first {
+		return err
+	}
+	return s.Audit.Append(ctx, tx, audit.Event{
+		Kind: audit.ApplicationReplayed, Account: string(g.account), Source: from, Detail: map[string]string{"client": g.client, "what": what},
+	})
+}
+
+// issue writes an access token, and the refresh token that comes next, for a grant that is good still.
+func (s *Service) issue(ctx context.Context, tx *sqldb.Tx, g grant, scopes []string) (issued, error) {
+	if good, err := s.good(ctx, tx, g); err != nil || !good {
+		return issued{}, err
+	}
+	out := issued{grant: g, Tokens: Tokens{Access: secret.NewToken(accessPrefix), Scopes: scopes}}
+	until := earlier(tx.Now().Add(accessFor), g.expires)
+	out.For = until.Sub(tx.Now())
+	if err := putToken(ctx, tx, token{grant: g.id, kind: kindAccess, scopes: scopes, expires: until}, s.Ring.Digest(tokenPurpose, out.Access)); err != nil {
+		return issued{}, err
+	}
+	if !slices.Contains(g.scopes, scopeOffline) {
+		return out, nil
+	}
+	out.Refresh = secret.NewToken(refreshPrefix)
+	next := token{grant: g.id, kind: kindRefresh, scopes: g.scopes, expires: earlier(tx.Now().Add(refreshFor), g.expires)}
+	return out, putToken(ctx, tx, next, s.Ring.Digest(tokenPurpose, out.Refresh))
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
+}
+
+// good reports whether a grant may be used still: nobody has ended it or its sessions, and the account is in order. With offline_access
+// it outlives the session's time.
+func (s *Service) good(ctx context.Context, tx *sqldb.Tx, g grant) (bool, error) {
+	if g.ended || !g.expires.After(tx.Now()) {
+		return false, nil
+	}
+	owner, err := s.Accounts.Get(ctx, tx, g.account)
+	if err != nil || owner.State != account.Active {
+		return false, err
+	}
+	line, err := s.Sessions.LineOf(ctx, tx, g.account, g.session)
+	if slices.Contains(g.scopes, scopeOffline) {
+		return line.Unended, err
+	}
+	return line.Live, err
+}
+
+// identity is what an ID token says (OpenID Connect Core section 2).
+type identity struct {
+	About
+
+	Issuer   string `json:"iss"`
+	Audience string `json:"aud"`
+	Until    int64  `json:"exp"`
+	At       int64  `json:"iat"`
+	Nonce    string `json:"nonce,omitempty"`
+	Hash     string `json:"at_hash"`
+	Session  string `json:"sid"`
+}
+
+// About is what a token says of whoever signed in.
+type About struct {
+	Subject string          `json:"sub"`
+	Time    int64           `json:"auth_time"`
+	ACR     assurance.Level `json:"acr"`
+	AMR     []string        `json:"amr,omitempty"`
+}
+
+func (s *Service) about(c Client, g grant) About {
+	a := assurance.Of(g.methods)
+	return About{Subject: s.subject(c, g.account), Time: g.authenticated.Unix(), ACR: a.Level, AMR: slices.Collect(a.AMR())}
+}
+
+func (s *Service) idToken(ctx context.Context, c Client, of issued) (string, error) {
+	now := s.DB.Now()
+	say := identity{
+		About: s.about(c, of.grant), Issuer: s.Issuer, Audience: c.ID, At: now.Unix(), Until: now.Add(idTokenFor).Unix(),
+		Hash: half(c.Alg, of.Access.Reveal()), Session: s.sid(c, of.grant),
+	}
+	if of.code {
+		say.Nonce = of.grant.nonce
+	}
+	return s.sign(ctx, c.Alg, "JWT", say)
+}
+
+// sid names a line of sessions to a client, and to nobody else.
+func (s *Service) sid(c Client, g grant) string {
+	return base64.RawURLEncoding.EncodeToString(s.Ring.Stable("oidc/session", c.ID+"\x00"+string(g.session)))
+}
+
+// Fact is what is known of a token.
+type Fact struct {
+	Active   bool
+	Client   string
+	Kind     string
+	Scopes   []string
+	From, To time.Time
+	About    About
+}
+
+// Introspect says what a token is worth (RFC 7662), to a client that has proved who it is: of its own tokens, and of all to a resource
+// server. Of any other it is told what it is told of one that there is not.
+func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) (f Fact, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		t, g, of, err := s.alive(ctx, tx, shown)
+		if err != nil || of.ID == "" || of.ID != c.ID && !c.Introspects {
+			return err
+		}
+		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, About: s.about(of, g)}
+		return nil
+	})
+	return f, err
+}
+
+// alive returns a token that can be used, with its grant and its client, whose id is empty if it cannot.
+func (s *Service) alive(ctx context.Context, tx *sqldb.Tx, shown secret.Token) (token, grant, Client, error) {
+	if !shown.WellFormed(accessPrefix) && !shown.WellFormed(refreshPrefix) {
+		return token{}, grant{}, Client{}, nil
+	}
+	t, g, ok, err := tokenOf(ctx, tx, s.Ring.Digests(tokenPurpose, shown))
+	if err != nil || !ok || t.used || !t.expires.After(tx.Now()) {
+		return token{}, grant{}, Client{}, err
+	}
+	if good, err := s.good(ctx, tx, g); err != nil || !good {
+		return token{}, grant{}, Client{}, err
+	}
+	of, _, err := s.find(ctx, tx, g.client)
+	return t, g, of, err
+}
+
+// UserInfo is what a client that has an access token may know of whoever signed in.
+func (s *Service) UserInfo(ctx context.Context, shown secret.Token) (claims map[string]any, err error) {
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		t, g, of, err := s.alive(ctx, tx, shown)
+		switch {
+		case err != nil:
+			return err
+		case of.ID == "" || t.kind != kindAccess:
+			return oauth(invalidToken, "the access token is unknown, over or ended")
+		case !slices.Contains(t.scopes, scopeOpenID):
+			return oauth("insufficient_scope", "the access token was not given for openid")
+		}
+		claims = map[string]any{"sub": s.subject(of, g.account)}
+		return nil
+	})
+	return claims, err
+}
+
+// Revoke ends a token of the client's own (RFC 7009): a refresh token with everything of its family. Of any other nothing happens.
+func (s *Service) Revoke(ctx context.Context, c Client, shown secret.Token, from netip.Addr) error {
+	if !shown.WellFormed(accessPrefix) && !shown.WellFormed(refreshPrefix) {
+		return nil
+	}
+	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		digests := s.Ring.Digests(tokenPurpose, shown)
+		t, g, ok, err := tokenOf(ctx, tx, digests)
+		if err != nil || !ok || g.client != c.ID {
+			return err
+		}
+		if t.kind == kindAccess {
+			return dropToken(ctx, tx, digests)
+		}
+		first, err := endGrant(ctx, tx, g.id, "revoked by the client")
+		if err != nil || !first {
+			return err
+		}
+		return s.Audit.Append(ctx, tx, audit.Event{Kind: audit.ApplicationEnded, Account: string(g.account), Source: from, Detail: map[string]string{"client": g.client}})
+	})
+}

@@ -1,0 +1,127 @@
+package server
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/http"
+	"net/netip"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/pelletier/go-toml/v2"
+
+	"countersign/internal/oidc"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/secret"
+	"countersign/internal/signin"
+	"countersign/internal/web/oidcweb"
+	"countersign/internal/web/pages"
+)
+
+// fewestSecret is how many characters a secret of the file of clients has at least: 128 bits in hexadecimal.
+const fewestSecret = 32
+
+// applications is the OpenID provider, with the clients of the file.
+func applications(c config.Config, p signin.Parts) (*oidc.Service, error) {
+	s := &oidc.Service{
+		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(),
+	}
+	listed, err := clientsOf(c)
+	for _, one := range listed {
+		if !one.secret.Empty() {
+			one.Client = s.WithSecret(one.Client, one.secret)
+		}
+		s.Listed = append(s.Listed, one.Client)
+	}
+	return s, err
+}
+
+type listedClient struct {
+	oidc.Client
+
+	secret secret.Token
+}
+
+// clientsOf reads the file of clients, and the files with their secrets.
+func clientsOf(c config.Config) (all []listedClient, err error) {
+	name := c.OIDC.ClientsFile
+	if name == "" {
+		return nil, nil
+	}
+	text, err := os.Open(name)
+	if err != nil {
+		return nil, fmt.Errorf("oidc.clients_file: %w", err)
+	}
+	defer func() { _ = text.Close() }()
+	var file struct {
+		Clients []oidc.Client `toml:"client"`
+	}
+	if err := toml.NewDecoder(text).DisallowUnknownFields().Decode(&file); err != nil {
+		if strict, ok := errors.AsType[*toml.StrictMissingError](err); ok {
+			err = errors.New(strict.String())
+		}
+		return nil, fmt.Errorf("oidc.clients_file %s: %w", name, err)
+	}
+	seen := map[string]bool{}
+	for _, one := range file.Clients {
+		l := listedClient{Client: one}
+		err := l.Check()
+		if err == nil && seen[one.ID] {
+			err = errors.New("it stands in the file twice")
+		}
+		if err == nil {
+			err = l.readSecret(filepath.Dir(name))
+		}
+		if err != nil {
+			return nil, fmt.Errorf("oidc.clients_file %s: client %q: %w", name, one.ID, err)
+		}
+		seen[one.ID] = true
+		all = append(all, l)
+	}
+	return all, nil
+}
+
+// readSecret reads a client's secret from its file, whose name is as seen from the folder.
+func (l *listedClient) readSecret(folder string) error {
+	if needs := l.Auth == oidc.ByBasic || l.Auth == oidc.ByPost; needs != (l.SecretFile != "") {
+		return fmt.Errorf("secret_file: auth %s and a secret do not go together, or lack one another", l.Auth)
+	}
+	if l.SecretFile == "" {
+		return nil
+	}
+	name := l.SecretFile
+	if !filepath.IsAbs(name) {
+		name = filepath.Join(folder, name)
+	}
+	text, err := os.ReadFile(name) //nolint:gosec // the operator names it
+	if err != nil {
+		return fmt.Errorf("secret_file: %w", err)
+	}
+	plain := strings.TrimSpace(string(text))
+	if len(plain) < fewestSecret {
+		return fmt.Errorf("secret_file: want at least %d characters, as openssl rand -hex 32 makes them", fewestSecret)
+	}
+	l.secret = secret.Of(plain)
+	return nil
+}
+
+// EnsureSigningKeys sees to it that there is a key for every algorithm that a client of the file wants.
+func (c *Core) EnsureSigningKeys(ctx context.Context) error {
+	for _, one := range c.Applications.Listed {
+		if err := c.Applications.EnsureKeys(ctx, one.Alg); err != nil {
+			return fmt.Errorf("make a signing key: %w", err)
+		}
+	}
+	return nil
+}
+
+// provide mounts the OpenID provider: the pages that people come to, and what programs call.
+func (s *Server) provide(mux *http.ServeMux, way pages.SignIn) {
+	way.MountProvider(mux, s.core.Applications)
+	(&oidcweb.Door{
+		Log: s.deps.Log, Provider: s.core.Applications, Issuer: s.core.Applications.Issuer,
+		Source: func(r *http.Request) netip.Addr { return way.Client(r).Source },
+	}).Mount(mux)
+}

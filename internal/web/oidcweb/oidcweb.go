@@ -1,0 +1,286 @@
+// Package oidcweb is the OpenID provider's door for programs: metadata, keys, tokens. The pages that people see on the way are in
+// package pages.
+//
+// Nothing here looks at a cookie, so any site's page may call it: a public client that is a page has nowhere else to ask.
+package oidcweb
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"log/slog"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"countersign/internal/oidc"
+	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
+	"countersign/internal/web"
+)
+
+// provider is the OpenID provider.
+type provider interface {
+	Authenticate(context.Context, oidc.Caller) (oidc.Client, error)
+	Exchange(context.Context, oidc.Client, url.Values, netip.Addr) (oidc.Tokens, error)
+	Introspect(context.Context, oidc.Client, secret.Token) (oidc.Fact, error)
+	Revoke(context.Context, oidc.Client, secret.Token, netip.Addr) error
+	UserInfo(context.Context, secret.Token) (map[string]any, error)
+	JWKS(context.Context) ([]byte, error)
+	Describe() ([]byte, error)
+}
+
+// Door is the provider's endpoints. All fields are required.
+type Door struct {
+	Log      *slog.Logger
+	Provider provider
+	Issuer   string
+	Source   func(*http.Request) netip.Addr
+}
+
+// Open is what other sites' pages may send.
+const Open = "/oauth/"
+
+// Mount registers the routes.
+func (d *Door) Mount(mux *http.ServeMux) {
+	for _, name := range []string{"openid-configuration", "oauth-authorization-server"} {
+		mux.Handle("GET /.well-known/"+name, web.Handle(d.Log, d.describe))
+	}
+	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET " + string(oidc.JWKSPath):        d.keys,
+		"POST " + string(oidc.TokenPath):      d.token,
+		"POST " + string(oidc.IntrospectPath): d.introspect,
+		"POST " + string(oidc.RevokePath):     d.revoke,
+		"GET " + string(oidc.UserInfoPath):    d.userInfo,
+		"POST " + string(oidc.UserInfoPath):   d.userInfo,
+	} {
+		mux.Handle(pattern, web.Handle(d.Log, d.answering(h)))
+	}
+	for _, e := range []oidc.Endpoint{oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
+		mux.HandleFunc("OPTIONS "+string(e), preflight)
+	}
+}
+
+// preflight lets pages of other sites call: without credentials, for there are none that a browser would add.
+func preflight(w http.ResponseWriter, _ *http.Request) {
+	h := w.Header()
+	shared(h)
+	h.Set("Access-Control-Allow-Methods", "GET, POST")
+	h.Set("Access-Control-Allow-Headers", "Authorization, Content-Type, DPoP")
+	h.Set("Access-Control-Max-Age", "3600")
+	w.WriteHeader(http.StatusNoContent)
+}
+
+func shared(h http.Header) {
+	h.Set("Access-Control-Allow-Origin", "*")
+	h.Set("Access-Control-Expose-Headers", "WWW-Authenticate, DPoP-Nonce")
+	h.Set("Cross-Origin-Resource-Policy", "cross-origin")
+}
+
+// answering writes refusals in the words of OAuth. What is not the caller's doing is answered as everywhere.
+func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
+	return func(w http.ResponseWriter, r *http.Request) error {
+		shared(w.Header())
+		err := h(w, r)
+		var no *oidc.Refusal
+		if f := fault.Of(err); err != nil && f.Kind == fault.Invalid {
+			no = &oidc.Refusal{Word: "invalid_request", Why: "the form has a repeated field, a NUL, or is not UTF-8"}
+		} else if !errors.As(err, &no) {
+			return err
+		}
+		d.Log.LogAttrs(r.Context(), slog.LevelInfo, "provider refused", slog.String("code", no.Word), slog.String("why", no.Why))
+		return refuse(w, r, no)
+	}
+}
+
+func refuse(w http.ResponseWriter, r *http.Request, no *oidc.Refusal) error {
+	status, scheme := http.StatusBadRequest, ""
+	switch no.Word {
+	case "invalid_client":
+		status = http.StatusUnauthorized
+		if scheme = "Basic"; r.Header.Get("Authorization") == "" {
+			scheme = ""
+		}
+	case "invalid_token":
+		status, scheme = http.StatusUnauthorized, "Bearer"
+	case "insufficient_scope":
+		status, scheme = http.StatusForbidden, "Bearer"
+	}
+	if scheme != "" || status == http.StatusUnauthorized {
+		if scheme == "" {
+			scheme = "Basic" // RFC 9110 wants one with every 401
+		}
+		w.Header().Set("WWW-Authenticate", scheme+` realm="countersign", error="`+no.Word+`", error_description="`+no.Why+`"`)
+	}
+	return answer(w, status, map[string]string{"error": no.Word, "error_description": no.Why})
+}
+
+func answer(w http.ResponseWriter, status int, v any) error {
+	text, err := json.Marshal(v)
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	w.WriteHeader(status)
+	_, _ = w.Write(append(text, '\n')) // the client may have gone; there is nobody to tell
+	return nil
+}
+
+// describe is the metadata, and keys the set of public keys. Clients may keep either for five minutes: a new key is published ten
+// minutes before it signs.
+func (d *Door) describe(w http.ResponseWriter, _ *http.Request) error {
+	text, err := d.Provider.Describe()
+	return d.public(w, text, err)
+}
+
+func (d *Door) keys(w http.ResponseWriter, r *http.Request) error {
+	text, err := d.Provider.JWKS(r.Context())
+	return d.public(w, text, err)
+}
+
+func (d *Door) public(w http.ResponseWriter, text []byte, err error) error {
+	if err != nil {
+		return err
+	}
+	shared(w.Header())
+	w.Header().Set("Cache-Control", "public, max-age=300")
+	w.Header().Set("Content-Type", "application/json; charset=utf-8")
+	_, _ = w.Write(text)
+	return nil
+}
+
+// call is a form that a client has sent, with the client.
+func (d *Door) call(r *http.Request) (oidc.Client, url.Values, error) {
+	form, err := web.Form(r)
+	if err != nil {
+		return oidc.Client{}, nil, err
+	}
+	by, err := caller(r, form)
+	if err != nil {
+		return oidc.Client{}, nil, err
+	}
+	by.Source = d.Source(r)
+	c, err := d.Provider.Authenticate(r.Context(), by)
+	return c, form, err
+}
+
+// caller says in which way a call proves whose it is. In two ways at once is no way (RFC 6749 section 2.3).
+func caller(r *http.Request, form url.Values) (oidc.Caller, error) {
+	var ways []oidc.Caller
+	if id, password, ok := r.BasicAuth(); ok {
+		// RFC 6749 section 2.3.1 has both escaped as in a form.
+		user, err1 := url.QueryUnescape(id)
+		pass, err2 := url.QueryUnescape(password)
+		if err := errors.Join(err1, err2); err != nil || form.Get("client_id") != "" && form.Get("client_id") != user {
+			return oidc.Caller{}, &oidc.Refusal{Word: "invalid_request", Why: "the client is named in two ways that differ, or not in the form that it takes"}
+		}
+		ways = append(ways, oidc.Caller{Method: oidc.ByBasic, ID: user, Secret: secret.Of(pass)})
+	}
+	if form.Has("client_secret") {
+		ways = append(ways, oidc.Caller{Method: oidc.ByPost, ID: form.Get("client_id"), Secret: secret.Of(form.Get("client_secret"))})
+	}
+	if form.Has("client_assertion") {
+		ways = append(ways, oidc.Caller{
+			Method: oidc.ByAssertion, ID: form.Get("client_id"), Assertion: form.Get("client_assertion"), AssertionType: form.Get("client_assertion_type"),
+		})
+	}
+	switch len(ways) {
+	case 0:
+		return oidc.Caller{Method: oidc.ByNothing, ID: form.Get("client_id")}, nil
+	case 1:
+		return ways[0], nil
+	}
+	return oidc.Caller{}, &oidc.Refusal{Word: "invalid_request", Why: "the client proves who it is in more than one way"}
+}
+
+// granted is what the token endpoint answers (RFC 6749 section 5.1).
+type granted struct {
+	Access  string `json:"access_token"`
+	Type    string `json:"token_type"`
+	For     int    `json:"expires_in"`
+	Refresh string `json:"refresh_token,omitempty"`
+	ID      string `json:"id_token,omitempty"`
+	Scope   string `json:"scope"`
+}
+
+func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
+	c, form, err := d.call(r)
+	if err != nil {
+		return err
+	}
+	t, err := d.Provider.Exchange(r.Context(), c, form, d.Source(r))
+	if err != nil {
+		return err
+	}
+	w.Header().Set("Pragma", "no-cache") // RFC 6749 section 5.1
+	return answer(w, http.StatusOK, granted{
+		Access: t.Access.Reveal(), Type: "Bearer", For: int(t.For.Seconds()), Refresh: t.Refresh.Reveal(), ID: t.ID, Scope: strings.Join(t.Scopes, " "),
+	})
+}
+
+func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
+	c, form, err := d.call(r)
+	if err != nil {
+		return err
+	}
+	if c.Auth == oidc.ByNothing {
+		return &oidc.Refusal{Word: "invalid_client", Why: "a client that asks about tokens has to prove who it is"}
+	}
+	f, err := d.Provider.Introspect(r.Context(), c, secret.Of(form.Get("token")))
+	if err != nil {
+		return err
+	}
+	if !f.Active {
+		return answer(w, http.StatusOK, map[string]bool{"active": false})
+	}
+	return answer(w, http.StatusOK, known{
+		Active: true, Issuer: d.Issuer, Client: f.Client, Audience: f.Client, Scope: strings.Join(f.Scopes, " "), Type: "Bearer", Kind: f.Kind + "_token",
+		From: f.From.Unix(), To: f.To.Unix(), Subject: f.About.Subject, Time: f.About.Time, ACR: string(f.About.ACR), AMR: f.About.AMR,
+	})
+}
+
+// known is what is known of a token (RFC 7662, RFC 9470).
+type known struct {
+	Active   bool     `json:"active"`
+	Issuer   string   `json:"iss"`
+	Client   string   `json:"client_id"`
+	Audience string   `json:"aud"`
+	Scope    string   `json:"scope"`
+	Type     string   `json:"token_type"`
+	Kind     string   `json:"token_use"`
+	From     int64    `json:"iat"`
+	To       int64    `json:"exp"`
+	Subject  string   `json:"sub"`
+	Time     int64    `json:"auth_time"`
+	ACR      string   `json:"acr"`
+	AMR      []string `json:"amr,omitempty"`
+}
+
+func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
+	c, form, err := d.call(r)
+	if err == nil {
+		err = d.Provider.Revoke(r.Context(), c, secret.Of(form.Get("token")), d.Source(r))
+	}
+	if err == nil {
+		w.WriteHeader(http.StatusOK)
+	}
+	return err
+}
+
+// userInfo takes the token from the header, or from a posted form; never from the query, which ends up in logs (RFC 9700 section 4.3.2).
+func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) error {
+	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
+	if !ok && r.Method == http.MethodPost && r.Header.Get("Authorization") == "" && r.ContentLength != 0 {
+		form, err := web.Form(r)
+		if err != nil {
+			return err
+		}
+		token = form.Get("access_token")
+	}
+	claims, err := d.Provider.UserInfo(r.Context(), secret.Of(strings.TrimSpace(token)))
+	if err != nil {
+		return err
+	}
+	return answer(w, http.StatusOK, claims)
+}

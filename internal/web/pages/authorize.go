@@ -1,0 +1,300 @@
+package pages
+
+import (
+	"cmp"
+	"context"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"strings"
+
+	"github.com/google/uuid"
+
+	"countersign/internal/assurance"
+	"countersign/internal/oidc"
+	"countersign/internal/platform/fault"
+	"countersign/internal/session"
+	"countersign/internal/web"
+	"countersign/internal/web/bound"
+)
+
+// wishes says what the requests of applications want of a sign-in.
+type wishes interface {
+	Least(context.Context, oidc.Ref) (assurance.Level, error)
+}
+
+// provider is the OpenID provider, as far as browsers come to it.
+type provider interface {
+	Begin(context.Context, oidc.Asked) (oidc.Begun, error)
+	At(context.Context, oidc.Ref, session.Session, netip.Addr) (oidc.Next, error)
+	Decide(context.Context, oidc.Ref, oidc.Decision) (oidc.Next, error)
+	Seal(answer string) string
+	Unseal(sealed string) (answer string, ok bool)
+}
+
+// authorize is where applications send people to sign in (OpenID Connect Core section 3.1.2).
+//
+// A request has an id, which stands in the path and says where to go on after a sign-in. It is no secret: it opens nothing without
+// the secret in the browser's cookie.
+type authorize struct {
+	SignIn
+
+	Provider provider
+}
+
+// MountProvider registers the routes where applications send people; nobody else knows these paths.
+func (h *SignIn) MountProvider(mux *http.ServeMux, p provider) { (&authorize{*h, p}).mount(mux) }
+
+func (h *authorize) mount(mux *http.ServeMux) {
+	const path = string(oidc.AuthorizePath)
+	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
+		"GET " + path:                       h.begin,
+		"POST " + path:                      h.post,
+		"GET " + path + "/{request}":        h.get,
+		"POST " + path + "/{request}":       h.decide,
+		"POST " + path + "/{request}/other": h.other,
+		"GET " + path + "/{request}/other":  h.get, // opened again from the address bar
+		"GET " + path + "/{request}/onward": h.leave,
+	} {
+		mux.Handle(pattern, web.Handle(h.Log, h.Pages.keepLanguage(handler)))
+	}
+}
+
+// The request that a sign-in is for stands in a "for" beside the names of returns.
+const requestWord = "app/"
+
+// requestName is the id of the request that a name is of; empty if it is of none.
+func requestName(name string) string {
+	id, ok := strings.CutPrefix(name, requestWord)
+	if !ok || len(id) != 36 || uuid.Validate(id) != nil {
+		return ""
+	}
+	return id
+}
+
+func requestPath(id string) string { return string(oidc.AuthorizePath) + "/" + id }
+
+// errand is the application's request that a page was opened for, or a form sent: empty for none.
+func errand(r *http.Request) string {
+	name := cmp.Or(r.PostForm.Get("for"), r.URL.Query().Get("for"))
+	if requestName(name) == "" {
+		return ""
+	}
+	return name
+}
+
+// towards is a page of ours, on the way to a request.
+func towards(page, name string) string {
+	if requestName(name) == "" {
+		return page
+	}
+	return page + "?for=" + url.QueryEscape(name)
+}
+
+// on marks a page as one on the way to a request.
+func (f frame) on(name string) frame {
+	if requestName(name) != "" {
+		f.On = name
+	}
+	return f
+}
+
+// least is what the sign-in has to prove that a page is on the way with. A request that is over wants nothing.
+func (h *SignIn) least(r *http.Request, name string) assurance.Level {
+	id := requestName(name)
+	if id == "" || h.Requests == nil {
+		return ""
+	}
+	least, _ := h.Requests.Least(r.Context(), oidc.Ref{Request: id, Browser: browser(r)}) // whether it was enough is seen when it comes back
+	return least
+}
+
+// who is whoever is signed in and may be served. done says that the answer was written: the browser proves its key and comes again.
+func (h *authorize) who(w http.ResponseWriter, r *http.Request) (me session.Session, done bool, err error) {
+	token := web.Cookie(r, web.SessionCookie)
+	if token.Empty() {
+		return me, false, nil
+	}
+	me, stands, err := h.Sessions.Stands(r.Context(), token, bound.Cookies(r))
+	switch {
+	case err != nil && fault.Of(err).Kind == fault.Unauthenticated:
+		return session.Session{}, false, nil
+	case err != nil:
+		return me, false, err
+	case stands.Ask != nil && r.Method == http.MethodGet:
+		return me, true, askBound(w, r, *stands.Ask)
+	case stands.Unproved:
+		return session.Session{}, false, nil
+	}
+	return me, false, nil
+}
+
+// post takes a request as a form, which another site's page may send: without our cookies, so it comes again as what a link brings.
+func (h *authorize) post(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	return seeOther(w, r, string(oidc.AuthorizePath)+"?"+form.Encode())
+}
+
+// begin takes a request. What is answered at once goes straight back: no form of ours was sent.
+func (h *authorize) begin(w http.ResponseWriter, r *http.Request) error {
+	me, done, err := h.who(w, r)
+	if err != nil || done {
+		return err
+	}
+	held, from := browser(r), h.Client(r).Source
+	begun, err := h.Provider.Begin(r.Context(), oidc.Asked{Query: r.URL.Query(), Browser: held, Session: me, Source: from})
+	if err != nil {
+		return err
+	}
+	if begun.Answer != "" {
+		return sendBack(w, begun.Answer)
+	}
+	web.SetCookie(w, web.BrowserCookie, held, 0)
+	next, err := h.Provider.At(r.Context(), oidc.Ref{Request: begun.Request, Browser: held}, me, from)
+	if err != nil {
+		return err
+	}
+	switch next.Step {
+	case oidc.StepAnswer:
+		return sendBack(w, next.Answer)
+	case oidc.StepConsent:
+		return seeOther(w, r, requestPath(begun.Request))
+	case oidc.StepSignIn, oidc.StepAgain:
+	}
+	return lead(w, r, begun.Request, next, me)
+}
+
+// sendBack leads to the redirect URI, which the provider has found in the client's list. 303, and never 307: nothing that was sent
+// here is sent on (RFC 9700 section 4.12).
+func sendBack(w http.ResponseWriter, to string) error {
+	w.Header().Set("Location", to)
+	w.Header().Set("Referrer-Policy", "no-referrer")
+	w.WriteHeader(http.StatusSeeOther)
+	return nil
+}
+
+// lead leads to what a request lacks.
+func lead(w http.ResponseWriter, r *http.Request, request string, next oidc.Next, me session.Session) error {
+	name := requestWord + request
+	switch {
+	case next.Step == oidc.StepAgain:
+		return seeOther(w, r, toAgain(name))
+	case me.Enrol: // signed in, and good for nothing else before
+		return seeOther(w, r, towards(enrolPath, name))
+	}
+	return seeOther(w, r, towards("/signin", name))
+}
+
+func (h *authorize) reference(r *http.Request) oidc.Ref {
+	return oidc.Ref{Request: r.PathValue("request"), Browser: browser(r)}
+}
+
+func (h *authorize) get(w http.ResponseWriter, r *http.Request) error {
+	me, done, err := h.who(w, r)
+	if err != nil || done {
+		return err
+	}
+	next, err := h.Provider.At(r.Context(), h.reference(r), me, h.Client(r).Source)
+	if err != nil {
+		return err
+	}
+	return h.goOn(w, r, next, me)
+}
+
+// goOn shows what a request stands at, or leads there.
+func (h *authorize) goOn(w http.ResponseWriter, r *http.Request, next oidc.Next, me session.Session) error {
+	f := h.Pages.frame(h.Pages.language(r), "authorize_title")
+	switch next.Step {
+	case oidc.StepConsent:
+		return h.Pages.show(w, http.StatusOK, authorizePage(f, r.PathValue("request"), next))
+	case oidc.StepAnswer:
+		return h.onward(w, r, next.Answer)
+	case oidc.StepSignIn, oidc.StepAgain:
+	}
+	return lead(w, r, r.PathValue("request"), next, me)
+}
+
+func (h *authorize) decide(w http.ResponseWriter, r *http.Request) error {
+	form, err := web.Form(r)
+	if err != nil {
+		return err
+	}
+	me, done, err := h.who(w, r)
+	if err != nil || done {
+		return err
+	}
+	next, err := h.Provider.Decide(r.Context(), h.reference(r), oidc.Decision{Session: me, Agreed: form.Get("decision") == "allow", Source: h.Client(r).Source})
+	if err != nil {
+		return err
+	}
+	return h.goOn(w, r, next, me)
+}
+
+// other ends the session of this browser, so that somebody else can sign in for the request.
+func (h *authorize) other(w http.ResponseWriter, r *http.Request) error {
+	me, done, err := h.who(w, r)
+	if err != nil || done {
+		return err
+	}
+	if me.ID != "" {
+		if _, err := h.Owner.EndSession(r.Context(), me, h.Client(r), me.ID); err != nil {
+			return err
+		}
+	}
+	forget(w)
+	return seeOther(w, r, towards("/signin", requestWord+r.PathValue("request")))
+}
+
+// onward goes back to the application from a page of ours, which leads on by itself. A redirect would not do after a form: browsers
+// hold those to the page's own policy (form-action), which names nobody else.
+func (h *authorize) onward(w http.ResponseWriter, r *http.Request, answer string) error {
+	v := onwardPage(h.Pages.frame(h.Pages.language(r), "onward_title"), r.PathValue("request"), h.Provider.Seal(answer))
+	w.Header().Set("Refresh", "0;url="+v.To)
+	return h.Pages.show(w, http.StatusOK, v)
+}
+
+// leave leads to the application. Where to is sealed: it leads nowhere else.
+func (h *authorize) leave(w http.ResponseWriter, r *http.Request) error {
+	to, ok := h.Provider.Unseal(r.URL.Query().Get("to"))
+	if !ok {
+		return web.Refuse(http.StatusNotFound, "not_found")
+	}
+	return sendBack(w, to)
+}
+
+// authorizeView asks whether an application may know who somebody is.
+type authorizeView struct {
+	frame
+
+	Path, Name, Host string
+	Asks             []string // in words
+	Offline          bool
+}
+
+func (authorizeView) template() string { return "authorize" }
+
+func authorizePage(f frame, request string, next oidc.Next) authorizeView {
+	v := authorizeView{frame: f, Path: requestPath(request), Name: next.Name, Host: next.Host}
+	words := map[string]string{"openid": "authorize_scope_openid", "offline_access": "authorize_scope_offline_access"}
+	for _, one := range next.Scopes {
+		v.Asks = append(v.Asks, f.say(words[one]))
+		v.Offline = v.Offline || one == "offline_access"
+	}
+	return v
+}
+
+// onwardView leads on by itself, and by a link.
+type onwardView struct {
+	frame
+
+	To string // our own path
+}
+
+func (onwardView) template() string { return "onward" }
+
+func onwardPage(f frame, request, sealed string) onwardView {
+	return onwardView{frame: f, To: requestPath(url.PathEscape(request)) + "/onward?to=" + sealed}
+}

@@ -1,0 +1,20 @@
+package pages
+
+import "countersign/internal/oidc"
+
+// authorizeShots are the pages between an application and the sign-in.
+func (p *Pages) authorizeShots() []Shot {
+	const request = "0196f0c1-7b1a-7c3e-8f00-0123456789ab"
+	page := func(scopes ...string) func(frame) view {
+		return func(f frame) view {
+			return authorizePage(f, request, oidc.Next{Name: "Corner Shop", Host: "shop.example.com", Scopes: scopes})
+		}
+	}
+	return []Shot{
+		p.shot("authorize", "authorize_title", page("openid")),
+		p.shot("authorize-offline", "authorize_title", page("openid", "offline_access")),
+		p.shot("onward", "onward_title", func(f frame) view { return onwardPage(f, request, "sealed") }),
+		p.shot("signin-for-app", "signin_title", func(f frame) view { return signInView{frame: f.on(requestWord + request)} }),
+		p.shot("again-for-app", "again_title", func(f frame) view { return againPage(f, requestWord+request) }),
+	}
+}
