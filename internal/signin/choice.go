@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"countersign/internal/account"
+	"countersign/internal/assurance"
 	"countersign/internal/factor"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -87,4 +88,21 @@ func (s *Service) MustEnrol(ctx context.Context, tx *sqldb.Tx, id account.ID) (b
 	}
 	n, err := s.Choices.Nudge(ctx, tx, id, enrolled)
 	return n.Must, err
+}
+
+// doorOf is the second door of a flow, which may be asked for more than usual.
+func (s *Service) doorOf(ctx context.Context, tx *sqldb.Tx, f flow) (door, error) {
+	d, err := s.door(ctx, tx, f.Account)
+	d.hidden = s.hides(f)
+	offered := d.Offer()
+	weak := slices.DeleteFunc(slices.Clone(offered), func(w factor.Way) bool { return reaches(w, f.Least) })
+	if len(weak) < len(offered) { // else it has none that is enough
+		d.Weak = weak
+	}
+	return d, err
+}
+
+// reaches reports whether a right password and a proof by a way may be as much as is asked for. What a passkey proves is seen when it has signed.
+func reaches(w factor.Way, least assurance.Level) bool {
+	return w == factor.Passkey || assurance.Of([]string{string(assurance.Password), string(w)}).Level >= least
 }

@@ -368,23 +368,6 @@ func (s *Service) door(ctx context.Context, tx *sqldb.Tx, id account.ID) (d door
 	return d, err
 }
 
-// doorOf is the second door of a flow, which may be asked for more than usual.
-func (s *Service) doorOf(ctx context.Context, tx *sqldb.Tx, f flow) (door, error) {
-	d, err := s.door(ctx, tx, f.Account)
-	d.hidden = s.hides(f)
-	offered := d.Offer()
-	weak := slices.DeleteFunc(slices.Clone(offered), func(w factor.Way) bool { return reaches(w, f.Least) })
-	if len(weak) < len(offered) { // else it has none that is enough
-		d.Weak = weak
-	}
-	return d, err
-}
-
-// reaches reports whether a right password and a proof by a way may be as much as is asked for. What a passkey proves is seen when it has signed.
-func reaches(w factor.Way, least assurance.Level) bool {
-	return w == factor.Passkey || assurance.Of([]string{string(assurance.Password), string(w)}).Level >= least
-}
-
 // offered are the ways of the second door.
 func (d door) offered() []factor.Way {
 	if d.hidden {
