@@ -63,6 +63,7 @@ type oidcAddCmd struct {
 	Alg         string   `default:"ES256" enum:"ES256,RS256,EdDSA" help:"What its ID tokens are signed by: ${enum}."`
 	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, with private_key_jwt."`
 	Introspects bool     `help:"It is a resource server, which may ask about any token."`
+	SecondDoor  []string `placeholder:"ORIGIN" sep:"none" help:"It has accounts of its own and may use the second door, from pages of this origin; several times for several."`
 	WithoutPKCE bool     `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
 }
 
@@ -73,7 +74,8 @@ docs/openid.md has what an application does with it.
 
   countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback
   countersign oidc add app --name "Our App" --redirect org.example.app:/callback --auth none --scope openid,offline_access --first-party
-  countersign oidc add files --name "File server" --introspects`
+  countersign oidc add files --name "File server" --introspects
+  countersign oidc add photos --name "Photos" --second-door https://photos.example.net`
 }
 
 // Run registers an application.
@@ -88,7 +90,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withCore(ctx, w, c, func(core *server.Core) error {
 		token, err := core.Applications.Add(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
-			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE,
+			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE, SecondDoor: a.SecondDoor,
 		})
 		if err != nil {
 			return explained(err)

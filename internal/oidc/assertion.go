@@ -17,8 +17,8 @@ import (
 	"countersign/internal/platform/sqldb"
 )
 
-// assertionType is the one form of assertion there is (RFC 7523).
-const assertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
+// AssertionType is what an assertion says of itself (RFC 7523 section 2.2).
+const AssertionType = "urn:ietf:params:oauth:client-assertion-type:jwt-bearer"
 
 const (
 	maxAssertion   = 8 << 10 // real ones have 800 bytes
@@ -95,7 +95,7 @@ func issuerOf(text string) string {
 
 // asserts judges a client's assertion, and uses it up.
 func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error) {
-	if by.AssertionType != assertionType {
+	if by.AssertionType != AssertionType {
 		return false, nil
 	}
 	signed, err := jose.ParseSignedCompact(by.Assertion, asserted())

@@ -138,9 +138,14 @@ func TestClientsProveWhoTheyAre(t *testing.T) {
 			{Method: oidc.ByBasic, ID: "shop", Secret: fresh}, {Method: oidc.ByBasic, ID: "shop", Secret: k.token}, {Method: oidc.ByNothing, ID: "app"},
 		}
 		bad := []oidc.Caller{
-			{Method: oidc.ByPost, ID: "shop", Secret: fresh}, {Method: oidc.ByNothing, ID: "shop"}, {Method: oidc.ByBasic, ID: "shop"},
-			{Method: oidc.ByBasic, ID: "app"}, {Method: oidc.ByBasic, ID: "shop", Secret: secret.NewToken("csk")}, {Method: oidc.ByBasic, ID: "nobody", Secret: fresh},
-			{Method: oidc.ByNothing, ID: ""}, {Method: oidc.ByBasic, ID: "shop' OR '1'='1", Secret: fresh},
+			{Method: oidc.ByPost, ID: "shop", Secret: fresh},
+			{Method: oidc.ByNothing, ID: "shop"},
+			{Method: oidc.ByBasic, ID: "shop"},
+			{Method: oidc.ByBasic, ID: "app"},
+			{Method: oidc.ByBasic, ID: "shop", Secret: secret.NewToken("csk")},
+			{Method: oidc.ByBasic, ID: "nobody", Secret: fresh},
+			{Method: oidc.ByNothing, ID: ""},
+			{Method: oidc.ByBasic, ID: "shop' OR '1'='1", Secret: fresh},
 		}
 		for _, by := range good {
 			by.Source = from

@@ -60,6 +60,7 @@ type Client struct {
 	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt
 	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any token
 	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
+	SecondDoor   []string   `toml:"second_door" json:"second_door,omitempty"`       // it may use the second door; the origins of its pages, whose browsers sign
 	SecretFile   string     `toml:"secret_file" json:"-"`                           // where the file of clients has it
 	secrets      [][]byte   // stable digests
 	keys         jose.JSONWebKeySet
@@ -96,7 +97,7 @@ func (c *Client) Check() error {
 	want(name != "" && name == c.Name && len([]rune(name)) <= maxName && !strings.ContainsFunc(name, unprintable), "name: want what people know it by, in %d characters", maxName)
 	want(slices.Contains(AuthMethods(), c.Auth), "auth: want one of %s", AuthMethods())
 	want(slices.Contains(algorithms(), c.Alg), "id_token_alg: want one of %s", strings.Join(algorithms(), ", "))
-	want(len(c.RedirectURIs) > 0 && len(c.RedirectURIs) <= maxURIs || c.Introspects && len(c.RedirectURIs) == 0, "redirect_uris: want one to %d", maxURIs)
+	want(len(c.RedirectURIs) > 0 && len(c.RedirectURIs) <= maxURIs || (c.Introspects || len(c.SecondDoor) > 0) && len(c.RedirectURIs) == 0, "redirect_uris: want one to %d", maxURIs)
 	hosts := map[string]bool{}
 	for _, u := range c.RedirectURIs {
 		host, err := checkRedirect(u, c.Auth == ByNothing)
@@ -118,6 +119,11 @@ func (c *Client) Check() error {
 	}
 	want(!c.WithoutPKCE || c.Auth != ByNothing, "pkce_exempt: a client without a secret needs PKCE")
 	want(!c.Introspects || c.Auth != ByNothing, "introspects: a client that asks about tokens has to prove who it is")
+	want(len(c.SecondDoor) == 0 || c.Auth == ByBasic || c.Auth == ByAssertion, "second_door: a client of the second door proves itself by client_secret_basic or private_key_jwt")
+	want(len(c.SecondDoor) <= maxURIs, "second_door: want %d at most", maxURIs)
+	for _, site := range c.SecondDoor {
+		want(isOrigin(site), "second_door: %q: want scheme and host of a page, such as https://photos.example.net", site)
+	}
 	if err := c.readKeys(); err != nil {
 		bad = append(bad, err)
 	}
@@ -163,6 +169,12 @@ func checkRedirect(text string, public bool) (host string, err error) {
 		return u.Scheme, nil
 	}
 	return "", errors.New("want https, http on a loopback address, or an app's own scheme with a dot in it and auth none")
+}
+
+// isOrigin reports whether a text is the origin of a page as a browser writes it: https, or http on loopback.
+func isOrigin(text string) bool {
+	u, err := url.Parse(text)
+	return err == nil && u.Host == strings.ToLower(u.Host) && text == u.Scheme+"://"+u.Host && u.Hostname() != "" && (u.Scheme == "https" || u.Scheme == "http" && loopback(u.Hostname()))
 }
 
 func loopback(host string) bool {

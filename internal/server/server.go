@@ -28,6 +28,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/registration"
+	"countersign/internal/seconddoor"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/api"
@@ -179,7 +180,11 @@ func (s *Server) doors() error {
 	a := &api.API{
 		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Proofs: s.core.Proofs, Owner: s.core.Owner, Protect: s.core.Protect,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
-		Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength,
+		Newcomers: api.Newcomers{Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength},
+		Door: api.Door{
+			Second:      &seconddoor.Service{Parts: s.core.Parts, SignIn: s.core.SignIn, Owner: s.core.Owner},
+			Application: callers(s.core.Applications, clients.Of),
+		},
 	}
 	a.Mount(mux)
 	front := &web.Front{

@@ -157,6 +157,17 @@ var table = map[string]string{
 	"POST /oauth/userinfo":                        "401 application/json",
 	"OPTIONS /oauth/userinfo":                     "204",
 
+	// The second door is for applications, which prove who they are before anything else.
+	"PUT /api/v1/door/accounts/{reference}":                 "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}":              "401 client_unproved",
+	"GET /api/v1/door/accounts/{reference}/devices":         "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}/devices":      "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}/devices/{id}": "401 client_unproved",
+	"POST /api/v1/door/begin":                               "401 client_unproved",
+	"POST /api/v1/door/device":                              "401 client_unproved",
+	"POST /api/v1/door/code/send":                           "401 client_unproved",
+	"POST /api/v1/door/code":                                "401 client_unproved",
+
 	// Accounts are opened here, if anybody may open one: in this table nobody may.
 	"GET /register":                    "403 page",
 	"POST /register":                   "403 page",

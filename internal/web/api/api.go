@@ -16,6 +16,7 @@ import (
 
 	"github.com/danielgtaylor/huma/v2"
 
+	"countersign/internal/device"
 	"countersign/internal/dpop"
 	"countersign/internal/factor"
 	"countersign/internal/profile"
@@ -33,13 +34,14 @@ type Flows interface {
 	Again(context.Context, session.Session, signin.Begin) (signin.Started, error)
 	Password(context.Context, signin.Ref, signin.Client, signin.PasswordProof) (signin.Next, error)
 	Code(context.Context, signin.Ref, signin.Client, signin.CodeProof) (signin.Next, error)
-	senders
+	seconds
 	passkeys
 	approvals
 }
 
-// senders send codes, and know what became of them.
-type senders interface {
+// seconds are what comes beside a code: the device's proof, and how the code goes and what became of it.
+type seconds interface {
+	Device(context.Context, signin.Ref, signin.Client, device.Proof) (signin.Next, error)
 	Send(context.Context, signin.Ref, signin.Client, factor.Way) (signin.Sent, error)
 	At(context.Context, signin.Ref) (signin.Next, error)
 }
@@ -59,11 +61,17 @@ type API struct {
 	// Where says in a language roughly where an address of the network is; empty if that is not known.
 	Where func(from netip.Addr, lang string) string
 
+	Newcomers
+	Door
+
+	buffers sync.Pool // of *[]byte, for getSession
+}
+
+// Newcomers are how accounts are opened. All fields are required.
+type Newcomers struct {
 	Registrations Registrations
 	Asks          registration.Rules
 	MinPassword   int
-
-	buffers sync.Pool // of *[]byte, for getSession
 }
 
 // Version is the version of the API that is served, as it stands in the path.
@@ -110,6 +118,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.factors(a)
 	h.passkeys(a)
 	h.approve(a)
+	h.door(a)
 	documentSession(a)
 	finishDescription(a.OpenAPI())
 	return a
@@ -122,6 +131,7 @@ type operation struct {
 	status                int
 	signedIn              bool
 	enrols                bool // and so is open to sessions that must enrol something first
+	door                  bool // is for applications at the second door, which prove who they are
 	begins                bool // may end in a new session, which a proof binds to a key
 	bare                  bool // looks at neither body nor query
 	codes                 []string

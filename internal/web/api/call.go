@@ -33,6 +33,8 @@ type call struct {
 	session session.Session
 	client  signin.Client
 	err     error
+
+	application Application // at the second door
 }
 
 // BodyReader returns the body, which has been read and found to be strict JSON.
@@ -83,6 +85,8 @@ func (m mux) Handle(op *huma.Operation, next func(huma.Context)) {
 		c := &call{humaContext: humago.NewContext(op, r, w), client: m.api.Client(r)}
 		var err error
 		switch {
+		case op.Metadata[atDoor] == true:
+			c.application, err = m.api.Door.Application(r)
 		case len(op.Security) > 0:
 			if c.session, err = m.api.signedIn(w, r); err == nil && op.Metadata[enrols] != true {
 				err = c.session.Full()
@@ -153,14 +157,15 @@ func (h *API) signedIn(w http.ResponseWriter, r *http.Request) (session.Session,
 
 // Caller is embedded in inputs whose handler needs to know who calls.
 type Caller struct {
-	client  signin.Client
-	session session.Session
+	client      signin.Client
+	session     session.Session
+	application Application
 }
 
 // Resolve implements huma.Resolver.
 func (c *Caller) Resolve(ctx huma.Context) []error {
 	if from, ok := ctx.(*call); ok {
-		c.client, c.session = from.client, from.session
+		c.client, c.session, c.application = from.client, from.session, from.application
 	}
 	return nil
 }

@@ -32,6 +32,9 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		{Name: "Sessions", Description: "Where the account is signed in."},
 		{Name: "Devices", Description: "Which devices are remembered."},
 		{Name: "Protection", Description: "What the links in letters are for. Opening a link must do nothing: ask the person first."},
+		{Name: doorTag, Description: "For applications with accounts of their own: they look at the first proof, name the account by a reference, and hear whether the " +
+			"device is recognised and what was proved. Whoever calls proves that it is a client registered for it (countersign oidc add --second-door): with its secret " +
+			"(Authorization: Basic), or a fresh assertion by its key (Authorization: Bearer, RFC 7523 section 3), each good for one call."},
 		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -41,7 +44,9 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 			Description: "The session's token, where it is of type DPoP (RFC 9449). Each call comes with a new proof in the header DPoP: with htm, htu (under " +
 				"the public URL), iat, jti, ath and nonce, by ES256 or EdDSA. 401 dpop_nonce_needed brings a nonce in the header DPoP-Nonce, as other answers may.",
 		},
-		"cookie": {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
+		"client_secret":    {Type: "http", Scheme: "basic", Description: "A client's id and secret, for the second door."},
+		"client_assertion": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A client's assertion (RFC 7523 section 3), for the second door. Each is good for one call."},
+		"cookie":           {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
 	}
 	c.Components.Parameters = map[string]*huma.Param{"proof": {
 		Name: "DPoP", In: "header",
@@ -57,8 +62,8 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 	return huma.NewAPI(c, mux{api: h, ServeMux: m})
 }
 
-// The words by which the mux knows operation.enrols and operation.begins.
-const enrols, begins = "enrols", "begins"
+// The words by which the mux knows operation.enrols, operation.begins and operation.door.
+const enrols, begins, atDoor = "enrols", "begins", "door"
 
 // describe makes huma's form of an operation.
 func (op operation) describe() *huma.Operation {
@@ -74,8 +79,12 @@ func (op operation) describe() *huma.Operation {
 			codes = append(slices.Clone(codes), "enrolment_required")
 		}
 	}
+	if op.door {
+		o.Security = []map[string][]string{{"client_secret": {}}, {"client_assertion": {}}}
+		codes = append([]string{"client_unproved"}, codes...)
+	}
 	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
-	o.Metadata = map[string]any{enrols: op.enrols, begins: op.begins}
+	o.Metadata = map[string]any{enrols: op.enrols, begins: op.begins, atDoor: op.door}
 	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
 	if op.begins {
 		o.Parameters = append(o.Parameters, &huma.Param{Ref: "#/components/parameters/proof"})

@@ -184,6 +184,15 @@ func TestTheContractIsWhatIsServed(t *testing.T) {
 		"POST /api/v1/signin/again/passkey/options",
 		"POST /api/v1/signin/passkey",
 		"POST /api/v1/signin/passkey/options",
+		"PUT /api/v1/door/accounts/{reference}",
+		"DELETE /api/v1/door/accounts/{reference}",
+		"GET /api/v1/door/accounts/{reference}/devices",
+		"DELETE /api/v1/door/accounts/{reference}/devices",
+		"DELETE /api/v1/door/accounts/{reference}/devices/{id}",
+		"POST /api/v1/door/begin",
+		"POST /api/v1/door/device",
+		"POST /api/v1/door/code/send",
+		"POST /api/v1/door/code",
 	}
 	slices.Sort(want)
 	doc, served := described(t)

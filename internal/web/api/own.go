@@ -189,13 +189,18 @@ func (h *API) listDevices(ctx context.Context, in *listInput) (*devicesOutput, e
 	out := &devicesOutput{}
 	out.Body.Devices = make([]deviceRow, 0, len(all))
 	for _, d := range all {
-		out.Body.Devices = append(out.Body.Devices, deviceRow{
-			ID: d.ID, Name: d.Name, Current: d.ID == in.session.Device,
-			CreatedAt: instant(d.CreatedAt), LastSeenAt: instant(d.LastSeenAt), ExpiresAt: instant(d.ExpiresAt),
-			Strength: d.Strength, Place: h.Where(d.Source, in.Lang),
-		})
+		row := h.deviceRow(d, in.Lang)
+		row.Current = d.ID == in.session.Device
+		out.Body.Devices = append(out.Body.Devices, row)
 	}
 	return out, nil
+}
+
+func (h *API) deviceRow(d device.Device, lang string) deviceRow {
+	return deviceRow{
+		ID: d.ID, Name: d.Name, CreatedAt: instant(d.CreatedAt), LastSeenAt: instant(d.LastSeenAt), ExpiresAt: instant(d.ExpiresAt),
+		Strength: d.Strength, Place: h.Where(d.Source, lang),
+	}
 }
 
 func (h *API) forget(ctx context.Context, in *deviceInput) (*none, error) {

@@ -240,6 +240,10 @@ func (h *API) send(ctx context.Context, in *sendInput) (*sendOutput, error) {
 	if err != nil {
 		return nil, err
 	}
+	return h.sentAnswer(sent)
+}
+
+func (h *API) sentAnswer(sent signin.Sent) (*sendOutput, error) {
 	if sent.TooSoon {
 		return nil, tooSoon(sent.ResendAt, h.Now())
 	}
@@ -311,7 +315,11 @@ func body(n signin.Next) nextBody {
 		}
 	}
 	if n.Device != nil {
-		b.Device = &newRemembered{ID: n.Device.ID, Handle: n.Device.Handle.Reveal(), ExpiresAt: instant(n.Device.ExpiresAt)}
+		b.Device = remembered(*n.Device)
 	}
 	return b
+}
+
+func remembered(d device.Remembered) *newRemembered {
+	return &newRemembered{ID: d.ID, Handle: d.Handle.Reveal(), ExpiresAt: instant(d.ExpiresAt)}
 }
