@@ -59,6 +59,9 @@ const (
 	BackupMade      What = "backup_made"
 	BackupGone      What = "backup_removed"
 	Protected       What = "account_protected"
+	AppAllowed      What = "application_allowed" // to know who one is
+	AppEnded        What = "application_ended"
+	AppReplayed     What = "application_replayed" // a code or token of it came again
 	Opened          What = "account_opened"
 	Locked          What = "account_locked"
 	Unlocked        What = "account_unlocked"
@@ -129,10 +132,8 @@ func whatOf(e audit.Past) What {
 		return either(e.Detail["revealed"] == "true", LookedAtAll, LookedAt)
 	case audit.DataDownloaded:
 		return Downloaded
-	case audit.EraseAsked:
-		return EraseAsked
-	case audit.EraseStopped:
-		return EraseStopped
+	case audit.EraseAsked, audit.EraseStopped:
+		return either(e.Kind == audit.EraseAsked, EraseAsked, EraseStopped)
 	case audit.ApprovalAsked:
 		return LetInAsked
 	case audit.ApprovalFailed:
@@ -147,6 +148,8 @@ func whatOf(e audit.Past) What {
 		return TokenTaken
 	case audit.Protected:
 		return Protected
+	case audit.ApplicationAllowed, audit.ApplicationEnded, audit.ApplicationReplayed:
+		return map[audit.Kind]What{audit.ApplicationAllowed: AppAllowed, audit.ApplicationEnded: AppEnded, audit.ApplicationReplayed: AppReplayed}[e.Kind]
 	case audit.PasswordChanged:
 		return PasswordChanged
 	case audit.AddressAdded:
@@ -175,7 +178,7 @@ func whatOf(e audit.Past) What {
 	case audit.DeviceBound: // the list of devices says so
 	case audit.AccountErased: // nobody is left to be shown it
 	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported,
-		audit.LettersPaused, audit.LettersResumed: // of no account
+		audit.LettersPaused, audit.LettersResumed, audit.ApplicationChanged: // of no account
 	}
 	return ""
 }
