@@ -66,7 +66,7 @@ func app(t *testing.T, n *servertest.Node, name string) *visitor {
 // is withdrawn. A refusal is the same bytes wherever it is met; nothing but refusals and warnings
 // differs; and no page is concerned.
 func TestEveryRouteHonoursTheRulesForApps(t *testing.T) {
-	n := servertest.Start(t, servertest.Options{Idle: true})
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: everything})
 	rule(t, n, "ios", "4", "3")
 	rule(t, n, "gone", "none", "all")
 	apps := map[string]string{ // what it calls itself, and how it fares
@@ -155,7 +155,7 @@ func TestEveryRouteHonoursTheRulesForApps(t *testing.T) {
 // I-06, P-9.4: whoever imitates an old application, with its name, its paths, the names its fields had or
 // its agent, is told nothing more than anybody else, and the same of those who exist and those who do not.
 func TestImitatingAnOldAppGainsNothing(t *testing.T) {
-	n := servertest.Start(t, servertest.Options{Idle: true})
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: everything})
 	n.Account(ada, adaPhone)
 	rule(t, n, "ios", "4", "none")
 	for _, who := range []string{ada, adaPhone, "nobody@example.org"} {
@@ -198,7 +198,7 @@ func TestImitatingAnOldAppGainsNothing(t *testing.T) {
 // A refusal is decided before anything else: it is the same whomever the call is about, needs no body to
 // arrive and no database to be there.
 func TestARefusalLooksAtNothing(t *testing.T) {
-	n := servertest.Start(t, servertest.Options{Idle: true})
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: everything})
 	n.Account(ada, adaPhone)
 	rule(t, n, "ios", "none", "3")
 	v := app(t, n, "ios/2")
@@ -241,7 +241,7 @@ func TestARefusalLooksAtNothing(t *testing.T) {
 
 // What applications call themselves is a stranger's text: it is in no answer, no log and no metric.
 func TestWhatAppsCallThemselvesIsNotRepeated(t *testing.T) {
-	n := servertest.Start(t, servertest.Options{Idle: true})
+	n := servertest.Start(t, servertest.Options{Idle: true, Config: everything})
 	rule(t, n, client.Unknown, "none", "all")
 	rule(t, n, client.Unnamed, "all", "none")
 	const canary = "canary-7341"
