@@ -91,8 +91,7 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 	}
 	q := request{Client: c.ID, Redirect: to, State: a.Query.Get("state"), Before: a.Session.ID, id: uuid.Must(uuid.NewV7()).String(), created: s.DB.Now()}
 	if err := s.read(ctx, &q, c, a.Query); err != nil {
-		var no *Refusal
-		if errors.As(err, &no) {
+		if no, ok := errors.AsType[*Refusal](err); ok {
 			return Begun{Answer: s.refused(q, no)}, nil
 		}
 		return Begun{}, err

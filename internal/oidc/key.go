@@ -114,11 +114,11 @@ func newKey(alg string) (k signingKey, err error) {
 		return k, err
 	}
 	public := jose.JSONWebKey{Key: private.Public(), Algorithm: alg, Use: "sig"}
-	print, err := public.Thumbprint(crypto.SHA256)
+	sum, err := public.Thumbprint(crypto.SHA256)
 	if err != nil {
 		return k, err
 	}
-	public.KeyID = base64.RawURLEncoding.EncodeToString(print)
+	public.KeyID = base64.RawURLEncoding.EncodeToString(sum)
 	text, err := json.Marshal(public)
 	if err != nil {
 		return k, err

@@ -186,8 +186,7 @@ func (k *kit) tokens(v url.Values) oidc.Tokens {
 // refused demands an error in the words of OAuth.
 func (k *kit) refused(want string, err error) {
 	k.t.Helper()
-	var no *oidc.Refusal
-	if !errors.As(err, &no) || no.Word != want {
+	if no, ok := errors.AsType[*oidc.Refusal](err); !ok || no.Word != want {
 		k.t.Errorf("got %v, want %s", err, want)
 	}
 }

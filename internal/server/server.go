@@ -165,7 +165,9 @@ func (s *Server) doors() error {
 	(&pages.Approve{SignIn: way, Asks: flows, Waits: s.core.Owner}).Mount(mux)
 	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
 	(&pages.Register{SignIn: way, Registrations: newcomers, Asks: asks(c, s.core.Registration)}).Mount(mux)
-	(&pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}).Mount(mux)
+	home := &pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}
+	home.Mount(mux)
+	home.MountApplications(mux, s.core.Applications)
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)

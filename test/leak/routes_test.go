@@ -138,6 +138,10 @@ var table = map[string]string{
 	"GET /recover/{flow}/wait":      "303 /recover/FLOW",
 	"GET /recover/{flow}/password":  "303 /recover/FLOW",
 
+	"GET /applications":                "303 /signin",
+	"GET /applications/{id}/withdraw":  "303 /signin",
+	"POST /applications/{id}/withdraw": "303 /signin",
+
 	// Applications send people here, and ask for tokens. Neither an application nor a request is named.
 	"GET /authorize":                              "422 page",
 	"POST /authorize":                             "303 /authorize?",

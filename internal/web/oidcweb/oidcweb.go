@@ -83,10 +83,11 @@ func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(
 	return func(w http.ResponseWriter, r *http.Request) error {
 		shared(w.Header())
 		err := h(w, r)
-		var no *oidc.Refusal
-		if f := fault.Of(err); err != nil && f.Kind == fault.Invalid {
-			no = &oidc.Refusal{Word: "invalid_request", Why: "the form has a repeated field, a NUL, or is not UTF-8"}
-		} else if !errors.As(err, &no) {
+		no, ok := errors.AsType[*oidc.Refusal](err)
+		if err != nil && fault.Of(err).Kind == fault.Invalid {
+			no, ok = &oidc.Refusal{Word: "invalid_request", Why: "the form has a repeated field, a NUL, or is not UTF-8"}, true
+		}
+		if !ok {
 			return err
 		}
 		d.Log.LogAttrs(r.Context(), slog.LevelInfo, "provider refused", slog.String("code", no.Word), slog.String("why", no.Why))

@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/netip"
 	"net/url"
+	"slices"
 	"strings"
 
 	"github.com/google/uuid"
@@ -135,6 +136,7 @@ func (h *authorize) post(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	form.Del("login_hint") // which nobody looks at: no answer of ours is to have an address in it
 	return seeOther(w, r, string(oidc.AuthorizePath)+"?"+form.Encode())
 }
 
@@ -278,11 +280,7 @@ func (authorizeView) template() string { return "authorize" }
 
 func authorizePage(f frame, request string, next oidc.Next) authorizeView {
 	v := authorizeView{frame: f, Path: requestPath(request), Name: next.Name, Host: next.Host}
-	words := map[string]string{"openid": "authorize_scope_openid", "offline_access": "authorize_scope_offline_access"}
-	for _, one := range next.Scopes {
-		v.Asks = append(v.Asks, f.say(words[one]))
-		v.Offline = v.Offline || one == "offline_access"
-	}
+	v.Asks, v.Offline = f.scopes(next.Scopes), slices.Contains(next.Scopes, "offline_access")
 	return v
 }
 

@@ -1,6 +1,10 @@
 package pages
 
-import "countersign/internal/oidc"
+import (
+	"time"
+
+	"countersign/internal/oidc"
+)
 
 // authorizeShots are the pages between an application and the sign-in.
 func (p *Pages) authorizeShots() []Shot {
@@ -14,6 +18,14 @@ func (p *Pages) authorizeShots() []Shot {
 		p.shot("authorize", "authorize_title", page("openid")),
 		p.shot("authorize-offline", "authorize_title", page("openid", "offline_access")),
 		p.shot("onward", "onward_title", func(f frame) view { return onwardPage(f, request, "sealed") }),
+		p.shot("applications", "applications_title", func(f frame) view {
+			at := time.Date(2026, time.November, 20, 19, 12, 0, 0, time.UTC)
+			return applicationsPage(f.flash("withdrawn"), []oidc.Allowed{
+				{Client: "shop", Name: "Corner Shop", Scopes: []string{"openid", "offline_access"}, Since: at, Last: at, Live: true},
+				{Client: "an-application-that-is-gone-by-now", Scopes: []string{"openid"}, Since: at, Last: at},
+			})
+		}),
+		p.shot("applications-none", "applications_title", func(f frame) view { return applicationsPage(f, nil) }),
 		p.shot("signin-for-app", "signin_title", func(f frame) view { return signInView{frame: f.on(requestWord + request)} }),
 		p.shot("again-for-app", "again_title", func(f frame) view { return againPage(f, requestWord+request) }),
 	}

@@ -97,6 +97,7 @@ func New(o Options) (*Pages, error) {
 		againView{},
 		authorizeView{},
 		onwardView{},
+		applicationsView{},
 		securityView{},
 		passwordView{},
 		addressView{},

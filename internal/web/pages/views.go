@@ -91,6 +91,7 @@ var flashes = map[string]string{
 	"contact-removed":   "flash_contact_removed",
 	"saved-removed":     "flash_saved_removed",
 	"reviewed":          "flash_reviewed",
+	"withdrawn":         "flash_withdrawn",
 }
 
 func (f frame) flash(code string) frame {
