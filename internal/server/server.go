@@ -156,6 +156,11 @@ func (s *Server) doors() error {
 	p.Mount(mux, log)
 	p.MountPasskeys(mux, c.Passkey.Origins)
 	way := pages.SignIn{Pages: p, Log: log, Flows: flows, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client, Bindings: flows, Requests: s.core.Applications}
+	if c.Forward.Listen != "" {
+		gate := newGate(s.core)
+		(&pages.Access{Pages: p, Log: log, Sessions: s.core.Sessions, Gate: gate}).Mount(mux)
+		way.Gate, s.gate = gate, gateHandler(c, gate, registry, log)
+	}
 	way.Mount(mux)
 	s.provide(mux, way)
 	(&pages.Security{
@@ -171,11 +176,6 @@ func (s *Server) doors() error {
 	(&pages.Protect{Pages: p, Log: log, Owner: s.core.Protect, Client: client}).Mount(mux)
 	(&pages.Activity{Pages: p, Log: log, Sessions: s.core.Sessions, Past: s.core.Owner, Client: client}).Mount(mux)
 	(&pages.Account{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Client: client}).Mount(mux)
-	if c.Forward.Listen != "" {
-		gate := newGate(s.core)
-		(&pages.Access{Pages: p, Log: log, Sessions: s.core.Sessions, Gate: gate}).Mount(mux)
-		s.gate = gateHandler(c, gate, registry, log)
-	}
 	if s.deps.Demo != nil {
 		(&pages.Demo{Pages: p, Log: log, Accounts: s.deps.Demo.Accounts, Messages: s.received}).Mount(mux)
 	}

@@ -17,6 +17,7 @@ import (
 	"countersign/internal/session"
 	"countersign/internal/web"
 	"countersign/internal/web/bound"
+	"countersign/internal/web/forwardauth"
 )
 
 // wishes says what the requests of applications want of a sign-in.
@@ -100,8 +101,12 @@ func (f frame) on(name string) frame {
 	return f
 }
 
-// least is what the sign-in has to prove that a page is on the way with. A request that is over wants nothing.
+// least is what the sign-in has to prove that a page is on the way with. A request or a wish that is over wants nothing.
 func (h *SignIn) least(r *http.Request, name string) assurance.Level {
+	if wish := web.Cookie(r, wishCookie); h.Gate != nil && !wish.Empty() && afterwards(r, name) == forwardauth.WishPath {
+		need, _ := h.Gate.Wished(wish.Reveal())
+		return need.Level
+	}
 	id := requestName(name)
 	if id == "" || h.Requests == nil {
 		return ""

@@ -47,6 +47,7 @@ type SignIn struct {
 	Client   func(*http.Request) signin.Client
 	Bindings bindings // the sign-in machine, too; Mount alone needs it
 	Requests wishes   // of applications; without it nobody comes from one
+	Gate     gate     // of sites behind a proxy; nil where there are none
 }
 
 // Mount registers the routes; nobody else knows these paths.
