@@ -27,7 +27,7 @@ func (s *shop) call(endpoint string, header http.Header, pairs ...string) shown 
 		r.Header[name] = values
 	}
 	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
-	return s.got(http.DefaultTransport.RoundTrip(r))
+	return s.got(s.n.Browser().Do(r))
 }
 
 // RFC 9700 at the doors: whatever another site's page, an old link or a wrong client can send.
@@ -108,7 +108,7 @@ func TestAttacksOnApplications(t *testing.T) {
 			t.Fatal(err)
 		}
 		r.Header.Set("Authorization", "Bearer "+token.AccessToken)
-		if p := s.got(http.DefaultTransport.RoundTrip(r)); p.StatusCode != http.StatusUnauthorized {
+		if p := s.got(s.n.Browser().Do(r)); p.StatusCode != http.StatusUnauthorized {
 			t.Errorf("%d", p.StatusCode)
 		}
 	})

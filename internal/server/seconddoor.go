@@ -17,8 +17,7 @@ import (
 func callers(provider *oidc.Service, source func(*http.Request) netip.Addr) func(*http.Request) (api.Application, error) {
 	return func(r *http.Request) (api.Application, error) {
 		c, err := provider.Authenticate(r.Context(), callerOf(r, source(r)))
-		var no *oidc.Refusal
-		if errors.As(err, &no) || err == nil && len(c.SecondDoor) == 0 {
+		if _, no := errors.AsType[*oidc.Refusal](err); no || err == nil && len(c.SecondDoor) == 0 {
 			err = fault.New(fault.Unauthenticated, "client_unproved", errors.New("no client of the second door's"))
 		}
 		if err != nil {
