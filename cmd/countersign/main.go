@@ -94,6 +94,7 @@ type proofs struct {
 type mail struct {
 	Courier courierCmd `cmd:"" help:"See how letters leave, stop and resume them, and look after those that could not be sent."`
 	Message messageCmd `cmd:"" help:"Show what letters say, and send one as a test."`
+	Webhook webhookCmd `cmd:"" help:"Tell applications of security events; see what waits, tell it again."`
 }
 
 // copies are the commands that copy the database.

@@ -12,7 +12,7 @@ func order() []string {
 	return []string{
 		"keyring", "audit", "message",
 		"outbox", "throttle", "guard", "client",
-		"account",
+		"account", "subscriber",
 		"assurance",
 		"attestation", "password", "passkey", "totp", "onetime", "backup", "push", "certificate", "dbsc", "dpop", "appkey", "device",
 		"factor", "session", "access", "notice", "approval",

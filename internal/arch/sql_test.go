@@ -56,6 +56,11 @@ func owners() map[string]string {
 
 		"approval": "approval",
 
+		"subscriber":        "subscriber",
+		"subscriber_kind":   "subscriber",
+		"subscriber_secret": "subscriber",
+		"subscriber_event":  "subscriber",
+
 		"guard_country":  "guard",
 		"guard_spend":    "guard",
 		"account_group":  "account",

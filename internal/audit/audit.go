@@ -87,6 +87,7 @@ const (
 	ApplicationReplayed Kind = "oidc_token_reuse" // a code or a refresh token came again
 	InvitationMade      Kind = "invitation_created"
 	InvitationRevoked   Kind = "invitation_revoked"
+	WebhookChanged      Kind = "sys_webhook_changed" // was: added, removed, paused, …
 )
 
 // Event is one security event. Detail holds fixed words only, never contact data.
@@ -99,7 +100,11 @@ type Event struct {
 }
 
 // Log appends events. Ring is required.
-type Log struct{ Ring *keyring.Ring }
+type Log struct {
+	Ring *keyring.Ring
+	// Told is told of each event, by its id, in the transaction that appends it. May be nil.
+	Told func(ctx context.Context, tx *sqldb.Tx, id string, e Event) error
+}
 
 // Append writes the event in the transaction that decided on it: there is no decision
 // without its record and no record of what was rolled back.
@@ -116,7 +121,10 @@ func (l *Log) Append(ctx context.Context, tx *sqldb.Tx, e Event) error {
 		r.Source = l.Ring.Seal([]byte(e.Source.Unmap().String()), place(r.ID))
 	}
 	r.MAC = l.mac(r)
-	return put(ctx, tx, r)
+	if err := put(ctx, tx, r); err != nil || l.Told == nil {
+		return err
+	}
+	return l.Told(ctx, tx, r.ID, e)
 }
 
 // Past is an event of an account as it was recorded. Source is the zero Addr where it cannot be opened.
@@ -169,6 +177,28 @@ func (l *Log) Find(ctx context.Context, tx *sqldb.Tx, account, id string) (p Pas
 		return Past{}, false, err
 	}
 	return l.past(r), true, nil
+}
+
+// Read returns one event, whoever it is about. ok is false if there is none by that id, or if it is not as it was written.
+func (l *Log) Read(ctx context.Context, tx *sqldb.Tx, id string) (p Past, ok bool, err error) {
+	r, ok, err := read(ctx, tx, id)
+	if err != nil || !ok || !l.authentic(r) {
+		return Past{}, false, err
+	}
+	return l.past(r), true, nil
+}
+
+// Since is a part of the whole record: up to Most events since a time, of one account or of all.
+type Since struct {
+	At      time.Time
+	Account string
+	Most    int
+}
+
+// After returns the oldest events of a part that stand after the one named ("" for the very first).
+func (l *Log) After(ctx context.Context, tx *sqldb.Tx, id string, s Since) (all []Past, err error) {
+	err = since(ctx, tx, id, s, func(r row) { all = append(all, l.past(r)) })
+	return all, err
 }
 
 func (l *Log) past(r row) Past {

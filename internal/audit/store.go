@@ -59,6 +59,21 @@ func find(ctx context.Context, tx *sqldb.Tx, account, id string) (row, bool, err
 	return r, err == nil, err
 }
 
+func read(ctx context.Context, tx *sqldb.Tx, id string) (row, bool, error) {
+	r, err := scanRow(tx.QueryRow(ctx, `SELECT `+columns+` FROM audit_event WHERE id = $1`, id).Scan)
+	if errors.Is(err, sql.ErrNoRows) {
+		return row{}, false, nil
+	}
+	return r, err == nil, err
+}
+
+func since(ctx context.Context, tx *sqldb.Tx, after string, s Since, visit func(row)) error {
+	return tx.Each(ctx, `
+		SELECT `+columns+` FROM audit_event
+		WHERE id > $1 AND at >= $2 AND ($3 = '' OR account_id = $3) ORDER BY id LIMIT $4`,
+		visiting(visit), after, s.At.UnixMilli(), s.Account, s.Most)
+}
+
 const columns = `id, at, kind, account_id, actor, source, detail, mac`
 
 func scanRow(scan func(...any) error) (r row, err error) {

@@ -178,7 +178,7 @@ func whatOf(e audit.Past) What {
 	case audit.DeviceBound: // the list of devices says so
 	case audit.AccountErased: // nobody is left to be shown it
 	case audit.ClientRuleChanged, audit.APIRetired, audit.APIUnretired, audit.KeysChanged, audit.InvitationMade, audit.InvitationRevoked, audit.TokensImported,
-		audit.LettersPaused, audit.LettersResumed, audit.ApplicationChanged: // of no account
+		audit.LettersPaused, audit.LettersResumed, audit.ApplicationChanged, audit.WebhookChanged: // of no account
 	}
 	return ""
 }

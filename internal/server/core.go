@@ -42,6 +42,7 @@ import (
 	"countersign/internal/server/schema"
 	"countersign/internal/session"
 	"countersign/internal/signin"
+	"countersign/internal/subscriber"
 	"countersign/internal/throttle"
 	"countersign/internal/totp"
 	"countersign/internal/transfer"
@@ -60,7 +61,8 @@ type Core struct {
 	Clients      *client.Service      // the applications that call the API
 	Proofs       *dpop.Service        // of the keys that their sessions are bound to
 	Moves        *transfer.Service
-	Applications *oidc.Service // that sign people in through us
+	Applications *oidc.Service       // that sign people in through us
+	Subscribers  *subscriber.Service // who is told of events
 
 	signin.Parts
 }
@@ -111,7 +113,8 @@ func Open(ctx context.Context, c config.Config, d Deps) (core *Core, err error) 
 	if err != nil {
 		return nil, err
 	}
-	if err := core.ensureDecoys(ctx); err != nil {
+	core.Subscribers = subscribers(d, core)
+	if err := errors.Join(core.ensureDecoys(ctx), core.Subscribers.Poll(ctx)); err != nil {
 		return nil, err
 	}
 	return core, nil

@@ -16,6 +16,7 @@ import (
 	"countersign/internal/recovery"
 	"countersign/internal/registration"
 	"countersign/internal/signin"
+	"countersign/internal/subscriber"
 	"countersign/internal/web"
 )
 
@@ -45,6 +46,7 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 	countNewcomers(&registration.Service{}, reg)
 	countRecoveries(&recovery.Service{}, reg)
 	countRefusals(&guard.Guard{}, reg)
+	countTold(&subscriber.Service{}, reg)
 	labels := map[string][]string{}
 	for _, c := range reg.all {
 		ch := make(chan *prometheus.Desc, 100)
@@ -96,7 +98,7 @@ func TestTheDashboardAsksForWhatThereIs(t *testing.T) {
 		}
 	}
 	for name := range labels {
-		if strings.HasPrefix(name, "countersign_letters") && !shown[name] || strings.HasPrefix(name, "countersign_sms") && !shown[name] {
+		if strings.HasPrefix(name, "countersign_letters") && !shown[name] || (strings.HasPrefix(name, "countersign_sms") || strings.HasPrefix(name, "countersign_webhook")) && !shown[name] {
 			t.Errorf("the dashboard does not show %s", name)
 		}
 	}

@@ -18,8 +18,10 @@ import (
 
 // kept are the tables that know accounts and keep their rows when an account is erased, with the reason.
 var kept = map[string]string{
-	"audit_event":  "append-only; it names nobody, and its network addresses are sealed: docs/decisions/0010",
-	"signin_flow":  "barred once the account is closed, and deleted when its time is over, within hours",
+	"audit_event":      "append-only; it names nobody, and its network addresses are sealed: docs/decisions/0010",
+	"signin_flow":      "barred once the account is closed, and deleted when its time is over, within hours",
+	"subscriber_event": "an id of the account and one of an event of the record, kept until the subscriber was told: of the erasure, too",
+
 	"onetime_code": "of such a flow, and deleted when its time is over, within minutes",
 }
 

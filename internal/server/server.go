@@ -135,6 +135,7 @@ func (s *Server) doors() error {
 	flows, newcomers := count(s.core.SignIn, registry), countNewcomers(s.core.Registration, registry)
 	countRecoveries(s.core.Recovery, registry)
 	countRefusals(s.core.Guard, registry)
+	countTold(s.core.Subscribers, registry)
 	clients := c.Clients()
 	client := func(r *http.Request) signin.Client {
 		return signin.Client{Source: clients.Of(r), UserAgent: r.UserAgent()}
@@ -240,6 +241,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("notices", s.notices)
 	loop("keys", s.keys)
 	loop("erasures", s.erasures)
+	loop("webhooks", s.core.Subscribers.Run)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
 		loop("watchdog", s.watchdog)
 	}
@@ -267,7 +269,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,
-			"guard": c.Guard.Prune, "oidc": c.Applications.Prune,
+			"guard": c.Guard.Prune, "oidc": c.Applications.Prune, "subscriber": c.Subscribers.Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

@@ -35,6 +35,8 @@ func newGauges(core *Core, log *slog.Logger, works func() map[string]bool) *gaug
 		"letters":                     {"Letters in the outbox, withheld ones included.", []string{"channel", "state"}},
 		"letters_paused":              {"1 while an operator keeps a channel's letters waiting.", []string{"channel"}},
 		"letters_oldest_seconds":      {"Age of the oldest letter that waits.", []string{"channel"}},
+		"webhook_waiting":             {"Events that webhooks are still to be told of, those that nobody will be told of included.", []string{"state"}},
+		"webhook_oldest_seconds":      {"Age of the oldest event that waits to be told.", nil},
 		"sms_spent":                   {"What text messages cost, this hour and in 24 hours, in the currency of guard.prices.", []string{"within"}},
 		"provider_works":              {"1 while letters go by a provider, 0 while it is left alone because it failed.", []string{"provider"}},
 		"password_running":            {"Password hashes under way.", nil},
@@ -98,6 +100,24 @@ func (g *gauges) Collect(ch chan<- prometheus.Metric) {
 	counter("database_wait_seconds_total", db.WaitDuration.Seconds())
 	g.letters(gauge)
 	g.texts(gauge)
+	g.webhooks(gauge)
+}
+
+func (g *gauges) webhooks(gauge func(string, float64, ...string)) {
+	ctx, cancel := context.WithTimeout(context.Background(), 2*time.Second)
+	defer cancel()
+	d, err := g.core.Subscribers.Depth(ctx)
+	if err != nil {
+		g.log.LogAttrs(ctx, slog.LevelWarn, "count events for webhooks", slog.Any("error", err))
+		return
+	}
+	gauge("webhook_waiting", float64(d.Waiting), "waiting")
+	gauge("webhook_waiting", float64(d.Dead), "dead")
+	age := 0.0
+	if !d.Oldest.IsZero() {
+		age = g.core.DB.Now().Sub(d.Oldest).Seconds()
+	}
+	gauge("webhook_oldest_seconds", age)
 }
 
 // texts are what text messages cost, and by whom they go.

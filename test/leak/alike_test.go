@@ -2,6 +2,8 @@ package leak_test
 
 import (
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"slices"
 	"strings"
 	"testing"
@@ -43,6 +45,7 @@ func worldWith(t *testing.T, url string, hidden bool, change func(*config.Config
 		c.SignIn.HidePasswordResult = hidden
 		change(c)
 	}})
+	told(t, n)
 	// The limits over all count everybody's steps in one row; here each step must leave the same value.
 	n.Core().SignIn.Limits.All.Every, n.Core().SignIn.Limits.SendAll.Every = 0, 0
 	all := slices.Concat(known(t, n, hidden), unknown(t, n, hidden))
@@ -54,6 +57,20 @@ func worldWith(t *testing.T, url string, hidden bool, change func(*config.Config
 		s.visitor = newVisitor(t, n, fmt.Sprintf("10.1%02d.1%02d.101", i/100, i%100))
 	}
 	return n, all
+}
+
+// told has a webhook listen to everything: what it is to be told must not tell who exists either.
+func told(t *testing.T, n *servertest.Node) {
+	t.Helper()
+	app := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) { w.WriteHeader(http.StatusNoContent) }))
+	t.Cleanup(app.Close)
+	_, _, err := n.Core().Subscribers.Add(t.Context(), app.URL, nil)
+	if err == nil {
+		err = n.Core().Subscribers.Poll(t.Context())
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
 }
 
 func known(t *testing.T, n *servertest.Node, hidden bool) []*subject {

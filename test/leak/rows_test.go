@@ -18,7 +18,7 @@ import (
 type snapshot map[string]map[string]row
 
 // keyed is how many columns a primary key has that has several.
-var keyed = map[string]int{"account_claim": 2, "recovery_contact_code": 2, "registration_consent": 2, "client_usage": 3, "keyring_lack": 2, "backup_code": 2, "account_group": 2, "factor_stopped": 2}
+var keyed = map[string]int{"account_claim": 2, "recovery_contact_code": 2, "registration_consent": 2, "client_usage": 3, "keyring_lack": 2, "backup_code": 2, "account_group": 2, "factor_stopped": 2, "subscriber_kind": 2, "subscriber_event": 2}
 
 type row []any
 

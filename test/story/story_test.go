@@ -29,6 +29,7 @@ func TestStories(t *testing.T) {
 		RequireUniqueNames:  true,
 		Setup: func(env *testscript.Env) error {
 			env.Values[postKey{}] = &post{}
+			env.Values[heardKey{}] = &heard{types: map[string]int{}}
 			env.Setenv("PATH", bin+string(filepath.ListSeparator)+os.Getenv("PATH"))
 			for _, name := range []string{"LISTEN", "WATCH", "OTHER"} {
 				address, err := free()
@@ -42,6 +43,7 @@ func TestStories(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"replay": replay, "mailboxes": mailboxes, "letters": letters, "delivered": delivered,
 			"code": code, "answers": answers, "calls": calls, "mode": mode, "settings": settings, "same": same,
+			"receiver": receiver, "webhook": webhook, "received": received,
 		},
 	})
 }

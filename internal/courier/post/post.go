@@ -11,7 +11,9 @@ import (
 	"io"
 	"net"
 	"net/http"
+	"net/netip"
 	"net/url"
+	"slices"
 	"strconv"
 	"strings"
 	"syscall"
@@ -34,7 +36,7 @@ func New(name, address string, roots *x509.CertPool) (*Client, error) {
 	if err != nil || u.Host == "" || u.User != nil {
 		return nil, fmt.Errorf("%s: the address must be an absolute URL without user and password", name) // it may hold a secret: not quoted
 	}
-	dialer := &net.Dialer{Timeout: 10 * time.Second}
+	dialer := &net.Dialer{Timeout: 10 * time.Second, Control: notOfThisLink}
 	switch u.Scheme {
 	case "https":
 	case "http":
@@ -52,6 +54,21 @@ func New(name, address string, roots *x509.CertPool) (*Client, error) {
 			IdleConnTimeout:     60 * time.Second,
 		},
 	}}, nil
+}
+
+// notOfThisLink refuses the addresses at which clouds tell a machine's secrets to whoever runs on it, and others that no provider has.
+// It is asked after the name was resolved. Addresses of private networks are allowed: an operator's own programs are there.
+func notOfThisLink(_, address string, _ syscall.RawConn) error {
+	at, err := netip.ParseAddrPort(address)
+	if err != nil {
+		return err
+	}
+	ip := at.Addr().Unmap().WithZone("")
+	metadata := []netip.Addr{netip.MustParseAddr("fd00:ec2::254"), netip.MustParseAddr("100.100.100.200")} // of Amazon and Alibaba, outside the link's range
+	if ip.IsLinkLocalUnicast() || ip.IsMulticast() || ip.IsUnspecified() || slices.Contains(metadata, ip) {
+		return errors.New("link-local and metadata addresses are not called")
+	}
+	return nil
 }
 
 // loopbackOnly is asked after the name was resolved, so a name that points elsewhere is no way out.
