@@ -557,15 +557,12 @@ func TestEveryKindIsADocumentedType(t *testing.T) {
 	var kinds, types []string
 	ast.Inspect(file, func(n ast.Node) bool {
 		v, ok := n.(*ast.ValueSpec)
-		if named, is := ast.Expr(nil), false; ok && v.Type != nil {
-			named = v.Type
-			if id, isID := named.(*ast.Ident); isID {
-				is = id.Name == "Kind"
-			}
-			if is {
-				kind, _ := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value) //nolint:forcetypeassert // all are
-				kinds = append(kinds, kind)
-			}
+		if !ok {
+			return true
+		}
+		if id, named := v.Type.(*ast.Ident); named && id.Name == "Kind" {
+			kind, _ := strconv.Unquote(v.Values[0].(*ast.BasicLit).Value) //nolint:forcetypeassert // all are
+			kinds = append(kinds, kind)
 		}
 		return true
 	})

@@ -193,12 +193,12 @@ func (s *Service) round(ctx context.Context, line *line, n int) (r result, err e
 
 // take claims events, and reads what is to be said of them, and to whom.
 func (s *Service) take(ctx context.Context, id string, n int) (all []letter, to target, err error) {
-	any := false
+	due := false
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) { // idle nodes must not queue for SQLite's one writer
-		any, err = anyDue(ctx, tx, id)
+		due, err = anyDue(ctx, tx, id)
 		return err
 	})
-	if err != nil || !any {
+	if err != nil || !due {
 		return nil, to, err
 	}
 	var rows []claimed
