@@ -65,7 +65,7 @@ func TestAttacksOnApplications(t *testing.T) {
 			"/authorize/x/onward?to=" + url.QueryEscape("https://evil.example/"), "/authorize/x/onward?to=//evil.example",
 			"/signin?for=" + url.QueryEscape("https://evil.example/"), "/signin?for=app/../../evil",
 		} {
-			if p := s.get(at); p.StatusCode == http.StatusSeeOther && p.Header.Get("Location") != "/" || p.Header.Get("Refresh") != "" || strings.Contains(p.body, "evil.example") {
+			if p := s.get(at); p.StatusCode == http.StatusSeeOther && p.Header.Get("Location") != "/" || onward.MatchString(p.body) || strings.Contains(p.body, "evil.example") {
 				t.Errorf("%s: %d %q", at, p.StatusCode, p.Header.Get("Location"))
 			}
 		}

@@ -130,11 +130,11 @@ func (s *shop) signIn(at, name, address string) shown {
 // back is where a page of ours leads on to by itself.
 func (s *shop) back(p shown) url.Values {
 	s.t.Helper()
-	to, ok := strings.CutPrefix(p.Header.Get("Refresh"), "0;url=")
-	if p.StatusCode != http.StatusOK || !ok || !strings.HasPrefix(to, "/authorize/") || !strings.Contains(p.body, `href="`+to) {
-		s.t.Fatalf("%d %q\n%s", p.StatusCode, p.Header.Get("Refresh"), p.body)
+	to := onward.FindStringSubmatch(p.body)
+	if p.StatusCode != http.StatusOK || to == nil || !strings.HasPrefix(to[1], "/authorize/") || !strings.Contains(p.body, `href="`+to[1]) {
+		s.t.Fatalf("%d\n%s", p.StatusCode, p.body)
 	}
-	return s.answered(s.to(s.get(to), ""))
+	return s.answered(s.to(s.get(to[1]), ""))
 }
 
 func (s *shop) answered(to string) url.Values {

@@ -123,10 +123,14 @@ func (p person) do(method, to string, form url.Values) (where, body string) {
 		p.t.Fatal(err)
 	}
 	if where = res.Header.Get("Location"); where == "" {
-		where = strings.TrimPrefix(res.Header.Get("Refresh"), "0;url=")
+		if found := leadsOn.FindSubmatch(text); found != nil {
+			where = string(found[1])
+		}
 	}
 	return where, string(text)
 }
+
+var leadsOn = regexp.MustCompile(`http-equiv="refresh" content="0;url=([^"]+)"`)
 
 var wish = regexp.MustCompile(`name="for" value="([^"]+)"`)
 

@@ -83,15 +83,12 @@ func (h *Access) prove(w http.ResponseWriter, r *http.Request, me session.Sessio
 	return seeOther(w, r, toAgain("access"))
 }
 
-// onward is a page that leads on by itself. Browsers follow no redirect to another site that answers a form of ours: the sign-in's may have led here.
 func (h *Access) onward(w http.ResponseWriter, r *http.Request, to string) error {
 	site, err := url.Parse(to)
 	if err != nil {
 		return err
 	}
-	v := accessOnward(h.Pages.frame(h.Pages.language(r), "access_onward_title"), site)
-	v.Onward = to
-	return h.Pages.show(w, http.StatusOK, v)
+	return h.Pages.onward(w, accessOnward(h.Pages.frame(h.Pages.language(r), "access_onward_title"), site))
 }
 
 func accessOnward(f frame, site *url.URL) noticeView {

@@ -255,12 +255,9 @@ func (h *authorize) other(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, towards("/signin", requestWord+r.PathValue("request")))
 }
 
-// onward goes back to the application from a page of ours, which leads on by itself. A redirect would not do after a form: browsers
-// hold those to the page's own policy (form-action), which names nobody else.
+// onward goes back to the application from a page of ours.
 func (h *authorize) onward(w http.ResponseWriter, r *http.Request, answer string) error {
-	v := onwardPage(h.Pages.frame(h.Pages.language(r), "onward_title"), r.PathValue("request"), h.Provider.Seal(answer))
-	w.Header().Set("Refresh", "0;url="+v.To)
-	return h.Pages.show(w, http.StatusOK, v)
+	return h.Pages.onward(w, onwardPage(h.Pages.frame(h.Pages.language(r), "onward_title"), r.PathValue("request"), h.Provider.Seal(answer)))
 }
 
 // leave leads to the application. Where to is sealed: it leads nowhere else.
@@ -289,15 +286,8 @@ func authorizePage(f frame, request string, next oidc.Next) authorizeView {
 	return v
 }
 
-// onwardView leads on by itself, and by a link.
-type onwardView struct {
-	frame
-
-	To string // our own path
-}
-
-func (onwardView) template() string { return "onward" }
-
-func onwardPage(f frame, request, sealed string) onwardView {
-	return onwardView{frame: f, To: requestPath(url.PathEscape(request)) + "/onward?to=" + sealed}
+func onwardPage(f frame, request, sealed string) noticeView {
+	return noticeView{
+		frame: f, Heading: f.say("onward_heading"), Lead: f.say("onward_lead"), Action: requestPath(url.PathEscape(request)) + "/onward?to=" + sealed, ActionLabel: f.say("continue"),
+	}
 }

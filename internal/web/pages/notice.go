@@ -36,6 +36,13 @@ var notices = map[int]notice{
 	http.StatusServiceUnavailable:    {words: "busy"},
 }
 
+// onward shows a page that leads on by itself to where its link leads. A redirect would not do after a form: browsers hold those to the
+// policy of the page that it stood on (form-action), which names nobody else.
+func (p *Pages) onward(w http.ResponseWriter, v noticeView) error {
+	v.Onward = v.Action
+	return p.show(w, http.StatusOK, v)
+}
+
 // Failure is the page of a failed request, for web.Front.
 func (p *Pages) Failure(w http.ResponseWriter, r *http.Request, a web.Answer) {
 	if err := p.show(w, a.Status, p.failure(p.language(r), r.URL.Path, a)); err != nil {

@@ -96,7 +96,6 @@ func New(o Options) (*Pages, error) {
 		accountView{},
 		againView{},
 		authorizeView{},
-		onwardView{},
 		applicationsView{},
 		securityView{},
 		passwordView{},
