@@ -21,6 +21,7 @@ import (
 	"time"
 
 	"countersign/internal/courier"
+	"countersign/internal/courier/post"
 )
 
 // Topic is a topic of SNS that posts its messages to an address of ours. Make it with NewTopic.
@@ -65,7 +66,7 @@ func NewTopic(name string, now func() time.Time, client *http.Client, roots *x50
 		client = &http.Client{Timeout: timeout}
 	}
 	asks := *client
-	asks.CheckRedirect = func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+	asks.CheckRedirect = post.NoRedirect
 	return &Topic{arn: name, host: "sns." + part[1] + ".amazonaws.com", now: now, client: &asks, roots: roots, known: map[string]*x509.Certificate{}}, nil
 }
 

@@ -45,7 +45,7 @@ func New(name, address string, roots *x509.CertPool) (*Client, error) {
 		return nil, fmt.Errorf("%s: the address must begin with https:// (http:// only to this machine)", name)
 	}
 	return &Client{name: name, http: &http.Client{
-		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+		CheckRedirect: NoRedirect,
 		Transport: &http.Transport{
 			DialContext:         dialer.DialContext,
 			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
@@ -70,6 +70,9 @@ func notOfThisLink(_, address string, _ syscall.RawConn) error {
 	}
 	return nil
 }
+
+// NoRedirect has a client follow no redirect: it would carry addresses, codes and tokens elsewhere.
+func NoRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // loopbackOnly is asked after the name was resolved, so a name that points elsewhere is no way out.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {

@@ -20,6 +20,7 @@ import (
 	"sync"
 	"time"
 
+	"countersign/internal/courier/post"
 	"countersign/internal/courier/token"
 	"countersign/internal/platform/secret"
 )
@@ -102,11 +103,8 @@ func New(c Config, count func(Verdict)) (*Checker, error) {
 		count = func(Verdict) {}
 	}
 	tokens := token.New(token.Config{URL: c.TokenURL, ClientID: c.ClientID, ClientSecret: c.ClientSecret, Scopes: strings.Fields(c.Scope)})
-	return &Checker{c: c, tokens: tokens, client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect}, count: count, kept: map[string]kept{}}, nil
+	return &Checker{c: c, tokens: tokens, client: &http.Client{Timeout: timeout, CheckRedirect: post.NoRedirect}, count: count, kept: map[string]kept{}}, nil
 }
-
-// noRedirect keeps the number and the token from going elsewhere.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Of returns the verdict on a number in E.164 form, within timeout.
 func (s *Checker) Of(ctx context.Context, number string) Verdict {

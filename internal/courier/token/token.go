@@ -13,6 +13,7 @@ import (
 	"golang.org/x/oauth2"
 	"golang.org/x/oauth2/clientcredentials"
 
+	"countersign/internal/courier/post"
 	"countersign/internal/platform/secret"
 )
 
@@ -44,14 +45,11 @@ const timeout = 10 * time.Second
 // New returns a source; it asks nothing.
 func New(c Config) *Source {
 	return &Source{
-		turn: make(chan struct{}, 1), refresh: c.RefreshToken.Reveal(), client: &http.Client{Timeout: timeout, CheckRedirect: noRedirect},
+		turn: make(chan struct{}, 1), refresh: c.RefreshToken.Reveal(), client: &http.Client{Timeout: timeout, CheckRedirect: post.NoRedirect},
 		asClient: clientcredentials.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), TokenURL: c.URL, Scopes: c.Scopes},
 		asPerson: oauth2.Config{ClientID: c.ClientID, ClientSecret: c.ClientSecret.Reveal(), Endpoint: oauth2.Endpoint{TokenURL: c.URL}, Scopes: c.Scopes},
 	}
 }
-
-// noRedirect keeps the secret from going elsewhere.
-func noRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
 
 // Get returns a token before ctx ends, or an error.
 func (s *Source) Get(ctx context.Context) (*oauth2.Token, error) {
