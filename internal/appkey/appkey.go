@@ -48,8 +48,8 @@ type Policy struct {
 	// AndroidApps are package names with the SHA-256 digests of the certificates that sign them.
 	AndroidApps map[string][][]byte
 	AppleApp    string // an App ID: the team's, a dot, the bundle's
-	// Revoked are serial numbers of certificates, in hexadecimal of small letters, that are not believed any more.
-	Revoked map[string]bool
+	// Revoked are serial numbers of certificates, in hexadecimal of small letters, that are not believed any more. Nil: none are.
+	Revoked func() map[string]bool
 }
 
 // Judge judges an attestation of a key (SubjectPublicKeyInfo in DER), which was made for a statement that nobody could know
@@ -104,8 +104,12 @@ func (p Policy) chain(certificates [][]byte, roots *x509.CertPool, now time.Time
 	if err != nil {
 		return nil, nil, err
 	}
+	var revoked map[string]bool
+	if p.Revoked != nil {
+		revoked = p.Revoked()
+	}
 	for _, c := range paths[0] {
-		if p.Revoked[c.SerialNumber.Text(16)] {
+		if revoked[c.SerialNumber.Text(16)] {
 			return nil, nil, errors.New("a certificate of the chain is revoked")
 		}
 	}

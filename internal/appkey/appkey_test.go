@@ -94,7 +94,7 @@ func TestAndroidKeysAreJudged(t *testing.T) {
 	}
 
 	revoked, noRoots := policy, policy
-	revoked.Revoked, noRoots.AndroidRoots = map[string]bool{"abc": true}, nil
+	revoked.Revoked, noRoots.AndroidRoots = func() map[string]bool { return map[string]bool{"abc": true} }, nil
 	for name, p := range map[string]appkey.Policy{"a revoked certificate": revoked, "no roots": noRoots} {
 		if _, err := judge(p, good); err == nil {
 			t.Error(name)
@@ -196,7 +196,7 @@ func TestAppAttestIsJudged(t *testing.T) {
 		}
 	}
 	revoked := policy
-	revoked.Revoked = map[string]bool{"abc": true}
+	revoked.Revoked = func() map[string]bool { return map[string]bool{"abc": true} }
 	if err := judge(revoked, good); err == nil {
 		t.Error("a revoked certificate")
 	}

@@ -14,11 +14,9 @@ import (
 	"encoding/hex"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"slices"
 	"strings"
-	"sync/atomic"
 	"time"
 
 	"github.com/go-webauthn/webauthn/metadata"
@@ -26,6 +24,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/platform/label"
+	"countersign/internal/platform/reread"
 )
 
 // What a new passkey's authenticator must show.
@@ -58,17 +57,14 @@ type Standing struct {
 // Service judges models. A nil Service asks for nothing and knows none.
 type Service struct {
 	require     string
-	file        string
 	signedBy    anchor
 	allow, deny []Model
 	statuses    []metadata.AuthenticatorStatus // denied
 	now         func() time.Time
 	log         *slog.Logger
 
-	current atomic.Pointer[blob]
-	seen    fs.FileInfo // of the file that was last read, good or bad; Load alone touches it, gone and late
-	gone    bool        // it was not there, and that was said
-	late    bool        // the one in use is past its time, and that was said
+	file reread.File[*blob]
+	late bool // the one in use is past its time, and that was said; Load alone touches it
 }
 
 // Asks reports whether new passkeys must be attested.
@@ -79,7 +75,7 @@ func (s *Service) Of(m Model) (st Standing) {
 	if s == nil {
 		return st
 	}
-	if b := s.current.Load(); b != nil && b.entries[m] != nil {
+	if b := s.file.Get(); b != nil && b.entries[m] != nil {
 		st, _ = s.judge(b.entries[m])
 	}
 	if s.Asks() && slices.Contains(s.deny, m) {
@@ -135,7 +131,7 @@ func (s *Service) vet(ctx context.Context, o *protocol.AttestationObject) (Model
 	if err != nil {
 		return "", err
 	}
-	b := s.current.Load()
+	b := s.file.Get()
 	if b == nil { // the library checks nothing without a file
 		return "", errUnknown
 	}

@@ -6,7 +6,6 @@ import (
 	"encoding/base64"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"os"
 	"slices"
@@ -38,7 +37,8 @@ func New(s Settings, now func() time.Time, log *slog.Logger) (*Service, error) {
 		}
 		return nil, fmt.Errorf("passkey.metadata_file: passkey.attestation is %s: name the file of %s, or set it to none", s.Require, metadata.ProductionMDSURL)
 	}
-	out := &Service{require: s.Require, file: s.File, now: now, log: log, signedBy: anchor{name: s.Signer}}
+	out := &Service{require: s.Require, now: now, log: log, signedBy: anchor{name: s.Signer}}
+	out.file.Path, out.file.Parse = s.File, out.parse
 	var bad [4]error
 	out.signedBy.roots, bad[0] = roots(s.Root)
 	out.allow, bad[1] = models("passkey.allow_models", s.Allow)
@@ -102,82 +102,31 @@ func roots(file string) (*x509.CertPool, error) {
 	return pool, nil
 }
 
-// look is how often the file is looked at.
-const look = time.Minute
-
-// Run looks at the file once a minute until ctx ends.
-func (s *Service) Run(ctx context.Context) error {
-	if s == nil {
-		return nil
-	}
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			if err := s.Load(ctx); err != nil {
-				s.log.LogAttrs(ctx, slog.LevelError, "metadata of authenticators not loaded; what was read before stays in use", slog.Any("error", err))
-			}
-		}
-	}
-}
-
-var errUnsettled = errors.New("somebody is writing it")
-
 // Load reads the file if it has changed. With an error what was read before stays in use; each is told once. Only one Load may
 // run at a time.
 func (s *Service) Load(ctx context.Context) error {
 	if s == nil {
 		return nil
 	}
-	before, err := os.Stat(s.file)
+	fresh, err := s.file.Load()
 	if err != nil {
-		told := s.gone
-		s.gone, s.seen = true, nil
-		if told {
-			return nil
-		}
-		return s.explain(err)
+		err = fmt.Errorf("passkey.metadata_file: %s: %w: fetch it anew from %s", s.file.Path, err, metadata.ProductionMDSURL)
 	}
-	s.gone = false
-	if s.seen == nil || !same(s.seen, before) {
-		err = s.take(ctx, before)
+	if b := s.file.Get(); fresh {
+		s.late = false
+		s.log.LogAttrs(ctx, slog.LevelInfo, "metadata of authenticators loaded", slog.Int("number", b.number), slog.Time("next_update", b.next),
+			slog.Int("models", len(b.entries)), slog.Int("unread", b.unread))
 	}
 	s.mindAge(ctx)
 	return err
 }
 
-func (s *Service) take(ctx context.Context, before fs.FileInfo) error {
-	text, err := os.ReadFile(s.file)
-	if err != nil {
-		return s.explain(err)
-	}
-	old := s.current.Load()
-	if after, err := os.Stat(s.file); err != nil || !same(before, after) {
-		if old != nil {
-			return nil // next time
-		}
-		return s.explain(errUnsettled)
-	}
-	s.seen = before
+func (s *Service) parse(text []byte) (*blob, error) {
 	b, err := read(text, s.signedBy, s.now())
-	switch {
-	case err != nil:
-		return s.explain(err)
-	case old != nil && b.number < old.number: // an old file has what is revoked by now (section 3.2, step 6)
-		return s.explain(fmt.Errorf("its number is %d, and that in use has %d", b.number, old.number))
+	if old := s.file.Get(); err == nil && old != nil && b.number < old.number { // an old file has what is revoked by now (section 3.2, step 6)
+		err = fmt.Errorf("its number is %d, and that in use has %d", b.number, old.number)
 	}
-	s.current.Store(b)
-	s.late = false
-	s.log.LogAttrs(ctx, slog.LevelInfo, "metadata of authenticators loaded", slog.Int("number", b.number), slog.Time("next_update", b.next),
-		slog.Int("models", len(b.entries)), slog.Int("unread", b.unread))
-	return nil
-}
-
-func (s *Service) explain(err error) error {
-	return fmt.Errorf("passkey.metadata_file: %s: %w: fetch it anew from %s", s.file, err, metadata.ProductionMDSURL)
+	return b, err
 }
 
 // mindAge warns once of a file that is past its time: what was found out since is not in it.
@@ -193,13 +142,9 @@ func (s *Service) Next() (at time.Time, ok bool) {
 	if s == nil {
 		return at, false
 	}
-	b := s.current.Load()
+	b := s.file.Get()
 	if b == nil {
 		return at, false
 	}
 	return b.next, true
-}
-
-func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }

@@ -34,6 +34,7 @@ import (
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/place"
+	"countersign/internal/platform/reread"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
 	"countersign/internal/protect"
@@ -56,10 +57,11 @@ type Core struct {
 	Protect      *protect.Service
 	Registration *registration.Service
 	Owner        *profile.Service
-	Places       *place.Finder        // nil without a database of places
-	Models       *attestation.Service // those that passkeys are taken from; nil without metadata
-	Clients      *client.Service      // the applications that call the API
-	Proofs       *dpop.Service        // of the keys that their sessions are bound to
+	Places       *place.Finder                 // nil without a database of places
+	Models       *attestation.Service          // those that passkeys are taken from; nil without metadata
+	Revoked      *reread.File[map[string]bool] // serial numbers of certificates; nil without a list
+	Clients      *client.Service               // the applications that call the API
+	Proofs       *dpop.Service                 // of the keys that their sessions are bound to
 	Moves        *transfer.Service
 	Applications *oidc.Service       // that sign people in through us
 	Subscribers  *subscriber.Service // who is told of events
@@ -231,7 +233,8 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
-	vouched, err := vouching(c)
+	revoked := revokedOf(c)
+	vouched, err := vouching(c, revoked)
 	if err != nil {
 		return nil, err
 	}
@@ -260,7 +263,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	parts.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: parts.Outbox, Base: c.Public().String(), Site: c.Site.Name, Channels: channels(c),
 	}
-	where := places(c, d)
+	where := place.New(c.Place.Database, d.Log)
 	parts.Notices.Where = func(from netip.Addr, lang string) string { return where.Of(from).In(lang) }
 	machine := &signin.Service{
 		Parts: parts, Approvals: &approval.Service{Ring: ring}, Limits: signin.DefaultLimits(), FlowTTL: c.SignIn.FlowTTL.D(),
@@ -284,7 +287,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		return nil, err
 	}
 	return &Core{
-		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where, Models: models,
+		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where, Models: models, Revoked: revoked,
 		Registration: entry,
 		Clients:      &client.Service{DB: db, Audit: parts.Audit},
 		Proofs:       &dpop.Service{DB: db, Ring: ring, Node: rand.Text()},
@@ -319,13 +322,6 @@ func choices(c config.Config, accounts *account.Service) *factor.Choices {
 		out.Groups[group] = factor.Policy(policy)
 	}
 	return out
-}
-
-func places(c config.Config, d Deps) *place.Finder {
-	if c.Place.Database == "" {
-		return nil
-	}
-	return &place.Finder{File: c.Place.Database, Log: d.Log}
 }
 
 // attested is what the operator wants of the models of passkeys.
@@ -371,7 +367,7 @@ func checkRegistration(c config.Config) error {
 
 // checkFiles says why files that the settings name cannot be used: that of places, that of prices, and those about apps.
 func checkFiles(c config.Config) error {
-	if _, err := vouching(c); err != nil {
+	if _, err := vouching(c, revokedOf(c)); err != nil {
 		return err
 	}
 	if _, err := clientsOf(c); err != nil {

@@ -218,7 +218,7 @@ func (s *Server) received() []pages.Message {
 }
 
 // Work runs what goes on behind the requests until ctx ends: the courier, the sessions' memory,
-// the rules for applications, the files of places and of models, pruning, the watchdog. Letters under way are given time to finish.
+// the rules for applications, the files that operators replace, pruning, the watchdog. Letters under way are given time to finish.
 func (s *Server) Work(ctx context.Context) {
 	var wg sync.WaitGroup
 	loop := func(name string, run func(context.Context) error) {
@@ -234,9 +234,8 @@ func (s *Server) Work(ctx context.Context) {
 	loop("returns", s.receipts.returns)
 	loop("sessions", s.core.Sessions.Run)
 	loop("clients", s.core.Clients.Run)
-	loop("places", s.core.Places.Run)
+	loop("files", s.files)
 	loop("countries", s.countries)
-	loop("models", s.core.Models.Run)
 	loop("prune", s.prune)
 	loop("notices", s.notices)
 	loop("keys", s.keys)
@@ -251,6 +250,12 @@ func (s *Server) Work(ctx context.Context) {
 // deliver sends letters until ctx ends, and then says goodbye to providers that a connection is kept to.
 func (s *Server) deliver(ctx context.Context) error {
 	return errors.Join(s.courier.Run(ctx), hangUp(s.ways))
+}
+
+// files reads again what operators replace, once a minute.
+func (s *Server) files(ctx context.Context) error {
+	each(ctx, time.Minute, func() { s.core.ReadFiles(ctx, s.deps.Log) })
+	return nil
 }
 
 func (s *Server) watchdog(ctx context.Context) error {

@@ -10,6 +10,7 @@ import (
 	"encoding/hex"
 	"encoding/json"
 	"encoding/pem"
+	"log/slog"
 	"os"
 	"path/filepath"
 	"strings"
@@ -212,14 +213,22 @@ func TestAnAttestationThatNobodyLooksAtIsRefused(t *testing.T) {
 
 func TestARevokedKeystoreIsNotBelieved(t *testing.T) {
 	list := filepath.Join(t.TempDir(), "status.json")
-	v := vouching(t, func(v *vouched) func(*config.Config) {
-		text := `{"entries":{"` + v.google.Between.SerialNumber.Text(16) + `":{"status":"REVOKED"}}}`
-		if err := os.WriteFile(list, []byte(text), 0o600); err != nil {
+	revoke := func(serial string) {
+		t.Helper()
+		if err := os.WriteFile(list, []byte(`{"entries":{"`+serial+`":{"status":"REVOKED"}}}`), 0o600); err != nil {
 			t.Fatal(err)
 		}
+	}
+	revoke("ffff")
+	v := vouching(t, func(v *vouched) func(*config.Config) {
 		believing := v.believing(t)
 		return func(c *config.Config) { believing(c); c.App.AndroidStatus = list }
 	})
+	v.want(200, v.remember(v.android(v.google, v.key, honestly)))
+	// A newer list comes into use without a restart.
+	revoke(v.google.Between.SerialNumber.Text(16))
+	v.node.Core().ReadFiles(t.Context(), slog.New(slog.DiscardHandler))
+	v.begun()
 	v.refused("revoked", "attestation_refused", v.android(v.google, v.key, honestly))
 }
 

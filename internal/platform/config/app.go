@@ -11,7 +11,7 @@ type app struct {
 	AndroidPackage     string   `toml:"android_package" doc:"The package name of your Android app, such as org.example.app. Empty: attestations of Android are not looked at, and refused."`
 	AndroidDigests     []string `toml:"android_digests" doc:"SHA-256 of the certificates that sign it, in hexadecimal, as keytool and the Play Console show them."`
 	AndroidRoots       string   `toml:"android_roots" doc:"A PEM file with the roots that are believed: Google's. Read at start."`
-	AndroidStatus      string   `toml:"android_status" doc:"Google's list of revoked certificates (https://android.googleapis.com/attestation/status) as a file, read at start: fetch it yourself and restart. Empty believes none to be revoked."`
+	AndroidStatus      string   `toml:"android_status" doc:"Google's list of revoked certificates (https://android.googleapis.com/attestation/status) as a file: fetch it anew every day; it is read again when it changes. Empty believes none to be revoked."`
 	AppleAppID         string   `toml:"apple_app_id" doc:"The App ID of your app for Apple's devices: the team's id, a dot, the bundle's. Empty: attestations of Apple are not looked at, and refused."`
 	AppleRoot          string   `toml:"apple_root" doc:"A PEM file with the root that is believed: Apple's App Attestation Root CA. Read at start."`
 	RequireAttestation bool     `toml:"require_attestation" doc:"Whether the API remembers no device without an attestation of its key. Browsers on our own pages, whose keys nobody vouches for, are remembered all the same."`

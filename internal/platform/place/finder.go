@@ -4,27 +4,28 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io/fs"
 	"log/slog"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/oschwald/maxminddb-golang/v2"
-)
 
-// look is how often the file is looked at.
-const look = time.Minute
+	"countersign/internal/platform/reread"
+)
 
 // Finder finds places in the newest good state of a file. A nil Finder finds none.
 type Finder struct {
-	File string
-	Log  *slog.Logger
+	log  *slog.Logger
+	file reread.File[*database]
+}
 
-	current atomic.Pointer[database]
-	seen    fs.FileInfo // of the file that was last read, good or bad; Load alone touches it, and gone
-	gone    bool        // it was not there, and that was said
+// New returns a finder that has read nothing yet; nil without a file.
+func New(file string, log *slog.Logger) *Finder {
+	if file == "" {
+		return nil
+	}
+	return &Finder{log: log, file: reread.File[*database]{Path: file, Parse: parse}}
 }
 
 type database struct {
@@ -38,7 +39,7 @@ func (f *Finder) Of(a netip.Addr) Place {
 	if f == nil {
 		return Place{}
 	}
-	db, a := f.current.Load(), a.Unmap().WithZone("")
+	db, a := f.file.Get(), a.Unmap().WithZone("")
 	if db == nil || !public(a) {
 		return Place{}
 	}
@@ -67,28 +68,11 @@ func (f *Finder) Built() (at time.Time, ok bool) {
 	if f == nil {
 		return time.Time{}, false
 	}
-	db := f.current.Load()
+	db := f.file.Get()
 	if db == nil {
 		return time.Time{}, false
 	}
 	return db.built, true
-}
-
-// Run looks at the file once a minute until ctx ends.
-func (f *Finder) Run(ctx context.Context) error {
-	if f == nil {
-		return nil
-	}
-	tick := time.NewTicker(look)
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return nil
-		case <-tick.C:
-			f.Load(ctx)
-		}
-	}
 }
 
 // Load reads the file if it has changed. A file that is missing or damaged leaves in use what was
@@ -97,62 +81,37 @@ func (f *Finder) Load(ctx context.Context) {
 	if f == nil {
 		return
 	}
-	before, err := os.Stat(f.File)
+	fresh, err := f.file.Load()
 	if err != nil {
-		if !f.gone {
-			f.complain(ctx, err)
-		}
-		f.gone, f.seen = true, nil
-		return
+		f.log.LogAttrs(ctx, slog.LevelError, "places not loaded; what was read before stays in use", slog.String("file", f.file.Path), slog.Any("error", err))
 	}
-	f.gone = false
-	if f.seen != nil && same(f.seen, before) {
-		return
+	if fresh {
+		db := f.file.Get()
+		f.log.LogAttrs(ctx, slog.LevelInfo, "places loaded", slog.String("type", db.reader.Metadata.DatabaseType), slog.Time("built", db.built))
 	}
-	db, err := open(f.File)
-	if after, e := os.Stat(f.File); e != nil || !same(before, after) {
-		return // somebody is writing it: next time
-	}
-	f.seen = before
-	if err != nil {
-		f.complain(ctx, err)
-		return
-	}
-	f.current.Store(db)
-	f.Log.LogAttrs(ctx, slog.LevelInfo, "places loaded", slog.String("type", db.reader.Metadata.DatabaseType), slog.Time("built", db.built))
-}
-
-func (f *Finder) complain(ctx context.Context, err error) {
-	f.Log.LogAttrs(ctx, slog.LevelError, "places not loaded; what was read before stays in use", slog.Any("error", err))
-}
-
-func same(a, b fs.FileInfo) bool {
-	return os.SameFile(a, b) && a.Size() == b.Size() && a.ModTime().Equal(b.ModTime())
 }
 
 // Check opens a file and says what it is and when it was made.
 func Check(file string) (kind string, built time.Time, err error) {
-	db, err := open(file)
+	text, err := os.ReadFile(file) //nolint:gosec // the operator names it
 	if err != nil {
 		return "", time.Time{}, err
+	}
+	db, err := parse(text)
+	if err != nil {
+		return "", time.Time{}, fmt.Errorf("%s: %w", file, err)
 	}
 	return db.reader.Metadata.DatabaseType, db.built, nil
 }
 
-// open reads the whole file. It is not mapped into memory: with a mapping, whoever copies a new
-// file over the old one in place ends the process.
-func open(file string) (*database, error) {
-	all, err := os.ReadFile(file) //nolint:gosec // the operator names it
+func parse(text []byte) (*database, error) {
+	reader, err := maxminddb.OpenBytes(text)
 	if err != nil {
 		return nil, err
 	}
-	reader, err := maxminddb.OpenBytes(all)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", file, err)
-	}
 	db := &database{reader: reader, built: reader.Metadata.BuildTime()}
 	if !db.hasPlaces() {
-		return nil, fmt.Errorf("%s (%.40s): %w", file, reader.Metadata.DatabaseType, errNoPlaces)
+		return nil, fmt.Errorf("%.40s: %w", reader.Metadata.DatabaseType, errNoPlaces)
 	}
 	return db, nil
 }

@@ -10,7 +10,6 @@ import (
 	"strings"
 	"sync"
 	"testing"
-	"testing/synctest"
 	"time"
 
 	"countersign/internal/platform/place"
@@ -28,7 +27,7 @@ func finder(t *testing.T) (*place.Finder, string, *bytes.Buffer) {
 	file := filepath.Join(t.TempDir(), "places.mmdb")
 	placetest.Write(t, file, built, map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
 	var log bytes.Buffer
-	f := &place.Finder{File: file, Log: slog.New(slog.NewTextHandler(&log, nil))}
+	f := place.New(file, slog.New(slog.NewTextHandler(&log, nil)))
 	f.Load(t.Context())
 	return f, file, &log
 }
@@ -62,7 +61,7 @@ func TestWhatAFileMayLack(t *testing.T) {
 		"2001:db8::/32":  {ISO: "DE"},
 		"192.0.2.128/28": {City: placetest.Names{"ja": "グラーツ"}},
 	})
-	f := &place.Finder{File: file, Log: slog.New(slog.DiscardHandler)}
+	f := place.New(file, slog.New(slog.DiscardHandler))
 	f.Load(t.Context())
 	for addr, want := range map[string]string{
 		"192.0.2.1":          "Österreich",
@@ -87,7 +86,7 @@ func TestWhatAFileMayLack(t *testing.T) {
 func TestAddressesThatAreNowhere(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "places.mmdb")
 	placetest.Write(t, file, built, map[string]placetest.Record{"0.0.0.0/0": placetest.Graz(), "::/1": placetest.Graz(), "8000::/1": placetest.Graz()})
-	f := &place.Finder{File: file, Log: slog.New(slog.DiscardHandler)}
+	f := place.New(file, slog.New(slog.DiscardHandler))
 	f.Load(t.Context())
 	if !f.Of(here).Known() || !f.Of(netip.MustParseAddr("2001:db8::1")).Known() {
 		t.Fatal("the file is not what this test thinks")
@@ -108,9 +107,6 @@ func TestAddressesThatAreNowhere(t *testing.T) {
 func TestWithoutAFileNothingIsKnown(t *testing.T) {
 	var none *place.Finder
 	none.Load(t.Context())
-	if err := none.Run(t.Context()); err != nil {
-		t.Error(err)
-	}
 	if _, ok := none.Built(); ok || none.Of(here).Known() || (place.Place{}).In("en") != "" {
 		t.Error("something is known")
 	}
@@ -129,25 +125,18 @@ func TestCountries(t *testing.T) {
 	}
 }
 
-func TestANewFileComesIntoUseByItself(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		f, file, _ := finder(t)
-		go func() { _ = f.Run(t.Context()) }()
-		vienna := placetest.Graz()
-		vienna.City = placetest.Names{"en": "Vienna", "de": "Wien"}
-		placetest.Write(t, file, built.Add(24*time.Hour), map[string]placetest.Record{"203.0.113.0/24": vienna})
-		time.Sleep(59 * time.Second)
-		if got := f.Of(here).In("de"); got != "Graz, Österreich" {
-			t.Fatalf("looked too early: %s", got)
-		}
-		time.Sleep(2 * time.Second)
-		if got := f.Of(here).In("de"); got != "Wien, Österreich" {
-			t.Fatalf("after a minute: %s", got)
-		}
-		if at, ok := f.Built(); !ok || !at.Equal(built.Add(24*time.Hour)) {
-			t.Errorf("built %v %v", at, ok)
-		}
-	})
+func TestANewFileComesIntoUse(t *testing.T) {
+	f, file, _ := finder(t)
+	vienna := placetest.Graz()
+	vienna.City = placetest.Names{"en": "Vienna", "de": "Wien"}
+	placetest.Write(t, file, built.Add(24*time.Hour), map[string]placetest.Record{"203.0.113.0/24": vienna})
+	f.Load(t.Context())
+	if got := f.Of(here).In("de"); got != "Wien, Österreich" {
+		t.Errorf("found %s", got)
+	}
+	if at, ok := f.Built(); !ok || !at.Equal(built.Add(24*time.Hour)) {
+		t.Errorf("built %v %v", at, ok)
+	}
 }
 
 // Whatever becomes of the file, what was read before stays in use; the trouble is told once, and the
@@ -206,20 +195,20 @@ func spoiled(whole []byte, with byte) []byte {
 // A file that has a good end and bad insides finds nothing and ends nothing.
 func TestNoByteOfAFileEndsTheProcess(t *testing.T) {
 	whole := placetest.Bytes(t, built, map[string]placetest.Record{"203.0.113.0/24": placetest.Graz(), "2001:db8::/32": placetest.Graz()})
-	file := filepath.Join(t.TempDir(), "places.mmdb")
-	f := &place.Finder{File: file, Log: slog.New(slog.DiscardHandler)}
+	dir := t.TempDir()
 	for i := range whole {
 		bad := bytes.Clone(whole)
 		bad[i] ^= 0xff
-		if err := os.WriteFile(file+fmt.Sprint(i), bad, 0o600); err != nil {
+		file := filepath.Join(dir, fmt.Sprint(i))
+		if err := os.WriteFile(file, bad, 0o600); err != nil {
 			t.Fatal(err)
 		}
-		f.File = file + fmt.Sprint(i)
+		f := place.New(file, slog.New(slog.DiscardHandler))
 		f.Load(t.Context())
 		for _, addr := range []string{"203.0.113.9", "198.51.100.1", "2001:db8::1"} {
 			_ = f.Of(netip.MustParseAddr(addr)).In("ar")
 		}
-		_ = os.Remove(f.File)
+		_ = os.Remove(file)
 	}
 }
 
@@ -270,7 +259,7 @@ func TestTheCheckSaysWhatAFileIs(t *testing.T) {
 func BenchmarkOf(b *testing.B) {
 	file := filepath.Join(b.TempDir(), "places.mmdb")
 	placetest.Write(b, file, built, map[string]placetest.Record{"203.0.113.0/24": placetest.Graz()})
-	f := &place.Finder{File: file, Log: slog.New(slog.DiscardHandler)}
+	f := place.New(file, slog.New(slog.DiscardHandler))
 	f.Load(b.Context())
 	for b.Loop() {
 		if f.Of(here).In("de") == "" {
