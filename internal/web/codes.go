@@ -19,7 +19,10 @@ type Code struct {
 
 // Codes lists every error code an answer can have, in the order of the documentation. A test
 // finds the codes in the source and demands each here.
-func Codes() []Code {
+func Codes() []Code { return slices.Concat(answered(), toldOperators()) }
+
+// answered are those of pages and calls.
+func answered() []Code {
 	return []Code{
 		{"body_malformed", 400, "The body is not the JSON object that this call takes", "Send one UTF-8 JSON object: no unknown, repeated or upper-case names, no NUL, nothing after it."},
 		{"body_too_large", 413, "The body is larger than 64 KiB", "Send less."},
@@ -99,9 +102,6 @@ func Codes() []Code {
 		{"terms_not_accepted", 422, "The terms in force were not accepted", "Show them, and send their version."},
 		{"oidc_request_invalid", 422, "The application, or where it wants its answer, is not registered here", "Tell the application's maker: its client_id and its redirect_uri have to be as they were registered, letter by letter. The browser is sent nowhere."},
 		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
-		{"oidc_client_invalid", 422, "An application cannot be registered like that", "Do what the message says. Said to operators."},
-		{"oidc_client_listed", 409, "The application stands in the file of clients", "Change it there. Said to operators."},
-		{"oidc_client_unknown", 404, "There is no such application, or it has no secret", "See countersign oidc list. Said to operators."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},
 		{"client_outdated", 426, "This version of the application is not accepted any more", "Show the person `detail`, which is in their language, and have them update. Upgrade names the first version that is accepted, if there is one (HTTP/1.1 only)."},
 		{"api_retired", 410, "This version of the API is withdrawn", "Show the person `detail`, and use a newer version of the API. Every call of this version gets this answer."},
@@ -110,14 +110,23 @@ func Codes() []Code {
 		{"report_refused", 403, "The report is not the provider's, or there is no such provider here", "For providers of text messages: docs/operating.md says how each signs. Why is not said."},
 		{"cross_site", 403, "The request was sent by another site's page", "Send it from this site's own page, or without browser headers."},
 		{"client_gone", 499, "The client closed the connection first", "Seen in logs and metrics only."},
-		{"webhook_url", 422, "This is no address for a webhook", "Do what the message says: https, or http to this machine. Said to operators."},
-		{"webhook_event", 422, "There is no such event", "See countersign webhook events. Said to operators."},
-		{"webhook_many", 409, "There are as many webhooks as may be", "Remove one: each is a row more for every event. Said to operators."},
-		{"webhook_unknown", 404, "There is no webhook by that id", "See countersign webhook list. Said to operators."},
 		{"internal", 500, "Something is broken here", "Tell the operator the request_id; the log has the reason."},
 		{"busy", 503, "Too much is going on at once", "Wait as Retry-After says, then try again."},
 		{"database_unavailable", 503, "The database cannot be reached", "Wait as Retry-After says, then try again."},
 		{"keys_missing", 503, "This node does not have the keys that the database needs", "Wait as Retry-After says, then try again; the operator copies the key file to the node."},
+	}
+}
+
+// toldOperators are those of commands alone.
+func toldOperators() []Code {
+	return []Code{
+		{"oidc_client_invalid", 422, "An application cannot be registered like that", "Do what the message says. Said to operators."},
+		{"oidc_client_listed", 409, "The application stands in the file of clients", "Change it there. Said to operators."},
+		{"oidc_client_unknown", 404, "There is no such application, or it has no secret", "See countersign oidc list. Said to operators."},
+		{"webhook_url", 422, "This is no address for a webhook", "Do what the message says: https, or http to this machine. Said to operators."},
+		{"webhook_event", 422, "There is no such event", "See countersign webhook events. Said to operators."},
+		{"webhook_many", 409, "There are as many webhooks as may be", "Remove one: each is a row more for every event. Said to operators."},
+		{"webhook_unknown", 404, "There is no webhook by that id", "See countersign webhook list. Said to operators."},
 	}
 }
 
