@@ -222,10 +222,13 @@ func vouched(p account.Parser, typed []string) (out []account.NewIdentifier, err
 	return out, nil
 }
 
-// explained puts a code's meaning and advice in the place of the bare code.
+// explained puts a code's meaning and advice in the place of the bare code. Where the advice is to do what the message says, it is the message.
 func explained(err error) error {
+	if err == nil {
+		return nil
+	}
 	for _, c := range web.Codes() {
-		if strings.HasPrefix(err.Error(), c.Code) {
+		if strings.HasPrefix(err.Error(), c.Code) && !strings.HasPrefix(c.Advice, "Do what the message says") {
 			return fmt.Errorf("%s: %s. %s", c.Code, c.Meaning, c.Advice)
 		}
 	}

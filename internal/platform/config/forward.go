@@ -86,6 +86,12 @@ func parseForward(line string) (r forwardRule, err error) {
 	return r, nil
 }
 
+// hides reports whether whatever a later rule is about is covered by this one.
+func (r forwardRule) hides(later forwardRule) bool {
+	begins := strings.HasPrefix(strings.TrimSuffix(later.Path, "/")+"/", strings.TrimSuffix(r.Path, "/")+"/")
+	return r.Site == later.Site && begins && (len(r.Methods) == 0 || len(later.Methods) > 0 && !slices.ContainsFunc(later.Methods, func(m string) bool { return !slices.Contains(r.Methods, m) }))
+}
+
 func (r *forwardRule) read(word string) (err error) {
 	name, value, _ := strings.Cut(word, ":")
 	switch {
@@ -113,11 +119,18 @@ func (c Config) checkForward(k *checker) {
 		k.want(f.Listen != c.HTTP.Listen && f.Listen != c.Metrics.Listen, "forward_auth.listen", "must be an address of its own, for proxies alone")
 		k.want(len(f.Rules) > 0, "forward_auth.rules", "without rules nobody opens anything: name the first site")
 	}
-	sites := map[string]bool{}
+	k.want(len(f.Rules) == 0 || f.Listen != "", "forward_auth.listen", "no proxy can ask: set it, or take the rules away")
+	sites, before := map[string]bool{}, []forwardRule{}
 	for _, line := range f.Rules {
 		r, err := parseForward(line)
 		k.want(err == nil, "forward_auth.rules", "%v", err)
 		sites[r.Site] = true
+		for _, other := range before {
+			k.want(!other.hides(r), "forward_auth.rules", "%q never counts: a line before it covers it. Put what is about less first", line)
+		}
+		if err == nil {
+			before = append(before, r)
+		}
 		if u, err := url.Parse(c.Site.PublicURL); err == nil {
 			k.want(r.Site != u.Scheme+"://"+u.Host, "forward_auth.rules", "%q is where people sign in: give applications hosts of their own", line)
 		}
