@@ -38,8 +38,8 @@ type Contact struct {
 type Named struct{ App, Reference string }
 
 // Put opens an account, or changes where its codes go; opened says which. Who changes that could have every code from then on, so it takes
-// a flow of this account's that has ended well within its time: else it is fault.Forbidden "contact_proof_required". Every address hears of
-// it, the one that goes as well.
+// a flow of this account's that has ended well within its time: else it is fault.Forbidden "contact_proof_required". While the account is
+// frozen it is fault.Conflict "account_frozen". Every address hears of it, the one that goes as well.
 func (s *Service) Put(ctx context.Context, n Named, c Contact, proof secret.Token) (opened bool, err error) {
 	ident, err := account.NewReference(n.App, n.Reference)
 	if err != nil {
@@ -115,6 +115,9 @@ type moving struct {
 }
 
 func (s *Service) move(ctx context.Context, tx *sqldb.Tx, m moving) error {
+	if err := s.Parts.Accounts.Alone(ctx, tx, m.who); err != nil { // nobody freezes it meanwhile
+		return err
+	}
 	has, err := s.Parts.Accounts.Addresses(ctx, tx, m.who)
 	if err != nil {
 		return err
@@ -128,6 +131,9 @@ func (s *Service) move(ctx context.Context, tx *sqldb.Tx, m moving) error {
 			err = fault.New(fault.Forbidden, "contact_proof_required", errors.New("where codes go changes after the second door alone"))
 		}
 		if err != nil {
+			return err
+		}
+		if err := s.unfrozen(ctx, tx, m.who); err != nil {
 			return err
 		}
 		if err := s.Parts.Accounts.Add(ctx, tx, m.who, reachable(want)); err != nil {
@@ -148,6 +154,15 @@ func (s *Service) move(ctx context.Context, tx *sqldb.Tx, m moving) error {
 		}
 	}
 	return nil
+}
+
+// unfrozen refuses a change after "this wasn't me" (P7): whoever had passed the second door before that has a flow that is good still.
+func (s *Service) unfrozen(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	st, err := s.Parts.Accounts.Standing(ctx, tx, who)
+	if err == nil && !st.FrozenUntil.IsZero() {
+		err = fault.New(fault.Conflict, "account_frozen", errors.New("where codes go stays as it is for now"))
+	}
+	return err
 }
 
 func (s *Service) record(ctx context.Context, tx *sqldb.Tx, kind audit.Kind, who account.ID, detail map[string]string) error {

@@ -87,6 +87,24 @@ func (p *photos) pass(reference string, remember bool) (signin.Ref, signin.Next)
 	return ref, next
 }
 
+// account is the account of a reference.
+func (p *photos) account(reference string) (id account.ID) {
+	p.t.Helper()
+	ident, err := account.NewReference(p.app, reference)
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	err = p.Parts.DB.Read(p.t.Context(), func(tx *sqldb.Tx) error {
+		a, err := p.Parts.Accounts.ByIdentifier(p.t.Context(), tx, ident)
+		id = a.ID
+		return err
+	})
+	if err != nil {
+		p.t.Fatal(err)
+	}
+	return id
+}
+
 func code(err error) string { return fault.Of(err).Code }
 
 // A device that nobody knows meets a code; one that was remembered proves its key, made on the application's own page, and is spared it. Nobody
@@ -229,6 +247,24 @@ func TestWhereCodesGoChangesAfterTheSecondDoor(t *testing.T) {
 	})
 }
 
+// P7: what somebody had passed before the holder said "this wasn't me" moves no code: where they go stays as it is for now.
+func TestWhereCodesGoIsFrozenWithTheAccount(t *testing.T) {
+	each(t, func(t *testing.T, p *photos, _ *dbtest.Clock) {
+		p.put("u-17", "ada@example.org")
+		ref, _ := p.pass("u-17", false)
+		err := p.Parts.DB.Write(t.Context(), func(tx *sqldb.Tx) error {
+			return p.Parts.Accounts.Freeze(t.Context(), tx, p.account("u-17"), tx.Now().Add(time.Hour))
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := p.Put(t.Context(), p.named("u-17"), seconddoor.Contact{Email: "eve@example.net"}, ref.Flow); code(err) != "account_frozen" {
+			t.Errorf("changed: %v", err)
+		}
+		p.put("u-17", "ada@example.org") // nothing changes
+	})
+}
+
 // Guesses are counted as at our own door, whatever flow they are made in.
 func TestGuessesAreCounted(t *testing.T) {
 	each(t, func(t *testing.T, p *photos, _ *dbtest.Clock) {
@@ -254,21 +290,7 @@ func TestGuessesAreCounted(t *testing.T) {
 func TestWhatAnApplicationIsTold(t *testing.T) {
 	each(t, func(t *testing.T, p *photos, _ *dbtest.Clock) {
 		p.put("u-17", "ada@example.org")
-		who := func() (id account.ID) {
-			ident, err := account.NewReference("photos", "u-17")
-			if err != nil {
-				t.Fatal(err)
-			}
-			err = p.Parts.DB.Read(t.Context(), func(tx *sqldb.Tx) error {
-				a, err := p.Parts.Accounts.ByIdentifier(t.Context(), tx, ident)
-				id = a.ID
-				return err
-			})
-			if err != nil {
-				t.Fatal(err)
-			}
-			return id
-		}()
+		who := p.account("u-17")
 		ref, _ := p.begin("u-17")
 		if err := p.Parts.DB.Write(t.Context(), func(tx *sqldb.Tx) error { return p.Parts.Accounts.Lock(t.Context(), tx, who) }); err != nil {
 			t.Fatal(err)

@@ -171,7 +171,7 @@ func (h *API) door(a huma.API) {
 		summary: "Open an account, or change where its codes go",
 		about: "Nobody signs in to it here, and nothing of it is ever read back. Where codes go changes after the second door alone: name a flow that was " +
 			"allowed within the last minutes, or whoever has taken your account over has every code from then on. Every address is told.",
-		codes: []string{"reference_malformed", "identifier_malformed", "contact_missing", "contact_proof_required", "too_many_addresses"},
+		codes: []string{"reference_malformed", "identifier_malformed", "contact_missing", "contact_proof_required", "account_frozen", "too_many_addresses"},
 	}, h.putDoorAccount)
 	register(a, operation{
 		id: "remove-door-account", method: http.MethodDelete, path: "/door/accounts/{reference}", tag: doorTag, door: true, status: http.StatusNoContent,
