@@ -227,6 +227,46 @@ func TestLoopbackPorts(t *testing.T) {
 	})
 }
 
+// RFC 8252 section 8.6: any program on the device may listen where a native app does, so what was agreed to once, or by whoever runs this,
+// does not speak for the next that comes by its name.
+func TestANativeAppIsAskedAboutEachTime(t *testing.T) {
+	each(t, func(k *kit) {
+		for i, c := range []oidc.Client{
+			{ID: "cli", RedirectURIs: []string{"http://127.0.0.1/cb"}},
+			{ID: "ours", RedirectURIs: []string{"http://127.0.0.1/cb"}, FirstParty: true},
+			{ID: "app", RedirectURIs: []string{"com.example.app:/cb"}},
+		} {
+			c.Name, c.Auth = "App", oidc.ByNothing
+			k.client = c
+			k.add(&k.client)
+			to := []string{"redirect_uri", c.RedirectURIs[0], "scope", "openid"}
+			b := k.begin(to...)
+			if _, err := k.Decide(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}, oidc.Decision{Session: k.me, Agreed: true, Source: from}); err != nil {
+				t.Fatal(err)
+			}
+			if n := k.stands(k.begin(to...).Request); n.Step != oidc.StepConsent {
+				t.Errorf("%d: the next request stands at %s", i, n.Step)
+			}
+			if v := k.answer(append(to, "prompt", "none")...); v.Get("error") != "consent_required" {
+				t.Errorf("%d: without a word: %v", i, v)
+			}
+		}
+	})
+}
+
+// A redirect URI that an operator takes away gets nothing more, not even of requests that were under way.
+func TestARedirectURIThatWasTakenAway(t *testing.T) {
+	each(t, func(k *kit) {
+		b := k.begin()
+		c := k.client
+		c.RedirectURIs = []string{"https://new.example.com/callback"}
+		k.add(&c)
+		if n, err := k.At(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}, k.me, from); fault.Of(err).Code != "oidc_request_ended" {
+			t.Errorf("answered %+v, %v", n, err)
+		}
+	})
+}
+
 // an account has another name for each sector, the same in it for ever, and the hint is known by it.
 func TestSubjects(t *testing.T) {
 	each(t, func(k *kit) {
@@ -340,9 +380,13 @@ func TestTokensAreTheirClients(t *testing.T) {
 			if err := k.Revoke(t.Context(), other, shown, from); err != nil || !k.active(shown) {
 				t.Errorf("another client ends a token: %v", err)
 			}
-			if f, err := k.Introspect(t.Context(), resource, shown); err != nil || !f.Active {
-				t.Errorf("a resource server is told %+v %v", f, err)
-			}
+		}
+		if f, err := k.Introspect(t.Context(), resource, out.Access); err != nil || !f.Active {
+			t.Errorf("a resource server is told %+v %v", f, err)
+		}
+		// Without the client's secret a stolen refresh token opens nothing, at a resource server either.
+		if f, err := k.Introspect(t.Context(), resource, out.Refresh); err != nil || f.Active {
+			t.Errorf("a resource server takes a refresh token: %+v %v", f, err)
 		}
 		if err := k.Revoke(t.Context(), k.client, out.Access, from); err != nil || k.active(out.Access) || !k.active(out.Refresh) {
 			t.Errorf("an access token was revoked: %v", err)

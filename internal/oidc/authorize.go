@@ -272,7 +272,7 @@ func (s *Service) pending(ctx context.Context, tx *sqldb.Tx, ref Ref) (request, 
 		return request{}, Client{}, errors.Join(err, absent(ok))
 	}
 	c, ok, err := s.find(ctx, tx, q.Client)
-	return q, c, errors.Join(err, absent(ok))
+	return q, c, errors.Join(err, absent(ok && c.redirects(q.Redirect))) // which an operator may have taken away since
 }
 
 func absent(there bool) error {
@@ -303,7 +303,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 	case me.Assurance().Level < q.Least:
 		return lacks(StepAgain, "login_required", "the sign-in proved less")
 	}
-	if q.prompts("consent") || q.prompts("select_account") {
+	if q.prompts("consent") || q.prompts("select_account") || !c.assured(q.Redirect) {
 		return lacks(StepConsent, "consent_required", "")
 	}
 	if c.FirstParty {

@@ -53,12 +53,12 @@ type Client struct {
 	RedirectURIs []string   `toml:"redirect_uris" json:"redirect_uris"`             // compared letter by letter
 	Auth         AuthMethod `toml:"auth" json:"auth"`                               // one of AuthMethods; client_secret_basic without
 	Scopes       []string   `toml:"scopes" json:"scopes"`                           // that it may ask for; openid without
-	FirstParty   bool       `toml:"first_party" json:"first_party,omitempty"`       // yours: nobody is asked to consent
+	FirstParty   bool       `toml:"first_party" json:"first_party,omitempty"`       // yours: nobody is asked to consent, but for an app on a device
 	Public       bool       `toml:"public_subject" json:"public_subject,omitempty"` // its sub is the account's id, as the API has it
 	Sector       string     `toml:"sector" json:"sector,omitempty"`                 // whose subs it shares; without, the host of its redirect URIs
 	Alg          string     `toml:"id_token_alg" json:"id_token_alg,omitempty"`     // what its tokens are signed by; ES256 without
 	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt
-	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any token
+	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any access token
 	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
 	SecondDoor   []string   `toml:"second_door" json:"second_door,omitempty"`       // it may use the second door; the origins of its pages, whose browsers sign
 	SecretFile   string     `toml:"secret_file" json:"-"`                           // where the file of clients has it
@@ -196,6 +196,12 @@ func (c Client) redirects(to string) bool {
 		listed, ok := portless(one)
 		return ok && listed == bare
 	})
+}
+
+// assured reports whether nobody but the client can have what is sent to a redirect URI of its list: it has a secret, or a host. Where a native app
+// listens any program on the device may, so its holder is asked each time (RFC 8252 section 8.6).
+func (c Client) assured(to string) bool {
+	return c.Auth != ByNothing || strings.HasPrefix(to, "https://")
 }
 
 // portless is a URI of a loopback address without its port.

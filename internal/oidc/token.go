@@ -277,12 +277,12 @@ type Fact struct {
 	About    About
 }
 
-// Introspect says what a token is worth (RFC 7662), to a client that has proved who it is: of its own tokens, and of all to a resource
-// server. Of any other it is told what it is told of one that there is not.
+// Introspect says what a token is worth (RFC 7662), to a client that has proved who it is: of its own tokens, and of all access tokens to a
+// resource server, which would take a refresh token that it is told is active. Of any other it is told what it is told of one that there is not.
 func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) (f Fact, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
-		if err != nil || of.ID == "" || of.ID != c.ID && !c.Introspects {
+		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess) {
 			return err
 		}
 		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, About: s.about(of, g)}
