@@ -296,7 +296,7 @@ func (c *Courier) send(ctx context.Context, r Route, l outbox.Claimed) (rec Rece
 		Subject: words.Subject, Text: words.Text, HTML: words.HTML, Expires: l.ExpiresAt, Code: l.Kind.Typed(), Language: words.Language,
 	}
 	if m.Code {
-		m.Digits = l.Params["code"]
+		m.Digits, m.Speech = l.Params["code"], words.Speech
 	}
 	if why, err := c.guarded(ctx, r, l, m); err != nil {
 		return Receipt{}, Temporary("guard", err)

@@ -51,6 +51,8 @@ type Message struct {
 	Code bool
 	// Digits are that code and Language what the words are in, for providers that say it in words of their own.
 	Digits, Language string
+	// Speech is what a voice says around them.
+	Speech message.Speech
 	// Tried are the providers by which letters went before this one that were asked for because those had not arrived: the latest
 	// first, with commas between.
 	Tried string

@@ -13,7 +13,11 @@ type Rendered struct {
 	Subject, Text, HTML string
 
 	Language string // that it is in
+	Speech   Speech // of an SMS with a code: what a voice says in its place
 }
+
+// Speech is what a voice says: Hello until a key is pressed, then the code after Code, once more after Again, and End.
+type Speech struct{ Hello, Code, Again, End string }
 
 // page is what the HTML of a letter is made of; the plain text is made of the same.
 type page struct {
@@ -41,7 +45,12 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 	lang, w := c.in(l.Language)
 	if l.Channel == SMS {
 		text, err := w.sms(l, c.host)
-		return Rendered{Text: text, Language: lang}, err
+		out := Rendered{Text: text, Language: lang}
+		if l.Kind.Typed() {
+			values := w.values(l, c.host)
+			out.Speech = Speech{w.say("call.hello", values), w.say("call.code", values), w.say("call.again", values), w.say("call.end", values)}
+		}
+		return out, err
 	}
 	p := w.page(l, c.host)
 	p.Language = lang

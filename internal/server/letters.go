@@ -222,13 +222,9 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 			Window: s.SMPPWindow, Source: source, Report: b.take, Now: now,
 		})
 	case "twilio":
-		user, token := s.TwilioUser, s.TwilioToken.Token
-		if user == "" || user == s.TwilioAccount {
-			user, token = s.TwilioAccount, s.TwilioPassword.Token
-		}
-		return twilio.New(twilio.Config{
-			AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL, Reports: b.of(name), Token: token,
-		})
+		return twilio.New(twilioConfig(s, b.of(name)))
+	case "twilio_call":
+		return twilio.NewCaller(twilioConfig(s, b.of(name)), s.CallFrom, now)
 	case "vonage":
 		return vonage.New(vonage.Config{Key: s.VonageKey, Secret: s.VonageSecret.Token, Signature: s.VonageSig.Token, Base: s.VonageURL, Reports: b.of(name), Now: now})
 	case "infobip":
@@ -251,6 +247,14 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 		return box, nil
 	}
 	return nil, errors.New("there is no such provider") // Validate has refused it
+}
+
+func twilioConfig(s config.SMS, reports string) twilio.Config {
+	user, token := s.TwilioUser, s.TwilioToken.Token
+	if user == "" || user == s.TwilioAccount {
+		user, token = s.TwilioAccount, s.TwilioPassword.Token
+	}
+	return twilio.Config{AccountSID: s.TwilioAccount, User: user, Password: s.TwilioPassword.Token, Base: s.TwilioURL, Reports: reports, Token: token}
 }
 
 // SendTest hands a letter to the provider of its channel at once, past the outbox and the guard.

@@ -125,19 +125,10 @@ func (p *Provider) callback(letter string) string {
 // Receive reads a status callback. The signature is over the address that the callback was asked to come to, letter and all, and over every
 // field; the address that it did come to may have been changed by a proxy.
 func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
-	form, err := url.ParseQuery(string(a.Body))
-	sent, malformed := base64.StdEncoding.DecodeString(a.Header.Get("X-Twilio-Signature"))
-	if err != nil || malformed != nil || !p.reports() {
-		return nil, courier.ErrForged
-	}
 	letter := a.Query.Get("letter")
-	m := hmac.New(sha1.New, []byte(p.c.Token.Reveal()))
-	m.Write([]byte(p.callback(letter)))
-	for _, name := range slices.Sorted(maps.Keys(form)) {
-		m.Write([]byte(name + strings.Join(form[name], "")))
-	}
-	if !hmac.Equal(sent, m.Sum(nil)) {
-		return nil, courier.ErrForged
+	form, err := p.signed(a, p.callback(letter))
+	if err != nil {
+		return nil, err
 	}
 	state := map[string]courier.State{
 		"delivered": courier.Delivered, "read": courier.Delivered, "undelivered": courier.NotDelivered, "failed": courier.NotDelivered, "canceled": courier.NotDelivered,
@@ -149,4 +140,22 @@ func (p *Provider) Receive(a courier.Arrived) ([]courier.Report, error) {
 		Provider: p.Name(), Letter: letter, ID: post.Word(form.Get("MessageSid")), State: state, Code: post.Word(form.Get("ErrorCode")),
 		To: courier.Number(form.Get("To")), Country: guard.Region(form.Get("To")),
 	}}, nil
+}
+
+// signed returns the fields of what Twilio sent to an address.
+func (p *Provider) signed(a courier.Arrived, address string) (url.Values, error) {
+	form, err := url.ParseQuery(string(a.Body))
+	sent, malformed := base64.StdEncoding.DecodeString(a.Header.Get("X-Twilio-Signature"))
+	if err != nil || malformed != nil || !p.reports() {
+		return nil, courier.ErrForged
+	}
+	m := hmac.New(sha1.New, []byte(p.c.Token.Reveal()))
+	m.Write([]byte(address))
+	for _, name := range slices.Sorted(maps.Keys(form)) {
+		m.Write([]byte(name + strings.Join(form[name], "")))
+	}
+	if !hmac.Equal(sent, m.Sum(nil)) {
+		return nil, courier.ErrForged
+	}
+	return form, nil
 }

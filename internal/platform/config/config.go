@@ -232,7 +232,7 @@ type bounces struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, whatsapp (codes alone), inbox or none."`
+	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, whatsapp and twilio_call (codes alone), inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
 	Order          string   `toml:"order" doc:"How one of several is chosen: listed (in order), weighted, cheapest (by guard.prices) or fastest (by what was delivered of late)."`
 	Weights        []string `toml:"weights" doc:"The shares that providers have where they are weighted, such as twilio=3. One that is not named has 1; one with 0 is asked last."`
@@ -253,6 +253,7 @@ type SMS struct {
 	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
 	TwilioToken    Secret   `toml:"twilio_token" doc:"The account's auth token, which reports are signed with, if twilio_user is an API key. Without it Twilio is asked for no reports."`
 	TwilioURL      string   `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
+	CallFrom       string   `toml:"call_from" doc:"The number that calls come from, with twilio_call: one of the account's that can call."`
 	VonageKey      string   `toml:"vonage_key" doc:"Vonage's API key."`
 	VonageSecret   Secret   `toml:"vonage_secret" doc:"Its API secret. Not needed with vonage_signature."`
 	VonageSig      Secret   `toml:"vonage_signature" doc:"Vonage's signature secret: requests are signed with it. Set the account to SHA-256 HMAC."`

@@ -147,6 +147,15 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		"mail by HTTP without an address": {func(c *config.Config) {
 			c.Email.Provider, c.Email.From = "http", "a@example.org"
 		}, "email.http_url: want an https address"},
+		"calls alone": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.TwilioAccount, c.SMS.CallFrom, c.SMS.TwilioPassword = "twilio_call", "AC1", "+15005550006", config.NewSecret("x")
+		}, "sms.then: twilio_call carries codes and nothing else"},
+		"calls that Twilio cannot ask about": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.Then, c.SMS.TwilioAccount, c.SMS.CallFrom, c.SMS.TwilioPassword = "twilio", []string{"twilio_call"}, "AC1", "+15005550006", config.NewSecret("x")
+		}, "sms.reports: during a call Twilio asks"},
+		"calls from a name": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.Then, c.SMS.TwilioAccount, c.SMS.CallFrom, c.SMS.TwilioPassword = "twilio", []string{"twilio_call"}, "AC1", "Example", config.NewSecret("x")
+		}, "sms.call_from: give the number"},
 		"WhatsApp alone": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.WhatsAppPhone, c.SMS.WhatsAppText, c.SMS.WhatsAppToken = "whatsapp", "1", "code", config.NewSecret("x")
 		}, "sms.then: whatsapp carries codes and nothing else"},

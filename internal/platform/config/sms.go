@@ -38,7 +38,7 @@ func (k *checker) beginnings(key string, lines []string, fits func(value string)
 
 func (c Config) checkSMS(k *checker) {
 	s := c.SMS
-	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook", "whatsapp"}
+	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook", "whatsapp", "twilio_call"}
 	k.oneOf("sms.provider", s.Provider, append(slices.Clone(senders), "inbox", "none")...)
 	c.checkInbox(k, "sms.provider", s.Provider)
 	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
@@ -93,6 +93,8 @@ func (c Config) checkSMSProvider(k *checker, name string) {
 		k.outbound("sms.http_url", address)
 	case "whatsapp":
 		c.checkWhatsApp(k)
+	case "twilio_call":
+		c.checkCall(k)
 	case "webhook":
 		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
 	}
