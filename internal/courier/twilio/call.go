@@ -100,6 +100,7 @@ type gather struct {
 	XMLName xml.Name `xml:"Gather"`
 	Action  string   `xml:"action,attr"`
 	Digits  int      `xml:"numDigits,attr"`
+	Finish  string   `xml:"finishOnKey,attr"` // empty: any key is a digit; by default # is none, and whoever pressed it would hear nothing
 	Timeout int      `xml:"timeout,attr"`
 	Verbs   []any
 }
@@ -109,7 +110,7 @@ type response struct {
 	Verbs   []any
 }
 
-// sealed is what an answer is made of.
+// sealed is what an answer is made of. What was said before is not in it: a call's TwiML may have 4000 characters.
 type sealed struct {
 	Digits, Language, To string
 	Speech               message.Speech
@@ -125,7 +126,9 @@ func (c *Caller) Send(ctx context.Context, m courier.Message) (courier.Receipt, 
 	if !m.Expires.IsZero() && m.Expires.Before(until) {
 		until = m.Expires
 	}
-	plain, err := json.Marshal(sealed{m.Digits, m.Language, m.To, m.Speech, until.Unix()})
+	said := m.Speech
+	said.Hello = ""
+	plain, err := json.Marshal(sealed{m.Digits, m.Language, m.To, said, until.Unix()})
 	if err != nil {
 		return courier.Receipt{}, courier.Permanent("twilio_call_unencodable")
 	}

@@ -25,8 +25,9 @@ func now() time.Time { return time.Unix(1767225600, 0) }
 // asked is what Twilio is asked to do, read as TwiML.
 type asked struct {
 	Gather struct {
-		Action    string `xml:"action,attr"`
-		NumDigits int    `xml:"numDigits,attr"`
+		Action    string  `xml:"action,attr"`
+		NumDigits int     `xml:"numDigits,attr"`
+		Finish    *string `xml:"finishOnKey,attr"`
 		Say       []spoken
 	}
 	Say []spoken
@@ -79,7 +80,7 @@ func openCaller(t *testing.T) (*couriertest.Far, *twilio.Caller, *string) {
 			return courier.Message{}, fmt.Errorf("%s %s %w", r.URL, body, err)
 		}
 		var do asked
-		if err := xml.Unmarshal([]byte(form.Get("Twiml")), &do); err != nil || do.Gather.NumDigits != 1 || len(do.Gather.Say) != 2 || len(do.Say) != 0 || len(form.Get("Twiml")) > 4000 {
+		if err := xml.Unmarshal([]byte(form.Get("Twiml")), &do); err != nil || do.Gather.NumDigits != 1 || do.Gather.Finish == nil || *do.Gather.Finish != "" || len(do.Gather.Say) != 2 || len(do.Say) != 0 || len(form.Get("Twiml")) > 4000 {
 			return courier.Message{}, fmt.Errorf("%s: %w", form.Get("Twiml"), err)
 		}
 		if strings.Contains(string(body), "482913") {
@@ -160,6 +161,28 @@ func TestTheCodeIsReadTwiceToWhoeverPressesAKey(t *testing.T) {
 	sameTime := caller(t, c, now)
 	if _, _, err := sameTime.Answer(pressed(*action, "token")); err != nil {
 		t.Errorf("on another node: %v", err)
+	}
+}
+
+// What Twilio takes of a call's TwiML must be enough for every language and the longest name that a site may have.
+func TestACallFitsInWhatTwilioTakes(t *testing.T) {
+	words, err := message.New("id.example.org")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, language := range []string{"en", "de", "fr", "es", "ar"} {
+		for _, site := range []string{strings.Repeat("写", 64), strings.Repeat("&", 64)} {
+			said, err := words.Render(message.Letter{Kind: message.SigninCode, Channel: message.SMS, To: "+491", Language: language, Params: map[string]string{"code": "482913", "minutes": "5", "site": site}})
+			if err != nil || said.Speech.Hello == "" {
+				t.Fatal(said.Speech, err)
+			}
+			m := call()
+			m.ID, m.Language, m.Speech = "01890000-0000-7000-8000-000000000001", language, said.Speech
+			_, p, _ := openCaller(t) // which refuses what is longer
+			if _, err := p.Send(t.Context(), m); err != nil {
+				t.Errorf("%s, %.3s…: %v", language, site, err)
+			}
+		}
 	}
 }
 
