@@ -21,7 +21,9 @@ func TestInboxIsAProvider(t *testing.T) {
 				b := &inbox.Inbox{Now: time.Now}
 				return couriertest.Bench{Provider: b, Channel: ch, Got: func() (out []courier.Message) {
 					for _, r := range b.Messages() {
-						out = append(out, r.Message)
+						m := r.Message // which has the code beside the words
+						m.Code, m.Digits, m.Language, m.Speech = false, "", "", message.Speech{}
+						out = append(out, m)
 					}
 					return out
 				}}

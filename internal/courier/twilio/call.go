@@ -110,7 +110,7 @@ type response struct {
 	Verbs   []any
 }
 
-// sealed is what an answer is made of. What was said before is not in it: a call's TwiML may have 4000 characters.
+// sealed is what an answer is made of. What was said before is not in it: it stands in an address, which is to be short.
 type sealed struct {
 	Digits, Language, To string
 	Speech               message.Speech
