@@ -1,6 +1,7 @@
 package seconddoor_test
 
 import (
+	"fmt"
 	"slices"
 	"testing"
 	"time"
@@ -262,6 +263,29 @@ func TestWhereCodesGoIsFrozenWithTheAccount(t *testing.T) {
 			t.Errorf("changed: %v", err)
 		}
 		p.put("u-17", "ada@example.org") // nothing changes
+	})
+}
+
+// P9: an application makes up as many references as it likes, and floods nobody's mailbox by them.
+func TestOneMailboxIsNotFloodedByManyAccounts(t *testing.T) {
+	each(t, func(t *testing.T, p *photos, clock *dbtest.Clock) {
+		sent := 0
+		for i := range 30 {
+			reference := fmt.Sprintf("u-%d", i)
+			p.put(reference, "ada@example.org")
+			ref, _ := p.begin(reference)
+			_, err := p.m.Send(t.Context(), ref, p.client(), factor.Email)
+			switch {
+			case err == nil:
+				sent++
+			case code(err) != "too_many_attempts":
+				t.Fatal(err)
+			}
+			clock.Advance(time.Minute) // as from many sources
+		}
+		if sent < 20 || sent > 23 {
+			t.Errorf("%d codes were sent to one address", sent)
+		}
 	})
 }
 

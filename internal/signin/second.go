@@ -74,6 +74,9 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 		return Sent{}, err
 	}
 	to, reachable := factor.Destination(d.addresses, w)
+	if err := s.admitAddress(ctx, tx, f, to); err != nil {
+		return Sent{}, err
+	}
 	who, err := s.Accounts.Get(ctx, tx, f.Account)
 	if err != nil {
 		return Sent{}, err

@@ -2,12 +2,14 @@ package signin
 
 import (
 	"context"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
 	"countersign/internal/message"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/throttle"
 )
 
 // Vouched is the beginning of a flow at the second door: an application has looked at the first proof itself, and names the account.
@@ -64,6 +66,22 @@ func (s *Service) Passed(ctx context.Context, tx *sqldb.Tx, ref Ref, app string,
 	}
 	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
 	return ok && f.Step == StepDone && f.App == app && f.Account == who, err
+}
+
+// sendAddress is how many codes of applications go to one address: its holder may have several accounts at several of them, and needs a code
+// or two for each.
+var sendAddress = throttle.Rate{Name: "send/address", Burst: 20, Every: 10 * time.Minute} //nolint:gochecknoglobals // a constant
+
+// admitAddress bounds what is sent to one address for all references that applications make up: limits by account would not.
+func (s *Service) admitAddress(ctx context.Context, tx *sqldb.Tx, f flow, to account.Address) error {
+	if f.App == "" {
+		return nil
+	}
+	ok, err := s.Throttle.Take(ctx, tx, sendAddress, string(s.nameKey(to.Identifier())))
+	if err == nil && !ok {
+		err = errLimited
+	}
+	return err
 }
 
 // hides reports whether strangers come as far as the second door of a flow. None comes to that of an application.
