@@ -75,4 +75,4 @@ vuln: ## known faults in what we use (asks vuln.go.dev)
 	$(TOOL) govulncheck ./...
 
 clean: ## remove what was built
-	rm -rf bin test/browser/node_modules test/smsc/node_modules test/oidc/node_modules
+	rm -rf bin test/browser/node_modules test/smsc/node_modules test/oidc/node_modules clients/js/node_modules examples/express/node_modules

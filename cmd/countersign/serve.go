@@ -109,6 +109,9 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 	cfg.Database.URL = config.NewSecret("sqlite:" + filepath.Join(dir, "countersign.db"))
 	cfg.Keys.File = filepath.Join(dir, "countersign.key")
 	cfg.Registration.Mode, cfg.Registration.Claims = "open", []string{"name"}
+	if cfg.OIDC.ClientsFile, err = demoApplications(dir); err != nil {
+		return errors.Join(err, public.Close())
+	}
 	cfg.Log = config.Log{Format: "text", Level: "warn"}
 	log, flush := server.NewLog(cfg.Log, w.stderr)
 	defer flush()
@@ -127,6 +130,19 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 	}
 	w.say("%s", greeting(cfg.Site.PublicURL))
 	return srv.Serve(ctx, server.Listeners{Public: public})
+}
+
+// demoApplications lists the applications of examples/, whose secret everybody knows.
+func demoApplications(dir string) (file string, err error) {
+	file = filepath.Join(dir, "applications.toml")
+	return file, errors.Join(
+		os.WriteFile(filepath.Join(dir, "application.secret"), []byte("the-secret-of-the-demo-and-of-nothing-else"), 0o600),
+		os.WriteFile(file, []byte(`[[client]]
+id = "photos"
+name = "Photos"
+second_door = ["http://localhost:3000"]
+secret_file = "application.secret"
+`), 0o600))
 }
 
 func seed(ctx context.Context, core *server.Core, p person) error {
