@@ -6,6 +6,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"strings"
+	"sync/atomic"
 	"testing"
 
 	"github.com/emersion/go-imap/v2"
@@ -58,9 +59,11 @@ func (a answers) Next(answer []byte) (challenge []byte, done bool, err error) {
 }
 
 func TestAMailboxThatTakesTokens(t *testing.T) {
-	status, asked := http.StatusOK, 0
+	var status, asked atomic.Int64
+	var takes atomic.Value
 	endpoint := httptest.NewServer(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
-		asked++
+		asked.Add(1)
+		status := int(status.Load())
 		w.Header().Set("Content-Type", "application/json")
 		w.WriteHeader(status)
 		if status != http.StatusOK {
@@ -71,10 +74,10 @@ func TestAMailboxThatTakesTokens(t *testing.T) {
 	}))
 	defer endpoint.Close()
 	for _, mechanism := range []string{"OAUTHBEARER", "XOAUTH2"} {
-		status = http.StatusOK
-		takes := "ein-token"
+		status.Store(http.StatusOK)
+		takes.Store("ein-token")
 		b, put := mailboxWith(t, func(s imapserver.Session) imapserver.Session {
-			return &tokened{Session: s, mechanism: mechanism, token: takes}
+			return &tokened{Session: s, mechanism: mechanism, token: takes.Load().(string)} //nolint:forcetypeassert // stored above
 		}, imap.CapSASLIR)
 		b.User = "bounces,=@example.org"
 		b.Password = secret.Token{}
@@ -85,20 +88,21 @@ func TestAMailboxThatTakesTokens(t *testing.T) {
 		var got []courier.Report
 		b.Report = func(_ context.Context, r courier.Report) error { got = append(got, r); return nil }
 		put(notification("", ""))
-		before := asked
+		before := asked.Load()
 		for range 2 { // the token is kept
 			if _, err := b.Look(t.Context()); err != nil {
 				t.Fatalf("%s: %v", mechanism, err)
 			}
 		}
-		if len(got) != 1 || asked != before+1 {
-			t.Errorf("%s: %d reports, %d tokens", mechanism, len(got), asked-before)
+		if len(got) != 1 || asked.Load() != before+1 {
+			t.Errorf("%s: %d reports, %d tokens", mechanism, len(got), asked.Load()-before)
 		}
-		takes = "another"
+		takes.Store("another")
 		if err := b.Check(t.Context()); err == nil || err.Error() != "the mailbox's server refused the token" {
 			t.Errorf("%s: %v", mechanism, err)
 		}
-		status, b.Tokens = http.StatusUnauthorized, source()
+		status.Store(http.StatusUnauthorized)
+		b.Tokens = source()
 		if err := b.Check(t.Context()); err == nil || err.Error() != "the mailbox's token: invalid_client" {
 			t.Errorf("%s: %v", mechanism, err)
 		}

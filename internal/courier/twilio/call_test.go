@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/url"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -70,10 +71,10 @@ func caller(t *testing.T, c twilio.Config, clock func() time.Time) *twilio.Calle
 }
 
 // openCaller starts a Twilio that asks, as soon as it is to call, what to say when a key is pressed.
-func openCaller(t *testing.T) (*couriertest.Far, *twilio.Caller, *string) {
+func openCaller(t *testing.T) (*couriertest.Far, *twilio.Caller, *atomic.Pointer[string]) {
 	t.Helper()
 	var p *twilio.Caller
-	action := new(string)
+	action := &atomic.Pointer[string]{}
 	far := &couriertest.Far{Read: func(r *http.Request, body []byte) (courier.Message, error) {
 		form, err := url.ParseQuery(string(body))
 		if _, pass, _ := r.BasicAuth(); err != nil || pass != "pa:ss" || r.URL.RequestURI() != "/2010-04-01/Accounts/"+account+"/Calls.json" || form.Get("From") != "+15005550006" || form.Get("Timeout") != "25" {
@@ -90,7 +91,7 @@ func openCaller(t *testing.T) (*couriertest.Far, *twilio.Caller, *string) {
 		if err != nil || form.Get("StatusCallback") != at+"?letter="+u.Query().Get("letter") {
 			return courier.Message{}, fmt.Errorf("%s: %w", form.Get("StatusCallback"), err)
 		}
-		*action = do.Gather.Action
+		action.Store(&do.Gather.Action)
 		answer, _, err := p.Answer(pressed(do.Gather.Action, "token"))
 		_, digits := heard(answer.Body)
 		return courier.Message{ID: u.Query().Get("letter"), Channel: message.SMS, To: form.Get("To"), Digits: digits[:min(len(digits), 6)], Language: do.Gather.Say[0].Language[:2]}, err
@@ -132,7 +133,7 @@ func TestTheCodeIsReadTwiceToWhoeverPressesAKey(t *testing.T) {
 	if _, err := p.Send(t.Context(), call()); err != nil {
 		t.Fatal(err)
 	}
-	got, asks, err := p.Answer(pressed(*action, "token"))
+	got, asks, err := p.Answer(pressed(*action.Load(), "token"))
 	words, digits := heard(got.Body)
 	if err != nil || !asks || digits != "482913482913" || strings.Join(words, "|") != "Ihr Code ist:|Noch einmal:|Auf Wiederhören." || got.Type != "text/xml; charset=utf-8" {
 		t.Errorf("%q %q %v %v", words, digits, asks, err)
@@ -141,12 +142,12 @@ func TestTheCodeIsReadTwiceToWhoeverPressesAKey(t *testing.T) {
 	if len(got.Reports) != 1 || got.Reports[0] != want {
 		t.Errorf("%+v", got.Reports)
 	}
-	other := strings.Replace(*action, "0189-0001", "0189-0002", 1)
-	spoiled := (*action)[:len(*action)-2] + "AA"
+	other := strings.Replace(*action.Load(), "0189-0001", "0189-0002", 1)
+	spoiled := (*action.Load())[:len(*action.Load())-2] + "AA"
 	for what, a := range map[string]courier.Arrived{
-		"forged": pressed(*action, "tokem"), "unsigned": {Header: http.Header{}, Query: pressed(*action, "token").Query, Body: pressed(*action, "token").Body},
-		"swapped to another letter": pressed(other, "token"), "another code": pressed(spoiled, "token"), "no key pressed": pressed(*action, "token", "Digits", ""),
-		"another number": pressed(*action, "token", "To", "+4915112345679"),
+		"forged": pressed(*action.Load(), "tokem"), "unsigned": {Header: http.Header{}, Query: pressed(*action.Load(), "token").Query, Body: pressed(*action.Load(), "token").Body},
+		"swapped to another letter": pressed(other, "token"), "another code": pressed(spoiled, "token"), "no key pressed": pressed(*action.Load(), "token", "Digits", ""),
+		"another number": pressed(*action.Load(), "token", "To", "+4915112345679"),
 	} {
 		if got, asks, err := p.Answer(a); !asks || !errors.Is(err, courier.ErrForged) || len(got.Body) != 0 {
 			t.Errorf("%s: %s %v", what, got.Body, err)
@@ -155,11 +156,11 @@ func TestTheCodeIsReadTwiceToWhoeverPressesAKey(t *testing.T) {
 	c := config("https://api.example")
 	c.Reports, c.Token = at, secret.Of("token")
 	later := caller(t, c, func() time.Time { return now().Add(5*time.Minute + time.Second) }) // another node, once the code is old
-	if _, _, err := later.Answer(pressed(*action, "token")); !errors.Is(err, courier.ErrForged) {
+	if _, _, err := later.Answer(pressed(*action.Load(), "token")); !errors.Is(err, courier.ErrForged) {
 		t.Errorf("replayed: %v", err)
 	}
 	sameTime := caller(t, c, now)
-	if _, _, err := sameTime.Answer(pressed(*action, "token")); err != nil {
+	if _, _, err := sameTime.Answer(pressed(*action.Load(), "token")); err != nil {
 		t.Errorf("on another node: %v", err)
 	}
 }
