@@ -223,6 +223,7 @@ func notInHere() []string {
 		"Keys of devices and passkeys, and digests of the tokens of devices and sessions: they say nothing of you.",
 		"Sign-ins, recoveries and changes under way, with their codes: they are gone within hours, the longest recovery within weeks.",
 		"Letters that were sent: which kind and when, for a week, without address and words.",
+		"Which of the events in this file wait to be told to programs of the operator's: they are told within days.",
 		"Counts that limit how often anything may be tried, under names that only this service can make: they are gone within a month.",
 	}
 }

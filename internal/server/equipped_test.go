@@ -4,11 +4,12 @@ import (
 	"errors"
 	"strings"
 
+	"countersign/internal/audit"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/totp"
 )
 
-// equipped gives Ada a hardware token, and backup codes.
+// equipped gives Ada a hardware token, and backup codes; and the installation a key for applications, and a webhook.
 func (l *life) equipped() {
 	l.t.Helper()
 	ctx := l.t.Context()
@@ -19,7 +20,10 @@ func (l *life) equipped() {
 			return errors.Join(err, l.core.Authenticators.Assign(ctx, tx, "T1", l.ada))
 		})
 	}
-	if err != nil {
+	if err == nil {
+		_, _, err = l.core.Subscribers.Add(ctx, "https://hooks.example.org/", []audit.Kind{audit.EraseStopped}) // which nobody does here
+	}
+	if err = errors.Join(err, l.core.Applications.EnsureKeys(ctx, "ES256")); err != nil {
 		l.t.Fatal(err)
 	}
 }

@@ -97,6 +97,8 @@ var untold = map[string]string{
 	"profile_address_flow": "Sign-ins, recoveries and changes under way", "recovery_flow": "Sign-ins, recoveries and changes under way",
 	"signin_flow": "Sign-ins, recoveries and changes under way",
 	"approval":    "Sign-ins, recoveries and changes under way",
+
+	"subscriber_event": "Which of the events in this file wait",
 }
 
 // Every table of whatever package that knows accounts is in the file, or the file says that it is not.
