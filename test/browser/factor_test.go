@@ -70,6 +70,6 @@ func TestAnAppAndBackupCodes(t *testing.T) {
 	q.see("password, backup code")
 	q.open("/security")
 	q.see("Codes left: 9")
-	for l := n.Wait(ada); !strings.Contains(l.Text, "with one of its backup codes"); l = n.Wait(ada) {
+	for l := n.Wait(ada); !strings.Contains(strings.Join(strings.Fields(l.Text), " "), "with one of its backup codes"); l = n.Wait(ada) {
 	} // the letter about it comes; Wait fails if it does not
 }
