@@ -64,6 +64,7 @@ type oidcAddCmd struct {
 	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, with private_key_jwt."`
 	Introspects bool     `help:"It is a resource server, which may ask about any token."`
 	SecondDoor  []string `placeholder:"ORIGIN" sep:"none" help:"It has accounts of its own and may use the second door, from pages of this origin; several times for several."`
+	RequirePAR  bool     `name:"require-par" help:"It pushes its requests (RFC 9126): what a browser brings of itself is refused."`
 	WithoutPKCE bool     `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
 }
 
@@ -91,6 +92,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		token, err := core.Applications.Add(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
 			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE, SecondDoor: a.SecondDoor,
+			RequirePAR: a.RequirePAR,
 		})
 		if err != nil {
 			return explained(err)

@@ -73,6 +73,7 @@ func owners() map[string]string {
 		"oidc_client":    "oidc",
 		"oidc_key":       "oidc",
 		"oidc_request":   "oidc",
+		"oidc_pushed":    "oidc",
 		"oidc_grant":     "oidc",
 		"oidc_token":     "oidc",
 		"oidc_consent":   "oidc",

@@ -131,14 +131,15 @@ func verified(signed *jose.JSONWebSignature, keys jose.JSONWebKeySet, into any) 
 }
 
 // fits judges an assertion that the client has signed. It is for us: by our issuer, which RFC 7523bis and FAPI 2.0 want alone, or by
-// the token endpoint, which most clients still send. Never for several: another server could pass it on.
+// the token endpoint, which most clients still send, or by the one where requests are pushed (RFC 9126 section 2). Never for several: another server
+// could pass it on.
 func (a assertion) fits(id, issuer string, now time.Time) bool {
 	at := float64(now.UnixMilli()) / 1000
 	soon := at + ahead.Seconds()
 	switch {
 	case a.Issuer != id || a.Subject != id:
 		return false
-	case len(a.Audience) != 1 || a.Audience[0] != issuer && a.Audience[0] != issuer+string(TokenPath):
+	case len(a.Audience) != 1 || a.Audience[0] != issuer && a.Audience[0] != issuer+string(TokenPath) && a.Audience[0] != issuer+string(PushPath):
 		return false
 	case a.ID == "" || len(a.ID) > maxAssertionID:
 		return false

@@ -27,14 +27,14 @@ func TestNobodyIsSentWhereTheClientDidNotSay(t *testing.T) {
 		} {
 			for _, more := range [][]string{nil, {"response_type", "token"}, {"prompt", "none"}} {
 				b, err := k.Begin(t.Context(), oidc.Asked{Query: k.query(append([]string{"redirect_uri", to}, more...)...), Browser: k.held, Session: k.me, Source: from})
-				if fault.Of(err).Code != "oidc_request_invalid" || b != (oidc.Begun{}) {
+				if fault.Of(err).Code != "oidc_redirect_unregistered" || b != (oidc.Begun{}) {
 					t.Errorf("%q %v: %+v %v", to, more, b, err)
 				}
 			}
 		}
 		twice := k.query()
 		twice.Add("redirect_uri", "https://evil.example/")
-		if _, err := k.Begin(t.Context(), oidc.Asked{Query: twice, Browser: k.held, Source: from}); fault.Of(err).Code != "oidc_request_invalid" {
+		if _, err := k.Begin(t.Context(), oidc.Asked{Query: twice, Browser: k.held, Source: from}); fault.Of(err).Code != "oidc_redirect_unregistered" {
 			t.Errorf("two redirect URIs: %v", err)
 		}
 	})

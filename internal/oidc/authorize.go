@@ -63,34 +63,23 @@ const (
 	challengeLen = 43
 )
 
-// Begin judges a request and keeps it. One whose client or redirect URI is not in order is fault.Invalid "oidc_request_invalid", and
-// the browser is sent nowhere (RFC 9700 section 4.11.2). login_hint is looked at by nobody: an answer that knew it could tell
-// whether there is such an account.
+// Begin judges a request and keeps it. Of one whose client is not known ("oidc_request_invalid") or whose redirect URI is not in the client's list
+// ("oidc_redirect_unregistered", both fault.Invalid) the browser is sent nowhere (RFC 9700 section 4.11.2). login_hint is looked at by
+// nobody: an answer that knew it could tell whether there is such an account.
 func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
-	var c Client
-	within, known := false, false
-	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
-		if within, err = s.Throttle.TakeSource(ctx, tx, beginSource, a.Source); err == nil && within {
-			within, err = s.Throttle.Take(ctx, tx, beginAll, "")
-		}
-		if err != nil || !within {
-			return err
-		}
-		c, known, err = s.find(ctx, tx, a.Query.Get("client_id"))
-		return err
-	})
-	if err == nil && !within {
-		err = tooMany()
+	q := request{Before: a.Session.ID, id: uuid.Must(uuid.NewV7()).String(), created: s.DB.Now()}
+	c, t, err := s.brought(ctx, a, q)
+	if err != nil || t.begun != "" {
+		return Begun{Request: t.begun}, err
 	}
-	if err != nil {
-		return Begun{}, err
+	q.Client, q.Redirect, q.State = c.ID, t.says.Get("redirect_uri"), t.says.Get("state")
+	if len(t.says["redirect_uri"]) != 1 || !c.redirects(q.Redirect) {
+		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", errors.New("the redirect URI is missing, or none of the client's"))
 	}
-	to := a.Query.Get("redirect_uri")
-	if !known || len(a.Query["client_id"]) != 1 || len(a.Query["redirect_uri"]) != 1 || !c.redirects(to) {
-		return Begun{}, fault.New(fault.Invalid, "oidc_request_invalid", errors.New("no such client, or not its redirect URI"))
+	if c.RequirePAR && !t.pushed {
+		return Begun{Answer: s.refused(q, &Refusal{invalidRequest, "the client pushes its requests"})}, nil
 	}
-	q := request{Client: c.ID, Redirect: to, State: a.Query.Get("state"), Before: a.Session.ID, id: uuid.Must(uuid.NewV7()).String(), created: s.DB.Now()}
-	if err := s.read(ctx, &q, c, a.Query); err != nil {
+	if err := s.read(ctx, &q, c, t.says); err != nil {
 		if no, ok := errors.AsType[*Refusal](err); ok {
 			return Begun{Answer: s.refused(q, no)}, nil
 		}
@@ -98,6 +87,36 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error { return putRequest(ctx, tx, q, s.Ring.Digest(browserPurpose, a.Browser)) })
 	return Begun{Request: q.id}, err
+}
+
+// brought finds the client of a request, and what it says.
+func (s *Service) brought(ctx context.Context, a Asked, q request) (c Client, t taken, err error) {
+	within, known := false, false
+	name, isPushed := pushed(a.Query)
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+		t = taken{says: a.Query}
+		if within, err = s.Throttle.TakeSource(ctx, tx, beginSource, a.Source); err == nil && within {
+			within, err = s.Throttle.Take(ctx, tx, beginAll, "")
+		}
+		if err != nil || !within {
+			return err
+		}
+		c, known, err = s.find(ctx, tx, a.Query.Get("client_id"))
+		if known = known && len(a.Query["client_id"]) == 1; err != nil || !known || !isPushed {
+			return err
+		}
+		q.Client = c.ID
+		t, err = s.take(ctx, tx, name, q, a.Browser)
+		return err
+	})
+	switch {
+	case err != nil:
+	case !within:
+		err = tooMany()
+	case !known:
+		err = fault.New(fault.Invalid, "oidc_request_invalid", errors.New("no such client"))
+	}
+	return c, t, err
 }
 
 const browserPurpose = "oidc/browser"

@@ -13,6 +13,7 @@ const (
 	IntrospectPath Endpoint = "/oauth/introspect"
 	RevokePath     Endpoint = "/oauth/revoke"
 	JWKSPath       Endpoint = "/oauth/jwks"
+	PushPath       Endpoint = "/oauth/par"
 )
 
 // Describe is the provider's metadata (OpenID Connect Discovery, RFC 8414).
@@ -30,6 +31,9 @@ func (s *Service) Describe() ([]byte, error) {
 		"introspection_endpoint": s.at(IntrospectPath),
 		"revocation_endpoint":    s.at(RevokePath),
 		"jwks_uri":               s.at(JWKSPath),
+
+		"pushed_authorization_request_endpoint": s.at(PushPath),
+		"require_pushed_authorization_requests": false, // each client may say so
 
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query"},

@@ -176,7 +176,7 @@ func refreshing(t secret.Token) url.Values {
 
 func (k *kit) tokens(v url.Values) oidc.Tokens {
 	k.t.Helper()
-	out, err := k.Exchange(k.t.Context(), k.client, v, from)
+	out, err := k.Exchange(k.t.Context(), k.client, v, oidc.Caller{Source: from})
 	if err != nil {
 		k.t.Fatal(err)
 	}
@@ -193,7 +193,7 @@ func (k *kit) refused(want string, err error) {
 
 func (k *kit) exchangeRefused(want string, v url.Values) {
 	k.t.Helper()
-	_, err := k.Exchange(k.t.Context(), k.client, v, from)
+	_, err := k.Exchange(k.t.Context(), k.client, v, oidc.Caller{Source: from})
 	k.refused(want, err)
 }
 

@@ -1,6 +1,6 @@
 // Package oidc is the OpenID provider: which applications there are, what they ask for, what people let them do, and the
-// tokens that say so. It owns the tables oidc_client, oidc_key, oidc_request, oidc_grant, oidc_token, oidc_consent and
-// oidc_assertion.
+// tokens that say so. It owns the tables oidc_client, oidc_key, oidc_request, oidc_pushed, oidc_grant, oidc_token,
+// oidc_consent and oidc_assertion.
 //
 // A request is kept on the server, and only the browser that brought it goes on with it. Who signs in, and how, is the
 // sign-in machine's to decide: this package says what a request still lacks. A code and a refresh token are each spent by

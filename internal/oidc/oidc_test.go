@@ -102,12 +102,12 @@ func TestCodeFitsOneCallAlone(t *testing.T) {
 			"another redirect URI":   form("grant_type", "authorization_code", "code", code, "redirect_uri", callback+"/", "code_verifier", verifier),
 			"the challenge as plain": form("grant_type", "authorization_code", "code", code, "redirect_uri", callback, "code_verifier", challengeOf(verifier)),
 		} {
-			_, err := k.Exchange(t.Context(), k.client, v, from)
+			_, err := k.Exchange(t.Context(), k.client, v, oidc.Caller{Source: from})
 			if k.refused("invalid_grant", err); t.Failed() {
 				t.Fatal(name)
 			}
 		}
-		_, err := k.Exchange(t.Context(), other, redeeming(code), from)
+		_, err := k.Exchange(t.Context(), other, redeeming(code), oidc.Caller{Source: from})
 		k.refused("invalid_grant", err)
 		if out := k.tokens(form("grant_type", "authorization_code", "code", code, "code_verifier", verifier)); out.Access.Empty() { // as OAuth 2.1 has it
 			t.Error("nothing came of it")
@@ -366,7 +366,7 @@ func TestOfAThousandRedemptionsAtOnceOneIsSuccessful(t *testing.T) {
 				var all sync.WaitGroup
 				for i := range many {
 					all.Go(func() {
-						switch _, err := nodes[i%2].Exchange(t.Context(), k.client, v, from); {
+						switch _, err := nodes[i%2].Exchange(t.Context(), k.client, v, oidc.Caller{Source: from}); {
 						case err == nil:
 							won.Add(1)
 						case fault.Of(err).Kind == fault.Internal:

@@ -5,6 +5,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"net/url"
 	"strings"
 	"time"
 
@@ -22,6 +23,7 @@ func sealedKeys() keyring.Column {
 func digested() []keyring.Column {
 	return []keyring.Column{
 		{Table: "oidc_request", Name: "browser", Live: "expires_at > $1"},
+		{Table: "oidc_pushed", Name: "digest", Live: "expires_at > $1"},
 		{Table: "oidc_grant", Name: "code", Live: "code_until > $1"},
 		{Table: "oidc_token", Name: "digest", Live: "expires_at > $1"},
 	}
@@ -162,6 +164,34 @@ func requestOf(ctx context.Context, tx *sqldb.Tx, id string, browsers [][]byte) 
 func finishRequest(ctx context.Context, tx *sqldb.Tx, id string) (first bool, err error) {
 	n, err := tx.Exec(ctx, `UPDATE oidc_request SET done_at = $1 WHERE id = $2 AND done_at IS NULL AND expires_at > $1`, tx.Now().UnixMilli(), id)
 	return n == 1, err
+}
+
+func putPushed(ctx context.Context, tx *sqldb.Tx, client string, says url.Values, digest []byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_pushed (digest, client_id, parameters, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
+		digest, client, says.Encode(), tx.Now().UnixMilli(), tx.Now().Add(pushedFor).UnixMilli())
+	return err
+}
+
+// spendPushed uses up what q's client has pushed: of any number of browsers that bring it, one is first.
+func spendPushed(ctx context.Context, tx *sqldb.Tx, digests [][]byte, q request) (says string, first bool, err error) {
+	args := append([]any{tx.Now().UnixMilli(), q.Client, q.id, q.created.Add(requestFor).UnixMilli()}, sqldb.Args(digests)...)
+	err = tx.QueryRow(ctx, `UPDATE oidc_pushed SET request_id = $3, expires_at = $4
+		WHERE digest IN (`+sqldb.Params(5, len(digests))+`) AND client_id = $2 AND request_id IS NULL AND expires_at > $1
+		RETURNING parameters`, args...).Scan(&says)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return says, err == nil, err
+}
+
+// pushedBefore returns the request that came of what q's client has pushed; empty if none did.
+func pushedBefore(ctx context.Context, tx *sqldb.Tx, digests [][]byte, q request) (id string, err error) {
+	err = tx.QueryRow(ctx, `SELECT request_id FROM oidc_pushed WHERE digest IN (`+sqldb.Params(3, len(digests))+`) AND client_id = $2
+		AND request_id IS NOT NULL AND expires_at > $1`, append([]any{tx.Now().UnixMilli(), q.Client}, sqldb.Args(digests)...)...).Scan(&id)
+	if errors.Is(err, sql.ErrNoRows) {
+		err = nil
+	}
+	return id, err
 }
 
 func consented(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) (scopes []string, err error) {
@@ -341,6 +371,7 @@ func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
 		`DELETE FROM oidc_token WHERE digest IN (SELECT digest FROM oidc_token WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_grant WHERE id IN (SELECT id FROM oidc_grant g WHERE g.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM oidc_token t WHERE t.grant_id = g.id) LIMIT $2)`,
 		`DELETE FROM oidc_request WHERE id IN (SELECT id FROM oidc_request WHERE expires_at < $1 LIMIT $2)`,
+		`DELETE FROM oidc_pushed WHERE digest IN (SELECT digest FROM oidc_pushed WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_assertion WHERE digest IN (SELECT digest FROM oidc_assertion WHERE expires_at < $1 LIMIT $2)`,
 	} {
 		n, err := tx.Exec(ctx, statement, tx.Now().UnixMilli(), batch)

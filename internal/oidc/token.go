@@ -73,14 +73,14 @@ var errGrant = oauth(invalidGrant, "the code or token is not good: unknown, used
 var verifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
 // Exchange answers a call of the token endpoint by a client that has proved who it is.
-func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, from netip.Addr) (Tokens, error) {
+func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Caller) (Tokens, error) {
 	var out issued
 	var err error
 	switch form.Get("grant_type") {
 	case "authorization_code":
-		out, err = s.redeem(ctx, c, form, from)
+		out, err = s.redeem(ctx, c, form, by)
 	case "refresh_token":
-		out, err = s.refresh(ctx, c, form, from)
+		out, err = s.refresh(ctx, c, form, by)
 	case "":
 		return Tokens{}, oauth(invalidRequest, "grant_type is missing")
 	default:
@@ -90,7 +90,7 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, from 
 		return Tokens{}, err
 	}
 	if out.Access.Empty() {
-		return Tokens{}, s.failed(ctx, from, errGrant)
+		return Tokens{}, s.failed(ctx, by.Source, errGrant)
 	}
 	if slices.Contains(out.grant.scopes, scopeOpenID) {
 		out.ID, err = s.idToken(ctx, c, out)
@@ -100,7 +100,7 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, from 
 
 // redeem exchanges a code. One that was used before ends everything that came of it (RFC 9700 section 4.2.4): one of the two
 // that had it is a thief, and nobody can tell which.
-func (s *Service) redeem(ctx context.Context, c Client, form url.Values, from netip.Addr) (out issued, err error) {
+func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
 	r := redemption{client: c.ID, redirect: form.Get("redirect_uri")}
 	if text := form.Get("code_verifier"); text != "" {
 		if !verifier.MatchString(text) {
@@ -124,7 +124,7 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, from ne
 			if err != nil || !used {
 				return err
 			}
-			return s.replayed(ctx, tx, g, "code", from)
+			return s.replayed(ctx, tx, g, "code", by.Source)
 		}
 		out, err = s.issue(ctx, tx, g, g.scopes)
 		out.code = true
@@ -134,7 +134,7 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, from ne
 }
 
 // refresh exchanges a refresh token for the next one. One that was used before ends its family, whoever sends it.
-func (s *Service) refresh(ctx context.Context, c Client, form url.Values, from netip.Addr) (out issued, err error) {
+func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
 	shown := secret.Of(form.Get("refresh_token"))
 	if !shown.WellFormed(refreshPrefix) {
 		return issued{}, nil
@@ -152,7 +152,7 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, from n
 			if err != nil || !there || !t.used || g.client != c.ID {
 				return err
 			}
-			return s.replayed(ctx, tx, g, "refresh token", from)
+			return s.replayed(ctx, tx, g, "refresh token", by.Source)
 		}
 		g, err := grantByID(ctx, tx, id)
 		if err != nil {

@@ -153,6 +153,8 @@ var table = map[string]string{
 	"GET /.well-known/openid-configuration":       "200 application/json",
 	"GET /.well-known/oauth-authorization-server": "200 application/json",
 	"GET /oauth/jwks":                             "200 application/json",
+	"POST /oauth/par":                             "401 application/json",
+	"OPTIONS /oauth/par":                          "204",
 	"POST /oauth/token":                           "401 application/json",
 	"OPTIONS /oauth/token":                        "204",
 	"POST /oauth/introspect":                      "401 application/json",

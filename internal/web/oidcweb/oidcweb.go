@@ -23,7 +23,7 @@ import (
 // provider is the OpenID provider.
 type provider interface {
 	Authenticate(context.Context, oidc.Caller) (oidc.Client, error)
-	Exchange(context.Context, oidc.Client, url.Values, netip.Addr) (oidc.Tokens, error)
+	Exchange(context.Context, oidc.Client, url.Values, oidc.Caller) (oidc.Tokens, error)
 	Introspect(context.Context, oidc.Client, secret.Token) (oidc.Fact, error)
 	Revoke(context.Context, oidc.Client, secret.Token, netip.Addr) error
 	UserInfo(context.Context, secret.Token) (map[string]any, error)
@@ -35,6 +35,7 @@ type provider interface {
 type Door struct {
 	Log      *slog.Logger
 	Provider provider
+	Requests requests
 	Issuer   string
 	Source   func(*http.Request) netip.Addr
 }
@@ -49,6 +50,7 @@ func (d *Door) Mount(mux *http.ServeMux) {
 	}
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET " + string(oidc.JWKSPath):        d.keys,
+		"POST " + string(oidc.PushPath):       d.push,
 		"POST " + string(oidc.TokenPath):      d.token,
 		"POST " + string(oidc.IntrospectPath): d.introspect,
 		"POST " + string(oidc.RevokePath):     d.revoke,
@@ -57,7 +59,7 @@ func (d *Door) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(pattern, web.Handle(d.Log, d.answering(h)))
 	}
-	for _, e := range []oidc.Endpoint{oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
+	for _, e := range []oidc.Endpoint{oidc.PushPath, oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
 		mux.HandleFunc("OPTIONS "+string(e), preflight)
 	}
 }
@@ -210,7 +212,7 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	t, err := d.Provider.Exchange(r.Context(), c, form, d.Source(r))
+	t, err := d.Provider.Exchange(r.Context(), c, form, oidc.Caller{Source: d.Source(r)})
 	if err != nil {
 		return err
 	}

@@ -58,7 +58,9 @@ func (p *Pages) failure(lang, path string, a web.Answer) noticeView {
 	if strings.HasPrefix(path, string(oidc.AuthorizePath)) {
 		switch n.words { // where to go on only the application knows
 		case "form":
-			n = notice{words: "authorize_refused"}
+			if n = (notice{words: "authorize_refused"}); a.Code == "oidc_redirect_unregistered" {
+				n.words = "authorize_redirect"
+			}
 		case "ended":
 			n = notice{words: "authorize_ended"}
 		}
