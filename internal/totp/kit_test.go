@@ -71,6 +71,19 @@ func (a app) step() int64 { return a.d.db.Now().Unix()/int64(a.shape.Period) + a
 // shows is what it shows now, or some steps later or earlier.
 func (a app) shows(later int64) string { return totp.Code(a.shape, a.raw, a.step()+later) }
 
+// beyond is what it shows more than ten minutes later, and not within them by chance.
+func (a app) beyond() string {
+	within := map[string]bool{}
+	for later := range int64(41) {
+		within[a.shows(later-20)] = true
+	}
+	later := int64(21)
+	for within[a.shows(later)] {
+		later++
+	}
+	return a.shows(later)
+}
+
 // press is what a token shows for a counter.
 func (a app) press(counter int64) string { return totp.Code(a.shape, a.raw, counter) }
 

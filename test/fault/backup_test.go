@@ -47,7 +47,7 @@ func TestKilledBackupsAndRestoresLeaveNothingHalfDone(t *testing.T) {
 	began := time.Now()
 	must("restore", late)
 	took := int(time.Since(began))
-	for range 8 {
+	for range 5 {
 		name := filepath.Join(dir, "killed.db")
 		if _, err := run(time.Duration(1+below(took)), "backup", name); err != nil {
 			_, there := os.Stat(name)
