@@ -64,6 +64,7 @@ type oidcAddCmd struct {
 	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, with private_key_jwt."`
 	Introspects bool     `help:"It is a resource server, which may ask about any token."`
 	SecondDoor  []string `placeholder:"ORIGIN" sep:"none" help:"It has accounts of its own and may use the second door, from pages of this origin; several times for several."`
+	DPoPBound   bool     `name:"dpop-bound" help:"Its tokens are bound to a key of its own (RFC 9449): without a proof there are none."`
 	RequirePAR  bool     `name:"require-par" help:"It pushes its requests (RFC 9126): what a browser brings of itself is refused."`
 	WithoutPKCE bool     `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
 }
@@ -92,7 +93,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		token, err := core.Applications.Add(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
 			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE, SecondDoor: a.SecondDoor,
-			RequirePAR: a.RequirePAR,
+			DPoP: a.DPoPBound, RequirePAR: a.RequirePAR,
 		})
 		if err != nil {
 			return explained(err)

@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"crypto/sha256"
 	"encoding/base64"
 	"errors"
 	"net/netip"
@@ -16,6 +17,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
+	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -43,6 +45,7 @@ type request struct {
 	Since     int64           `json:"since,omitempty"`   // a sign-in before that is too old, in milliseconds
 	Least     assurance.Level `json:"least,omitempty"`   // that the sign-in has to have proved
 	Subject   string          `json:"subject,omitempty"` // whom it is about (id_token_hint)
+	Key       dpop.Thumbprint `json:"jkt,omitempty"`     // that what comes of it is bound to (dpop_jkt)
 	Before    session.ID      `json:"before,omitempty"`  // the session that the browser had when it came
 
 	id      string
@@ -59,8 +62,7 @@ type Begun struct {
 
 const (
 	maxParameter = 4096 // of a request line that most servers take
-	// The shortest and the longest challenge there is: S256 makes 43 characters.
-	challengeLen = 43
+	digestLen    = 43   // of a SHA-256 in base64url
 )
 
 // Begin judges a request and keeps it. Of one whose client is not known ("oidc_request_invalid") or whose redirect URI is not in the client's list
@@ -147,6 +149,9 @@ func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) 
 	if err := q.readChallenge(c, v); err != nil {
 		return err
 	}
+	if q.Key = dpop.Thumbprint(v.Get("dpop_jkt")); v.Has("dpop_jkt") && !digestOf(v.Get("dpop_jkt")) {
+		return oauth(invalidRequest, "dpop_jkt is no thumbprint of a key")
+	}
 	for one := range strings.FieldsSeq(v.Get("scope")) {
 		if slices.Contains(c.Scopes, one) && !slices.Contains(q.Scopes, one) { // what it may not have is left out, and the token says so
 			q.Scopes = append(q.Scopes, one)
@@ -187,10 +192,16 @@ func (q *request) readChallenge(c Client, v url.Values) error {
 	if v.Get("code_challenge_method") != "S256" {
 		return oauth(invalidRequest, "code_challenge_method must be S256")
 	}
-	if raw, err := base64.RawURLEncoding.DecodeString(q.Challenge); err != nil || len(q.Challenge) != challengeLen || len(raw) != 32 {
+	if !digestOf(q.Challenge) {
 		return oauth(invalidRequest, "code_challenge is not what S256 makes")
 	}
 	return nil
+}
+
+// digestOf reports whether a text is a SHA-256 in base64url, as S256 makes them and RFC 7638.
+func digestOf(text string) bool {
+	raw, err := base64.RawURLEncoding.DecodeString(text)
+	return err == nil && len(text) == digestLen && len(raw) == sha256.Size
 }
 
 func (q *request) readPrompt(v url.Values) error {
@@ -402,7 +413,7 @@ func (s *Service) give(ctx context.Context, q request, me session.Session, how g
 		}
 		g := grant{
 			id: uuid.Must(uuid.NewV7()).String(), client: q.Client, account: me.Account, session: me.Origin, scopes: q.Scopes,
-			challenge: q.Challenge, nonce: q.Nonce, redirect: q.Redirect, methods: me.Methods, authenticated: me.AuthenticatedAt,
+			challenge: q.Challenge, nonce: q.Nonce, key: q.Key, redirect: q.Redirect, methods: me.Methods, authenticated: me.AuthenticatedAt,
 			expires: me.ExpiresAt,
 		}
 		if slices.Contains(q.Scopes, scopeOffline) {

@@ -16,6 +16,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/audit"
+	"countersign/internal/dpop"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -60,6 +61,7 @@ type Client struct {
 	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt
 	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any access token
 	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
+	DPoP         bool       `toml:"dpop_bound" json:"dpop_bound,omitempty"`         // its tokens are bound to a key (RFC 9449): without a proof there are none
 	RequirePAR   bool       `toml:"require_par" json:"require_par,omitempty"`       // it pushes its requests (RFC 9126), and no browser brings one
 	SecondDoor   []string   `toml:"second_door" json:"second_door,omitempty"`       // it may use the second door; the origins of its pages, whose browsers sign
 	SecretFile   string     `toml:"secret_file" json:"-"`                           // where the file of clients has it
@@ -345,6 +347,7 @@ type Caller struct {
 	Secret        secret.Token
 	Assertion     string
 	AssertionType string
+	Key           dpop.Thumbprint // that the call has proved; empty for none. Authenticate does not look at it
 	Source        netip.Addr
 }
 

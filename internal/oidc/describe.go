@@ -1,6 +1,11 @@
 package oidc
 
-import "encoding/json"
+import (
+	"encoding/json"
+	"strings"
+
+	"countersign/internal/dpop"
+)
 
 // Endpoint is the path of one.
 type Endpoint string
@@ -53,6 +58,8 @@ func (s *Service) Describe() ([]byte, error) {
 		"introspection_endpoint_auth_signing_alg_values_supported": signed,
 		"revocation_endpoint_auth_methods_supported":               methods,
 		"revocation_endpoint_auth_signing_alg_values_supported":    signed,
+
+		"dpop_signing_alg_values_supported": strings.Fields(dpop.Algorithms),
 
 		"authorization_response_iss_parameter_supported": true,
 		"claims_parameter_supported":                     false,

@@ -72,6 +72,7 @@ const (
 	invalidClient  = "invalid_client"
 	invalidGrant   = "invalid_grant"
 	invalidToken   = "invalid_token"
+	invalidProof   = "invalid_dpop_proof"
 )
 
 // The limits; docs/operating.md has the reasons.

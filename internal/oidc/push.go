@@ -24,7 +24,7 @@ const (
 func said() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-		"prompt", "max_age", "acr_values", "id_token_hint",
+		"prompt", "max_age", "acr_values", "id_token_hint", "dpop_jkt",
 	}
 }
 
@@ -37,6 +37,9 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 		}
 	}
 	v.Set("client_id", c.ID)
+	if by.Key != "" && !v.Has("dpop_jkt") { // a proof says whose the code is to be, as dpop_jkt does (RFC 9449 section 10.1)
+		v.Set("dpop_jkt", string(by.Key))
+	}
 	switch {
 	case form.Has("client_id") && form.Get("client_id") != c.ID:
 		return "", 0, oauth(invalidRequest, "client_id is another client's")
@@ -44,6 +47,8 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 		return "", 0, oauth(invalidRequest, "request_uri cannot be pushed")
 	case form.Has("request"):
 		return "", 0, oauth("request_not_supported", "request objects are not supported")
+	case by.Key != "" && v.Get("dpop_jkt") != string(by.Key):
+		return "", 0, oauth(invalidProof, "dpop_jkt is of another key")
 	case !c.redirects(v.Get("redirect_uri")):
 		return "", 0, oauth(invalidRequest, "redirect_uri is missing, or none of those that were registered")
 	}

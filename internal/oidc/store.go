@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"countersign/internal/account"
+	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 )
@@ -215,12 +216,12 @@ func deleteConsent(ctx context.Context, tx *sqldb.Tx, who account.ID, client str
 	return n > 0, err
 }
 
-const grantColumns = `id, client_id, account_id, session_id, scopes, challenge, nonce, methods, authenticated_at, expires_at`
+const grantColumns = `id, client_id, account_id, session_id, scopes, challenge, nonce, jkt, methods, authenticated_at, expires_at`
 
 func scanGrant(scan func(...any) error, more ...any) (g grant, err error) {
 	var scopes, methods string
 	var authenticated, expires int64
-	err = scan(append([]any{&g.id, &g.client, &g.account, &g.session, &scopes, &g.challenge, &g.nonce, &methods, &authenticated, &expires}, more...)...)
+	err = scan(append([]any{&g.id, &g.client, &g.account, &g.session, &scopes, &g.challenge, &g.nonce, &g.key, &methods, &authenticated, &expires}, more...)...)
 	g.scopes, g.methods = strings.Fields(scopes), strings.Split(methods, ",")
 	g.authenticated, g.expires = time.UnixMilli(authenticated), time.UnixMilli(expires)
 	return g, err
@@ -229,8 +230,8 @@ func scanGrant(scan func(...any) error, more ...any) (g grant, err error) {
 func putGrant(ctx context.Context, tx *sqldb.Tx, g grant, code []byte) error {
 	_, err := tx.Exec(ctx, `
 		INSERT INTO oidc_grant (`+grantColumns+`, code, code_until, redirect_uri, created_at)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14)`,
-		g.id, g.client, g.account, g.session, strings.Join(g.scopes, " "), g.challenge, g.nonce, strings.Join(g.methods, ","),
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15)`,
+		g.id, g.client, g.account, g.session, strings.Join(g.scopes, " "), g.challenge, g.nonce, g.key, strings.Join(g.methods, ","),
 		g.authenticated.UnixMilli(), g.expires.UnixMilli(), code, tx.Now().Add(codeFor).UnixMilli(), g.redirect, tx.Now().UnixMilli())
 	return err
 }
@@ -241,16 +242,18 @@ type redemption struct {
 	client    string
 	redirect  string // empty where it was left out, as OAuth 2.1 does
 	challenge string // what the verifier makes; empty for none
+	key       dpop.Thumbprint
 }
 
 // spendCode uses a code up. One UPDATE both checks and changes: of any number of calls with one code, on any nodes, one wins,
-// and what does not fit spends nothing. A verifier for a code that has no challenge does not fit either (RFC 9700 section 4.8).
+// and what does not fit spends nothing. A verifier for a code that has no challenge does not fit either (RFC 9700 section 4.8), and where a
+// key was announced no other key does. What comes of the code is bound to the key that comes with it.
 func spendCode(ctx context.Context, tx *sqldb.Tx, r redemption) (g grant, ok bool, err error) {
-	args := append([]any{tx.Now().UnixMilli(), r.client, r.challenge, r.redirect}, sqldb.Args(r.codes)...)
+	args := append([]any{tx.Now().UnixMilli(), r.client, r.challenge, r.redirect, r.key}, sqldb.Args(r.codes)...)
 	g, err = scanGrant(tx.QueryRow(ctx, `
-		UPDATE oidc_grant SET code_used_at = $1
+		UPDATE oidc_grant SET code_used_at = $1, jkt = $5
 		WHERE client_id = $2 AND challenge = $3 AND (redirect_uri = $4 OR $4 = '' AND challenge <> '')
-		  AND code IN (`+sqldb.Params(5, len(r.codes))+`) AND code_used_at IS NULL AND code_until > $1 AND ended_at IS NULL
+		  AND (jkt = '' OR jkt = $5) AND code IN (`+sqldb.Params(6, len(r.codes))+`) AND code_used_at IS NULL AND code_until > $1 AND ended_at IS NULL
 		RETURNING `+grantColumns, args...).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		return grant{}, false, nil
@@ -301,44 +304,53 @@ func allowed(ctx context.Context, tx *sqldb.Tx, who account.ID, visit func(Allow
 }
 
 func putToken(ctx context.Context, tx *sqldb.Tx, t token, digest []byte) error {
-	_, err := tx.Exec(ctx, `INSERT INTO oidc_token (digest, grant_id, kind, scopes, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
-		digest, t.grant, t.kind, strings.Join(t.scopes, " "), tx.Now().UnixMilli(), t.expires.UnixMilli())
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_token (digest, grant_id, kind, scopes, jkt, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6, $7)`,
+		digest, t.grant, t.kind, strings.Join(t.scopes, " "), t.key, tx.Now().UnixMilli(), t.expires.UnixMilli())
 	return err
 }
 
 // spendRefresh uses a refresh token up, as spendCode does a code.
-func spendRefresh(ctx context.Context, tx *sqldb.Tx, client string, digests [][]byte) (grantID string, ok bool, err error) {
-	err = tx.QueryRow(ctx, `
+func spendRefresh(ctx context.Context, tx *sqldb.Tx, client string, digests [][]byte) (ok bool, err error) {
+	n, err := tx.Exec(ctx, `
 		UPDATE oidc_token SET used_at = $1
 		WHERE digest IN (`+sqldb.Params(4, len(digests))+`) AND kind = $2 AND used_at IS NULL AND expires_at > $1
-		  AND grant_id IN (SELECT id FROM oidc_grant WHERE client_id = $3 AND ended_at IS NULL AND expires_at > $1)
-		RETURNING grant_id`, append([]any{tx.Now().UnixMilli(), kindRefresh, client}, sqldb.Args(digests)...)...).Scan(&grantID)
-	if errors.Is(err, sql.ErrNoRows) {
-		return "", false, nil
-	}
-	return grantID, err == nil, err
+		  AND grant_id IN (SELECT id FROM oidc_grant WHERE client_id = $3 AND ended_at IS NULL AND expires_at > $1)`, append([]any{tx.Now().UnixMilli(), kindRefresh, client}, sqldb.Args(digests)...)...)
+	return n == 1, err
+}
+
+// prolongRefresh uses a refresh token that stays: from now on it has all its time without use again.
+func prolongRefresh(ctx context.Context, tx *sqldb.Tx, g grant, digests [][]byte) (ok bool, err error) {
+	until := earlier(tx.Now().Add(refreshFor), g.expires)
+	n, err := tx.Exec(ctx, `
+		UPDATE oidc_token SET expires_at = $4
+		WHERE digest IN (`+sqldb.Params(5, len(digests))+`) AND kind = $2 AND used_at IS NULL AND expires_at > $1
+		  AND grant_id IN (SELECT id FROM oidc_grant WHERE id = $3 AND ended_at IS NULL AND expires_at > $1)`,
+		append([]any{tx.Now().UnixMilli(), kindRefresh, g.id, until.UnixMilli()}, sqldb.Args(digests)...)...)
+	return n == 1, err
+}
+
+// bindGrant binds what was not bound yet.
+func bindGrant(ctx context.Context, tx *sqldb.Tx, id string, key dpop.Thumbprint) error {
+	_, err := tx.Exec(ctx, `UPDATE oidc_grant SET jkt = $1 WHERE id = $2 AND jkt = ''`, key, id)
+	return err
 }
 
 // tokenOf returns a token with its grant, whatever became of either; ended says that the grant was.
 func tokenOf(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (t token, g grant, ok bool, err error) {
-	const of = `g.id, g.client_id, g.account_id, g.session_id, g.scopes, g.challenge, g.nonce, g.methods, g.authenticated_at, g.expires_at`
+	const of = `g.id, g.client_id, g.account_id, g.session_id, g.scopes, g.challenge, g.nonce, g.jkt, g.methods, g.authenticated_at, g.expires_at`
 	var scopes string
 	var created, expires int64
 	var used sql.NullInt64
 	var ended bool
-	g, err = scanGrant(tx.QueryRow(ctx, `SELECT `+of+`, g.ended_at IS NOT NULL, t.kind, t.scopes, t.created_at, t.expires_at, t.used_at
+	g, err = scanGrant(tx.QueryRow(ctx, `SELECT `+of+`, g.ended_at IS NOT NULL, t.kind, t.scopes, t.jkt, t.created_at, t.expires_at, t.used_at
 		FROM oidc_token t JOIN oidc_grant g ON g.id = t.grant_id WHERE t.digest IN (`+sqldb.Params(1, len(digests))+`)`,
-		sqldb.Args(digests)...).Scan, &ended, &t.kind, &scopes, &created, &expires, &used)
+		sqldb.Args(digests)...).Scan, &ended, &t.kind, &scopes, &t.key, &created, &expires, &used)
 	if errors.Is(err, sql.ErrNoRows) {
 		return token{}, grant{}, false, nil
 	}
 	g.ended = ended
 	t.grant, t.scopes, t.created, t.expires, t.used = g.id, strings.Fields(scopes), time.UnixMilli(created), time.UnixMilli(expires), used.Valid
 	return t, g, err == nil, err
-}
-
-func grantByID(ctx context.Context, tx *sqldb.Tx, id string) (grant, error) {
-	return scanGrant(tx.QueryRow(ctx, `SELECT `+grantColumns+` FROM oidc_grant WHERE id = $1`, id).Scan)
 }
 
 func dropToken(ctx context.Context, tx *sqldb.Tx, digests [][]byte) error {

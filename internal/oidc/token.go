@@ -14,6 +14,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
+	"countersign/internal/dpop"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -29,6 +30,7 @@ type grant struct {
 	challenge     string
 	nonce         string
 	redirect      string
+	key           dpop.Thumbprint // that its tokens are bound to; before the code is used, the one that was announced
 	methods       []string
 	authenticated time.Time
 	expires       time.Time
@@ -47,14 +49,16 @@ const (
 type token struct {
 	grant, kind      string
 	scopes           []string
+	key              dpop.Thumbprint
 	created, expires time.Time
 	used             bool
 }
 
 // Tokens is what the token endpoint hands out.
 type Tokens struct {
-	Access, Refresh secret.Token // Refresh is empty where there is none
-	ID              string       // a JWT; empty where openid was not asked for
+	Access, Refresh secret.Token    // Refresh is empty where there is none, and where the one that was shown stays good
+	Key             dpop.Thumbprint // that Access is bound to; empty for none
+	ID              string          // a JWT; empty where openid was not asked for
 	Scopes          []string
 	For             time.Duration // how long Access lasts
 }
@@ -74,6 +78,9 @@ var verifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
 // Exchange answers a call of the token endpoint by a client that has proved who it is.
 func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Caller) (Tokens, error) {
+	if c.DPoP && by.Key == "" {
+		return Tokens{}, oauth(invalidProof, "the client's tokens are bound to a key: a proof is needed")
+	}
 	var out issued
 	var err error
 	switch form.Get("grant_type") {
@@ -101,7 +108,7 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Ca
 // redeem exchanges a code. One that was used before ends everything that came of it (RFC 9700 section 4.2.4): one of the two
 // that had it is a thief, and nobody can tell which.
 func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
-	r := redemption{client: c.ID, redirect: form.Get("redirect_uri")}
+	r := redemption{client: c.ID, redirect: form.Get("redirect_uri"), key: by.Key}
 	if text := form.Get("code_verifier"); text != "" {
 		if !verifier.MatchString(text) {
 			return issued{}, oauth(invalidRequest, "code_verifier has a form that no verifier has")
@@ -133,7 +140,8 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Call
 	return out, err
 }
 
-// refresh exchanges a refresh token for the next one. One that was used before ends its family, whoever sends it.
+// refresh exchanges a refresh token for the next one. One that was used before ends its family, whoever sends it. One that is worth nothing without
+// a private key stays as it is (bound).
 func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
 	shown := secret.Of(form.Get("refresh_token"))
 	if !shown.WellFormed(refreshPrefix) {
@@ -143,20 +151,22 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Cal
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		out = issued{}
 		digests := s.Ring.Digests(tokenPurpose, shown)
-		id, ok, err := spendRefresh(ctx, tx, c.ID, digests)
+		t, g, there, err := tokenOf(ctx, tx, digests)
+		if err != nil || !there || g.client != c.ID || !t.used && !g.fits(c, by.Key) {
+			return err
+		}
+		stays := g.bound(c)
+		var ok bool
+		if stays {
+			ok, err = prolongRefresh(ctx, tx, g, digests)
+		} else {
+			ok, err = spendRefresh(ctx, tx, c.ID, digests)
+		}
 		if err != nil {
 			return err
 		}
 		if !ok {
-			t, g, there, err := tokenOf(ctx, tx, digests)
-			if err != nil || !there || !t.used || g.client != c.ID {
-				return err
-			}
-			return s.replayed(ctx, tx, g, "refresh token", by.Source)
-		}
-		g, err := grantByID(ctx, tx, id)
-		if err != nil {
-			return err
+			return s.refreshedBefore(ctx, tx, digests, by)
 		}
 		scopes := g.scopes
 		if len(wanted) > 0 {
@@ -165,10 +175,38 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Cal
 			}
 			scopes = wanted
 		}
+		if g.key == "" && by.Key != "" {
+			if err := bindGrant(ctx, tx, g.id, by.Key); err != nil {
+				return err
+			}
+		}
+		if g.key = by.Key; stays {
+			out, err = s.access(ctx, tx, g, scopes)
+			return err
+		}
 		out, err = s.issue(ctx, tx, g, scopes)
 		return err
 	})
 	return out, err
+}
+
+// fits reports whether a client may go on with a grant by the key that it has proved, or none. What began to be bound stays bound: to its key if nothing
+// else says whose it is, and to any of a client that has proved who it is (RFC 9449 section 5).
+func (g grant) fits(c Client, key dpop.Thumbprint) bool {
+	return g.key == "" || key != "" && (c.Auth != ByNothing || key == g.key)
+}
+
+// bound reports whether a grant's refresh token is worth nothing without a private key, the app's or the client's. It need not take turns then, which
+// costs whoever loses an answer the whole grant (FAPI 2.0 section 5.3.2.1). A secret is shown with each call, so it is no such key.
+func (g grant) bound(c Client) bool { return g.key != "" && !c.secretive() }
+
+// refreshedBefore ends the grant of a refresh token that is used up.
+func (s *Service) refreshedBefore(ctx context.Context, tx *sqldb.Tx, digests [][]byte, by Caller) error {
+	t, g, _, err := tokenOf(ctx, tx, digests)
+	if err != nil || !t.used {
+		return err
+	}
+	return s.replayed(ctx, tx, g, "refresh token", by.Source)
 }
 
 func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, g grant, what string, from netip.Addr) error {
@@ -181,19 +219,23 @@ func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, g grant, what stri
 	})
 }
 
-// issue writes an access token, and the refresh token that comes next, for a grant that is good still.
-func (s *Service) issue(ctx context.Context, tx *sqldb.Tx, g grant, scopes []string) (issued, error) {
+// access writes an access token for a grant that is good still, bound to the grant's key.
+func (s *Service) access(ctx context.Context, tx *sqldb.Tx, g grant, scopes []string) (issued, error) {
 	if good, err := s.good(ctx, tx, g); err != nil || !good {
 		return issued{}, err
 	}
-	out := issued{grant: g, Tokens: Tokens{Access: secret.NewToken(accessPrefix), Scopes: scopes}}
+	out := issued{grant: g, Tokens: Tokens{Access: secret.NewToken(accessPrefix), Key: g.key, Scopes: scopes}}
 	until := earlier(tx.Now().Add(accessFor), g.expires)
 	out.For = until.Sub(tx.Now())
-	if err := putToken(ctx, tx, token{grant: g.id, kind: kindAccess, scopes: scopes, expires: until}, s.Ring.Digest(tokenPurpose, out.Access)); err != nil {
-		return issued{}, err
-	}
-	if !slices.Contains(g.scopes, scopeOffline) {
-		return out, nil
+	t := token{grant: g.id, kind: kindAccess, scopes: scopes, key: g.key, expires: until}
+	return out, putToken(ctx, tx, t, s.Ring.Digest(tokenPurpose, out.Access))
+}
+
+// issue writes an access token, and the refresh token that comes next.
+func (s *Service) issue(ctx context.Context, tx *sqldb.Tx, g grant, scopes []string) (issued, error) {
+	out, err := s.access(ctx, tx, g, scopes)
+	if err != nil || out.Access.Empty() || !slices.Contains(g.scopes, scopeOffline) {
+		return out, err
 	}
 	out.Refresh = secret.NewToken(refreshPrefix)
 	next := token{grant: g.id, kind: kindRefresh, scopes: g.scopes, expires: earlier(tx.Now().Add(refreshFor), g.expires)}
@@ -274,6 +316,7 @@ type Fact struct {
 	Kind     string
 	Scopes   []string
 	From, To time.Time
+	Key      dpop.Thumbprint // that it is bound to
 	About    About
 }
 
@@ -285,7 +328,7 @@ func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) 
 		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess) {
 			return err
 		}
-		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, About: s.about(of, g)}
+		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key, About: s.about(of, g)}
 		return nil
 	})
 	return f, err
@@ -307,8 +350,9 @@ func (s *Service) alive(ctx context.Context, tx *sqldb.Tx, shown secret.Token) (
 	return t, g, of, err
 }
 
-// UserInfo is what a client that has an access token may know of whoever signed in.
-func (s *Service) UserInfo(ctx context.Context, shown secret.Token) (claims map[string]any, err error) {
+// UserInfo is what a client that has an access token may know of whoever signed in. key is what it has proved; empty for none. A token that is bound to
+// none is not shown with a proof either: whoever does takes it for one that is.
+func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thumbprint) (claims map[string]any, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
 		switch {
@@ -316,6 +360,8 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token) (claims map[
 			return err
 		case of.ID == "" || t.kind != kindAccess:
 			return oauth(invalidToken, "the access token is unknown, over or ended")
+		case t.key != key:
+			return oauth(invalidToken, "the access token is bound to another key, or shown as one that is not bound")
 		case !slices.Contains(t.scopes, scopeOpenID):
 			return oauth("insufficient_scope", "the access token was not given for openid")
 		}

@@ -13,7 +13,9 @@ import (
 	"net/netip"
 	"net/url"
 	"strings"
+	"time"
 
+	"countersign/internal/dpop"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -26,7 +28,7 @@ type provider interface {
 	Exchange(context.Context, oidc.Client, url.Values, oidc.Caller) (oidc.Tokens, error)
 	Introspect(context.Context, oidc.Client, secret.Token) (oidc.Fact, error)
 	Revoke(context.Context, oidc.Client, secret.Token, netip.Addr) error
-	UserInfo(context.Context, secret.Token) (map[string]any, error)
+	UserInfo(context.Context, secret.Token, dpop.Thumbprint) (map[string]any, error)
 	JWKS(context.Context) ([]byte, error)
 	Describe() ([]byte, error)
 }
@@ -36,6 +38,8 @@ type Door struct {
 	Log      *slog.Logger
 	Provider provider
 	Requests requests
+	Proofs   *dpop.Service
+	Now      func() time.Time
 	Issuer   string
 	Source   func(*http.Request) netip.Addr
 }
@@ -90,6 +94,9 @@ func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(
 			no, ok = &oidc.Refusal{Word: "invalid_request", Why: "the form has a repeated field, a NUL, or is not UTF-8"}, true
 		}
 		if !ok {
+			no, ok = unproved(err)
+		}
+		if !ok {
 			return err
 		}
 		d.Log.LogAttrs(r.Context(), slog.LevelInfo, "provider refused", slog.String("code", no.Word), slog.String("why", no.Why))
@@ -109,12 +116,23 @@ func refuse(w http.ResponseWriter, r *http.Request, no *oidc.Refusal) error {
 		status, scheme = http.StatusUnauthorized, "Bearer"
 	case "insufficient_scope":
 		status, scheme = http.StatusForbidden, "Bearer"
+	case "invalid_dpop_proof", "use_dpop_nonce":
+		if r.URL.Path == string(oidc.UserInfoPath) { // where tokens are shown, and not asked for (RFC 9449 sections 5 and 7.1)
+			status = http.StatusUnauthorized
+		}
+	}
+	if _, proved := shown(r); proved && status != http.StatusBadRequest && no.Word != "invalid_client" {
+		scheme = "DPoP"
 	}
 	if scheme != "" || status == http.StatusUnauthorized {
 		if scheme == "" {
 			scheme = "Basic" // RFC 9110 wants one with every 401
 		}
-		w.Header().Set("WWW-Authenticate", scheme+` realm="countersign", error="`+no.Word+`", error_description="`+no.Why+`"`)
+		challenge := scheme + ` realm="countersign", error="` + no.Word + `", error_description="` + no.Why + `"`
+		if scheme == "DPoP" {
+			challenge += `, algs="` + dpop.Algorithms + `"`
+		}
+		w.Header().Set("WWW-Authenticate", challenge)
 	}
 	return answer(w, status, map[string]string{"error": no.Word, "error_description": no.Why})
 }
@@ -208,17 +226,17 @@ type granted struct {
 }
 
 func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
-	c, form, err := d.call(r)
+	c, form, by, err := d.proving(w, r)
 	if err != nil {
 		return err
 	}
-	t, err := d.Provider.Exchange(r.Context(), c, form, oidc.Caller{Source: d.Source(r)})
+	t, err := d.Provider.Exchange(r.Context(), c, form, by)
 	if err != nil {
 		return err
 	}
 	w.Header().Set("Pragma", "no-cache") // RFC 6749 section 5.1
 	return answer(w, http.StatusOK, granted{
-		Access: t.Access.Reveal(), Type: "Bearer", For: int(t.For.Seconds()), Refresh: t.Refresh.Reveal(), ID: t.ID, Scope: strings.Join(t.Scopes, " "),
+		Access: t.Access.Reveal(), Type: tokenType(t.Key), For: int(t.For.Seconds()), Refresh: t.Refresh.Reveal(), ID: t.ID, Scope: strings.Join(t.Scopes, " "),
 	})
 }
 
@@ -237,13 +255,24 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	if !f.Active {
 		return answer(w, http.StatusOK, map[string]bool{"active": false})
 	}
+	var bound *confirmation
+	if f.Key != "" {
+		bound = &confirmation{f.Key}
+	}
 	return answer(w, http.StatusOK, known{
-		Active: true, Issuer: d.Issuer, Client: f.Client, Audience: f.Client, Scope: strings.Join(f.Scopes, " "), Type: "Bearer", Kind: f.Kind + "_token",
+		Active: true, Issuer: d.Issuer, Client: f.Client, Audience: f.Client, Scope: strings.Join(f.Scopes, " "), Type: tokenType(f.Key), Bound: bound, Kind: f.Kind + "_token",
 		From: f.From.Unix(), To: f.To.Unix(), Subject: f.About.Subject, Time: f.About.Time, ACR: string(f.About.ACR), AMR: f.About.AMR,
 	})
 }
 
+// confirmation is the key that a token is bound to (RFC 7800): who takes the token has to see a proof of it.
+type confirmation struct {
+	Key dpop.Thumbprint `json:"jkt"`
+}
+
 // known is what is known of a token (RFC 7662, RFC 9470).
+//
+//arch:wire
 type known struct {
 	Active   bool     `json:"active"`
 	Issuer   string   `json:"iss"`
@@ -258,6 +287,8 @@ type known struct {
 	Time     int64    `json:"auth_time"`
 	ACR      string   `json:"acr"`
 	AMR      []string `json:"amr,omitempty"`
+
+	Bound *confirmation `json:"cnf,omitempty"`
 }
 
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
@@ -273,15 +304,28 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
 
 // userInfo takes the token from the header, or from a posted form; never from the query, which ends up in logs (RFC 9700 section 4.3.2).
 func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) error {
-	token, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer ")
-	if !ok && r.Method == http.MethodPost && r.Header.Get("Authorization") == "" && r.ContentLength != 0 {
+	token, proved := shown(r)
+	if r.Method == http.MethodPost && r.Header.Get("Authorization") == "" && r.ContentLength != 0 {
 		form, err := web.Form(r)
 		if err != nil {
 			return err
 		}
-		token = form.Get("access_token")
+		token = secret.Of(form.Get("access_token"))
 	}
-	claims, err := d.Provider.UserInfo(r.Context(), secret.Of(strings.TrimSpace(token)))
+	var p dpop.Proof
+	if proved {
+		var err error
+		if p, err = d.proof(r, token); err == nil && p.Key == "" {
+			err = &oidc.Refusal{Word: "invalid_dpop_proof", Why: "the DPoP proof is missing"}
+		}
+		if err != nil {
+			return err
+		}
+	}
+	claims, err := d.Provider.UserInfo(r.Context(), token, p.Key)
+	if err == nil {
+		err = d.spend(w, r, p)
+	}
 	if err != nil {
 		return err
 	}

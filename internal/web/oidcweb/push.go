@@ -16,11 +16,11 @@ type requests interface {
 
 // push keeps a request (RFC 9126 section 2.2).
 func (d *Door) push(w http.ResponseWriter, r *http.Request) error {
-	c, form, err := d.call(r)
+	c, form, by, err := d.proving(w, r)
 	if err != nil {
 		return err
 	}
-	uri, lasts, err := d.Requests.Push(r.Context(), c, form, oidc.Caller{Source: d.Source(r)})
+	uri, lasts, err := d.Requests.Push(r.Context(), c, form, by)
 	if err != nil {
 		return err
 	}
