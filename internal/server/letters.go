@@ -227,6 +227,10 @@ func smsProvider(s config.SMS, name string, now func() time.Time, box *inbox.Inb
 		return twilio.NewCaller(twilioConfig(s, b.of(name)), s.CallFrom, now)
 	case "vonage":
 		return vonage.New(vonage.Config{Key: s.VonageKey, Secret: s.VonageSecret.Token, Signature: s.VonageSig.Token, Base: s.VonageURL, Reports: b.of(name), Now: now})
+	case "vonage_call":
+		return vonage.NewCaller(vonage.CallConfig{
+			Application: s.VonageApp, Key: s.VonageAppKey.Token, Signature: s.VonageSig.Token, From: s.CallFrom, Reports: b.of(name), Base: s.VonageVoiceURL, Now: now,
+		})
 	case "infobip":
 		return infobip.New(infobip.Config{Base: s.InfobipURL, Key: s.InfobipKey.Token, Reports: b.of(name), Now: now})
 	case "sns":

@@ -2,24 +2,19 @@ package twilio
 
 import (
 	"context"
-	"crypto/aes"
-	"crypto/cipher"
-	"crypto/hmac"
-	"crypto/rand"
-	"crypto/sha256"
-	"encoding/base64"
 	"encoding/json"
 	"encoding/xml"
 	"errors"
 	"net/http"
 	"net/url"
+	"strconv"
 	"strings"
 	"time"
 
 	"countersign/internal/courier"
 	"countersign/internal/courier/post"
+	"countersign/internal/courier/spoken"
 	"countersign/internal/guard"
-	"countersign/internal/message"
 )
 
 // Caller calls people and reads their code to them (twilio.com/docs/voice/api/call-resource). What it says is TwiML (…/docs/voice/twiml).
@@ -29,8 +24,7 @@ import (
 type Caller struct {
 	p    *Provider
 	from string
-	now  func() time.Time
-	seal cipher.AEAD
+	box  *spoken.Box
 }
 
 // NewCaller returns a caller from a number of the account's. Without Reports and Token in c it carries nothing.
@@ -43,14 +37,8 @@ func NewCaller(c Config, from string, now func() time.Time) (*Caller, error) {
 		return nil, errors.New("twilio: calls need a number to come from, and a clock")
 	}
 	p.address = strings.TrimSuffix(p.address, "/Messages.json") + "/Calls.json"
-	key := hmac.New(sha256.New, []byte(c.Token.Reveal()))
-	key.Write([]byte("countersign call"))
-	block, err := aes.NewCipher(key.Sum(nil))
-	if err != nil {
-		return nil, err
-	}
-	seal, err := cipher.NewGCM(block)
-	return &Caller{p: p, from: from, now: now, seal: seal}, err
+	box, err := spoken.New(c.Token, now)
+	return &Caller{p: p, from: from, box: box}, err
 }
 
 // Name returns "twilio_call".
@@ -60,9 +48,6 @@ func (c *Caller) Name() string { return "twilio_call" }
 func (c *Caller) Carries(m courier.Message) bool {
 	return m.Digits != "" && m.Tried != "" && c.p.reports()
 }
-
-// What the call takes, in seconds: it rings for less than it takes most answering machines to come on, and ends by itself.
-const ringing, lasting = "25", "90"
 
 // voice is how Twilio calls a language, and a voice of Amazon Polly's where it has none of its own (docs.aws.amazon.com/polly/latest/dg/available-voices.html).
 type voice struct {
@@ -110,31 +95,15 @@ type response struct {
 	Verbs   []any
 }
 
-// sealed is what an answer is made of. What was said before is not in it: it stands in an address, which is to be short.
-type sealed struct {
-	Digits, Language, To string
-	Speech               message.Speech
-	Until                int64
-}
-
 // Send calls.
 func (c *Caller) Send(ctx context.Context, m courier.Message) (courier.Receipt, error) {
 	if m.Digits == "" || !c.p.reports() {
 		return courier.Receipt{}, &courier.Error{Code: "twilio_call_no_code", NotTaken: true}
 	}
-	until := c.now().Add(10 * time.Minute)
-	if !m.Expires.IsZero() && m.Expires.Before(until) {
-		until = m.Expires
-	}
-	said := m.Speech
-	said.Hello = ""
-	plain, err := json.Marshal(sealed{m.Digits, m.Language, m.To, said, until.Unix()})
+	hidden, err := c.box.Seal(m)
 	if err != nil {
 		return courier.Receipt{}, courier.Permanent("twilio_call_unencodable")
 	}
-	nonce := make([]byte, c.seal.NonceSize())
-	_, _ = rand.Read(nonce) // never fails
-	hidden := base64.RawURLEncoding.EncodeToString(c.seal.Seal(nonce, nonce, plain, []byte(m.ID)))
 	hello := say{voice: voiceOf(m.Language), Text: m.Speech.Hello}
 	twiml, err := xml.Marshal(response{Verbs: []any{gather{
 		Action: c.answerAt(m.ID, hidden), Digits: 1, Timeout: 10, Verbs: []any{hello, pause{Length: 3}, hello},
@@ -142,7 +111,7 @@ func (c *Caller) Send(ctx context.Context, m courier.Message) (courier.Receipt, 
 	if err != nil {
 		return courier.Receipt{}, courier.Permanent("twilio_call_unencodable")
 	}
-	form := url.Values{"To": {m.To}, "From": {c.from}, "Twiml": {string(twiml)}, "Timeout": {ringing}, "TimeLimit": {lasting}, "StatusCallback": {c.p.callback(m.ID)}}
+	form := url.Values{"To": {m.To}, "From": {c.from}, "Twiml": {string(twiml)}, "Timeout": {strconv.Itoa(spoken.Ringing)}, "TimeLimit": {strconv.Itoa(spoken.Lasting)}, "StatusCallback": {c.p.callback(m.ID)}}
 	ok, no, err := c.p.client.Do(ctx, c.p.address, http.Header{
 		"Authorization": {c.p.auth}, "Content-Type": {"application/x-www-form-urlencoded"}, "Accept": {"application/json"},
 	}, []byte(form.Encode()))
@@ -170,13 +139,11 @@ func (c *Caller) Answer(a courier.Arrived) (courier.Answer, bool, error) {
 	}
 	letter, hidden := a.Query.Get("letter"), a.Query.Get("say")
 	form, err := c.p.signed(a, c.answerAt(letter, hidden))
-	raw, malformed := base64.RawURLEncoding.DecodeString(hidden)
-	if err != nil || malformed != nil || len(raw) < c.seal.NonceSize() || form.Get("Digits") == "" {
+	if err != nil || form.Get("Digits") == "" {
 		return courier.Answer{}, true, courier.ErrForged
 	}
-	plain, err := c.seal.Open(nil, raw[:c.seal.NonceSize()], raw[c.seal.NonceSize():], []byte(letter))
-	var s sealed
-	if err != nil || json.Unmarshal(plain, &s) != nil || c.now().Unix() > s.Until || form.Get("To") != s.To {
+	s, err := c.box.Open(letter, hidden)
+	if err != nil || form.Get("To") != s.To {
 		return courier.Answer{}, true, courier.ErrForged
 	}
 	v := voiceOf(s.Language)

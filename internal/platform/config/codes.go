@@ -7,7 +7,7 @@ import (
 )
 
 // codesAlone are providers that carry codes and nothing else.
-func codesAlone() []string { return []string{"whatsapp", "twilio_call"} }
+func codesAlone() []string { return []string{"whatsapp", "twilio_call", "vonage_call"} }
 
 // checkCodesAlone wants another provider beside those, since notices go by text message, too, and so do codes that those do not deliver.
 func (c Config) checkCodesAlone(k *checker) {
@@ -41,15 +41,13 @@ func (c Config) checkWhatsApp(k *checker) {
 // TemplateLanguages are SMS.WhatsAppLangs by language.
 func (s SMS) TemplateLanguages() map[string]string { return byBeginning(s.WhatsAppLangs) }
 
-// checkCall looks at what calls take beside what messages do.
+// checkCall looks at what calls take, whoever makes them.
 func (c Config) checkCall(k *checker) {
 	s := c.SMS
-	k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
-	k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
 	k.want(callFrom.MatchString(s.CallFrom), "sms.call_from", "give the number that calls come from, such as +15005550006")
-	k.want(s.Reports && !Loopback(c.Public().Hostname()), "sms.reports", "during a call Twilio asks the server what to say: set sms.reports = true and a site.public_url that it reaches")
-	k.want(s.TwilioUser == "" || s.TwilioUser == s.TwilioAccount || !s.TwilioToken.Empty(), "sms.twilio_token", "calls take the account's auth token, which Twilio's questions are signed with")
-	k.outbound("sms.twilio_url", s.TwilioURL)
+	k.want(s.Reports && !Loopback(c.Public().Hostname()), "sms.reports", "during a call the provider asks the server what to say: set sms.reports = true and a site.public_url that it reaches")
+	all := s.Providers()
+	k.want(!slices.Contains(all, "twilio_call") || !slices.Contains(all, "vonage_call"), "sms.then", "twilio_call and vonage_call call from one number, sms.call_from: name one of them")
 }
 
 var callFrom = regexp.MustCompile(`^\+[0-9]{7,15}$`)

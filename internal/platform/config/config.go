@@ -232,7 +232,7 @@ type bounces struct {
 
 // SMS is how letters leave by SMS.
 type SMS struct {
-	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, whatsapp and twilio_call (codes alone), inbox or none."`
+	Provider       string   `toml:"provider" doc:"smpp, twilio, vonage, infobip, sns (Amazon), http (any gateway that takes a request), webhook, whatsapp, twilio_call and vonage_call (codes alone), inbox or none."`
 	Then           []string `toml:"then" doc:"Further providers, in order: when those before fail, messages go by the next, and back once they work again."`
 	Order          string   `toml:"order" doc:"How one of several is chosen: listed (in order), weighted, cheapest (by guard.prices) or fastest (by what was delivered of late)."`
 	Weights        []string `toml:"weights" doc:"The shares that providers have where they are weighted, such as twilio=3. One that is not named has 1; one with 0 is asked last."`
@@ -253,11 +253,14 @@ type SMS struct {
 	TwilioPassword Secret   `toml:"twilio_password" doc:"The API key's secret, or the account's auth token."`
 	TwilioToken    Secret   `toml:"twilio_token" doc:"The account's auth token, which reports are signed with, if twilio_user is an API key. Without it Twilio is asked for no reports."`
 	TwilioURL      string   `toml:"twilio_url" doc:"Twilio's address; another region's, or a stand-in's."`
-	CallFrom       string   `toml:"call_from" doc:"The number that calls come from, with twilio_call: one of the account's that can call."`
+	CallFrom       string   `toml:"call_from" doc:"The number that calls come from, with twilio_call or vonage_call: one of the account's that can call."`
 	VonageKey      string   `toml:"vonage_key" doc:"Vonage's API key."`
 	VonageSecret   Secret   `toml:"vonage_secret" doc:"Its API secret. Not needed with vonage_signature."`
 	VonageSig      Secret   `toml:"vonage_signature" doc:"Vonage's signature secret: requests are signed with it. Set the account to SHA-256 HMAC."`
 	VonageURL      string   `toml:"vonage_url" doc:"Vonage's address, or a stand-in's."`
+	VonageApp      string   `toml:"vonage_application" doc:"With vonage_call: the id of an application that may call (Voice), with signed webhooks."`
+	VonageAppKey   Secret   `toml:"vonage_private_key" doc:"That application's private key, as Vonage gave it (PEM). Best in a file: COUNTERSIGN_SMS_VONAGE_PRIVATE_KEY_FILE."`
+	VonageVoiceURL string   `toml:"vonage_voice_url" doc:"The address of Vonage's Voice API; another region's, or a stand-in's."`
 	InfobipURL     string   `toml:"infobip_url" doc:"The account's own address at Infobip, such as https://xyz123.api.infobip.com."`
 	InfobipKey     Secret   `toml:"infobip_key" doc:"Infobip's API key."`
 	SNSRegion      string   `toml:"sns_region" doc:"The region of Amazon SNS, such as eu-central-1."`
@@ -363,7 +366,7 @@ func Default() Config {
 		Guard:   guard{Enabled: true, HourCap: "0", DayCap: "0", CountryCap: "0"},
 		Email:   Email{Provider: "inbox", SMTPPort: 587, SMTPAtOnce: 8, SMTPTLS: "starttls", HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"}},
 		SMS: SMS{
-			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com", WhatsAppURL: "https://graph.facebook.com/v21.0",
+			Provider: "inbox", Order: "listed", Reports: true, SMPPTLS: true, SMPPWindow: 10, TwilioURL: "https://api.twilio.com", VonageURL: "https://rest.nexmo.com", VonageVoiceURL: "https://api.nexmo.com", WhatsAppURL: "https://graph.facebook.com/v21.0",
 			HTTPMethod: "POST", HTTPType: "application/json", HTTPTaken: []string{"2xx"},
 		},
 		Log:     Log{Format: "json", Level: "info"},

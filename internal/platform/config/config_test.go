@@ -152,10 +152,17 @@ func TestValidateSaysWhatToDo(t *testing.T) {
 		}, "sms.then: twilio_call carries codes and nothing else"},
 		"calls that Twilio cannot ask about": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.Then, c.SMS.TwilioAccount, c.SMS.CallFrom, c.SMS.TwilioPassword = "twilio", []string{"twilio_call"}, "AC1", "+15005550006", config.NewSecret("x")
-		}, "sms.reports: during a call Twilio asks"},
+		}, "sms.reports: during a call the provider asks"},
 		"calls from a name": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.Then, c.SMS.TwilioAccount, c.SMS.CallFrom, c.SMS.TwilioPassword = "twilio", []string{"twilio_call"}, "AC1", "Example", config.NewSecret("x")
 		}, "sms.call_from: give the number"},
+		"calls by Vonage that nobody signs": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.Then, c.SMS.VonageKey, c.SMS.VonageSecret, c.SMS.From = "vonage", []string{"vonage_call"}, "a", config.NewSecret("x"), "Example"
+			c.SMS.CallFrom, c.SMS.VonageApp, c.SMS.VonageAppKey = "+15005550006", "78d335fa", config.NewSecret("x")
+		}, "sms.vonage_signature: calls take"},
+		"calls by two": {func(c *config.Config) {
+			c.SMS.Provider, c.SMS.Then, c.SMS.CallFrom = "webhook", []string{"twilio_call", "vonage_call"}, "+15005550006"
+		}, "sms.then: twilio_call and vonage_call call from one number"},
 		"WhatsApp alone": {func(c *config.Config) {
 			c.SMS.Provider, c.SMS.WhatsAppPhone, c.SMS.WhatsAppText, c.SMS.WhatsAppToken = "whatsapp", "1", "code", config.NewSecret("x")
 		}, "sms.then: whatsapp carries codes and nothing else"},

@@ -38,7 +38,7 @@ func (k *checker) beginnings(key string, lines []string, fits func(value string)
 
 func (c Config) checkSMS(k *checker) {
 	s := c.SMS
-	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook", "whatsapp", "twilio_call"}
+	senders := []string{"smpp", "twilio", "vonage", "infobip", "sns", "http", "webhook", "whatsapp", "twilio_call", "vonage_call"}
 	k.oneOf("sms.provider", s.Provider, append(slices.Clone(senders), "inbox", "none")...)
 	c.checkInbox(k, "sms.provider", s.Provider)
 	k.want(len(s.Then) == 0 || s.Provider != "none", "sms.then", "name the first of them as sms.provider")
@@ -94,6 +94,16 @@ func (c Config) checkSMSProvider(k *checker, name string) {
 	case "whatsapp":
 		c.checkWhatsApp(k)
 	case "twilio_call":
+		k.want(s.TwilioAccount != "", "sms.twilio_account", "give the account SID")
+		k.want(!s.TwilioPassword.Empty(), "sms.twilio_password", "give the auth token (or COUNTERSIGN_SMS_TWILIO_PASSWORD_FILE)")
+		k.want(s.TwilioUser == "" || s.TwilioUser == s.TwilioAccount || !s.TwilioToken.Empty(), "sms.twilio_token", "calls take the account's auth token, which Twilio's questions are signed with")
+		k.outbound("sms.twilio_url", s.TwilioURL)
+		c.checkCall(k)
+	case "vonage_call":
+		k.want(s.VonageApp != "", "sms.vonage_application", "give the id of an application that may call")
+		k.want(!s.VonageAppKey.Empty(), "sms.vonage_private_key", "give the application's private key (or COUNTERSIGN_SMS_VONAGE_PRIVATE_KEY_FILE)")
+		k.want(!s.VonageSig.Empty(), "sms.vonage_signature", "calls take the account's signature secret, which Vonage's questions are signed with (or COUNTERSIGN_SMS_VONAGE_SIGNATURE_FILE)")
+		k.outbound("sms.vonage_voice_url", s.VonageVoiceURL)
 		c.checkCall(k)
 	case "webhook":
 		k.webhook("sms", s.WebhookURL, s.WebhookSecret)
