@@ -47,7 +47,7 @@ func (b *bench) sends(p *place) (err error) {
 			return err
 		}
 	}
-	for left := letters; left > 0; pause(b.ctx, 50*time.Millisecond) {
+	for left := letters; left > 0; pause(b.ctx, 250*time.Millisecond) { // to count them takes the database a while
 		all, err := core.Outbox.Status(b.ctx)
 		if err != nil {
 			return err

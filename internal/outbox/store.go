@@ -68,7 +68,12 @@ type leaseTerm struct {
 // claim moves next_at to the end of the lease, and only a row that is still due is moved:
 // of couriers racing for a row the second finds it no longer due, on either engine. That check is
 // written so that no index serves it: it is for the rows just found, not for the whole backlog.
+// On PostgreSQL couriers pass over what others are just claiming; else of two that look at once the later got nothing, and rested.
 func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease leaseTerm) (out []row, err error) {
+	locking := ""
+	if tx.Engine() == sqldb.Postgres {
+		locking = " FOR UPDATE SKIP LOCKED"
+	}
 	err = tx.Each(ctx, `
 		UPDATE outbox_letter
 		SET lease = $1, next_at = $2, attempts = attempts + 1
@@ -76,7 +81,7 @@ func claim(ctx context.Context, tx *sqldb.Tx, ch message.Channel, n int, lease l
 			SELECT id FROM outbox_letter
 			WHERE state = 'waiting' AND next_at <= $3 AND channel = $4 AND expires_at > $3
 			  AND NOT EXISTS (SELECT 1 FROM outbox_pause WHERE channel = $4)
-			ORDER BY next_at LIMIT $5)
+			ORDER BY next_at LIMIT $5`+locking+`)
 		RETURNING id, kind, channel, account_id, sealed, attempts, put_off, follows_id, expires_at`,
 		func(scan func(...any) error) error {
 			var r row

@@ -223,6 +223,9 @@ type Tx struct {
 // they may, so it is over.
 const Skew = 15 * time.Second
 
+// Engine is the database's, for the few statements that one of them lacks.
+func (tx *Tx) Engine() Engine { return tx.engine }
+
 // Now returns the time this try of the transaction began.
 func (tx *Tx) Now() time.Time { return tx.now }
 
