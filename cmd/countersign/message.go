@@ -113,6 +113,9 @@ func (t messageTestCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err != nil {
 			return fmt.Errorf("not sent: %w", err)
 		}
+		for _, said := range rec.Before {
+			w.say("not taken by %s", said)
+		}
 		w.say("taken by %s%s", rec.Provider, map[bool]string{true: ", as " + rec.ID}[rec.ID != ""])
 		return nil
 	})

@@ -73,6 +73,8 @@ type Receipt struct {
 	Provider string // which took it, if the one that was asked has several
 
 	withheld bool // by us: no provider has seen it
+	// Before is what providers said that were asked before that one, with their names; no address is in it.
+	Before []string
 }
 
 // Error says why a letter was not taken. Code is short and stable enough to be counted

@@ -9,9 +9,11 @@ package failover
 import (
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"log/slog"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -111,6 +113,7 @@ func (f *Provider) Name() string { return "failover" }
 func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Receipt, err error) {
 	err = courier.Temporary("no_provider_works", nil)
 	var later *leg
+	var before []string
 	for _, l := range f.order(m) {
 		if !l.open(f.now()) {
 			continue
@@ -129,19 +132,36 @@ func (f *Provider) Send(ctx context.Context, m courier.Message) (rec courier.Rec
 		}
 		rec, err = got, failed
 		if err == nil {
-			rec.Provider = l.Name()
+			rec.Provider, rec.Before = l.Name(), before
 			f.sent(l, m)
 			return rec, nil
 		}
+		before = append(before, l.Name()+": "+said(err))
 		why, ours := errors.AsType[*courier.Error](err)
 		if ctx.Err() != nil || !ours || why.Permanent || !why.NotTaken {
-			return courier.Receipt{}, err
+			return courier.Receipt{}, all(err, before)
 		}
 	}
 	if later != nil {
 		return courier.Receipt{}, courier.Turn(later.promise(f.now()))
 	}
-	return courier.Receipt{}, err
+	return courier.Receipt{}, all(err, before)
+}
+
+// all is the last error, with what those said that were asked before.
+func all(err error, before []string) error {
+	if len(before) < 2 {
+		return err
+	}
+	return fmt.Errorf("%s; and last %w", strings.Join(before[:len(before)-1], "; "), err)
+}
+
+// said is what a provider said, without words of its own, which may quote the address.
+func said(err error) string {
+	if e, ours := errors.AsType[*courier.Error](err); ours {
+		return e.Error()
+	}
+	return "unclassified"
 }
 
 // enter takes a place. A provider that has none for a while hangs, or is asked for more than it can do.
@@ -241,7 +261,11 @@ func (f *Provider) note(ctx context.Context, l *leg, err error) {
 	is := l.failures >= patience
 	l.mu.Unlock()
 	if was != is {
-		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.Bool("works", !is))
+		reason := ""
+		if err != nil {
+			reason = said(err)
+		}
+		f.log.LogAttrs(ctx, slog.LevelWarn, "provider", slog.String("provider", l.Name()), slog.Bool("works", !is), slog.String("reason", reason))
 	}
 }
 

@@ -299,3 +299,23 @@ func TestAProviderWhoseLettersDoNotArriveIsAskedLast(t *testing.T) {
 		}
 	})
 }
+
+// An operator who tries a letter sees why it went by another provider, or by none; of what is not ours no word is told.
+func TestWhatProvidersSaidIsTold(t *testing.T) {
+	a, b := &line{name: "a", err: notTaken()}, &line{name: "b"}
+	f := of(t, nil, &strings.Builder{}, a, b)
+	m := courier.Message{ID: "1", Channel: message.SMS, To: "+4915112345678"}
+	rec, err := f.Send(t.Context(), m)
+	if err != nil || strings.Join(rec.Before, "|") != "a: "+notTaken().Error() {
+		t.Errorf("%q, %v", rec.Before, err)
+	}
+	b.err = errors.New("no such number: +4915112345678")
+	_, err = f.Send(t.Context(), m)
+	if !errors.Is(err, b.err) || !strings.HasPrefix(err.Error(), "a: "+notTaken().Error()) {
+		t.Errorf("%v", err)
+	}
+	a.err, b.err = b.err, nil
+	if rec, err := f.Send(t.Context(), m); err == nil && strings.Contains(strings.Join(rec.Before, ""), "+49") {
+		t.Errorf("a number is told: %q", rec.Before)
+	}
+}
