@@ -304,7 +304,7 @@ func TestAProviderWhoseLettersDoNotArriveIsAskedLast(t *testing.T) {
 func TestWhatProvidersSaidIsTold(t *testing.T) {
 	a, b := &line{name: "a", err: notTaken()}, &line{name: "b"}
 	f := of(t, nil, &strings.Builder{}, a, b)
-	m := courier.Message{ID: "1", Channel: message.SMS, To: "+4915112345678"}
+	m := courier.Message{ID: "1", To: "+4915112345678"}
 	rec, err := f.Send(t.Context(), m)
 	if err != nil || strings.Join(rec.Before, "|") != "a: "+notTaken().Error() {
 		t.Errorf("%q, %v", rec.Before, err)
