@@ -61,12 +61,20 @@ type oidcAddCmd struct {
 	PublicSub   bool     `help:"It knows people by their account's id, and not by a name of its own."`
 	Sector      string   `placeholder:"HOST" help:"Applications of one sector know people by the same names. Without: the host of its redirect URIs."`
 	Alg         string   `default:"ES256" enum:"ES256,RS256,EdDSA" help:"What its ID tokens are signed by: ${enum}."`
-	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, with private_key_jwt."`
+	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, for private_key_jwt and for requests that it signs."`
 	Introspects bool     `help:"It is a resource server, which may ask about any token."`
 	SecondDoor  []string `placeholder:"ORIGIN" sep:"none" help:"It has accounts of its own and may use the second door, from pages of this origin; several times for several."`
-	DPoPBound   bool     `name:"dpop-bound" help:"Its tokens are bound to a key of its own (RFC 9449): without a proof there are none."`
-	RequirePAR  bool     `name:"require-par" help:"It pushes its requests (RFC 9126): what a browser brings of itself is refused."`
-	WithoutPKCE bool     `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
+
+	Demands oidcDemands `embed:""`
+}
+
+// oidcDemands are what an application is held to, or let off.
+type oidcDemands struct {
+	DPoPBound   bool `name:"dpop-bound" help:"Its tokens are bound to a key of its own (RFC 9449): without a proof there are none."`
+	FAPI        bool `name:"fapi" help:"It keeps to the FAPI 2.0 Security Profile, and is held to it: private_key_jwt, PAR, DPoP, ES256, PS256 or EdDSA."`
+	RequireJAR  bool `name:"require-signed-request" help:"It signs its requests with the keys of --jwks (RFC 9101): what is not signed is refused."`
+	RequirePAR  bool `name:"require-par" help:"It pushes its requests (RFC 9126): what a browser brings of itself is refused."`
+	WithoutPKCE bool `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
 }
 
 // Help is shown after the flags.
@@ -77,6 +85,7 @@ docs/openid.md has what an application does with it.
   countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback
   countersign oidc add app --name "Our App" --redirect org.example.app:/callback --auth none --scope openid,offline_access --first-party
   countersign oidc add files --name "File server" --introspects
+  countersign oidc add bank --name "Bank" --redirect https://bank.example.com/callback --auth private_key_jwt --jwks bank.jwks --fapi
   countersign oidc add photos --name "Photos" --second-door https://photos.example.net`
 }
 
@@ -92,8 +101,8 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 	return withCore(ctx, w, c, func(core *server.Core) error {
 		token, err := core.Applications.Add(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
-			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.WithoutPKCE, SecondDoor: a.SecondDoor,
-			DPoP: a.DPoPBound, RequirePAR: a.RequirePAR,
+			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.Demands.WithoutPKCE, SecondDoor: a.SecondDoor,
+			DPoP: a.Demands.DPoPBound, RequirePAR: a.Demands.RequirePAR, RequireSigned: a.Demands.RequireJAR, FAPI: a.Demands.FAPI,
 		})
 		if err != nil {
 			return explained(err)

@@ -10,6 +10,7 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -55,15 +56,18 @@ func readJWKS(text string) (set jose.JSONWebKeySet, err error) {
 }
 
 // audience is one text, or several.
-type audience []string
+type audience struct {
+	of   []string
+	text bool // and no list, be it of one
+}
 
 // UnmarshalJSON reads either form.
 func (a *audience) UnmarshalJSON(b []byte) error {
-	if bytes.HasPrefix(b, []byte(`"`)) {
-		*a = make([]string, 1)
-		return json.Unmarshal(b, &(*a)[0])
+	if a.text = bytes.HasPrefix(b, []byte(`"`)); a.text {
+		a.of = make([]string, 1)
+		return json.Unmarshal(b, &a.of[0])
 	}
-	return json.Unmarshal(b, (*[]string)(a))
+	return json.Unmarshal(b, &a.of)
 }
 
 // assertion is what a client says of itself.
@@ -93,17 +97,25 @@ func issuerOf(text string) string {
 	return a.Issuer
 }
 
+// signatures are those that are taken of a client.
+func (c Client) signatures() []jose.SignatureAlgorithm {
+	if c.FAPI {
+		return []jose.SignatureAlgorithm{jose.ES256, jose.PS256, jose.EdDSA} // FAPI 2.0 section 5.4.1
+	}
+	return asserted()
+}
+
 // asserts judges a client's assertion, and uses it up.
 func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error) {
 	if by.AssertionType != AssertionType {
 		return false, nil
 	}
-	signed, err := jose.ParseSignedCompact(by.Assertion, asserted())
+	signed, err := jose.ParseSignedCompact(by.Assertion, c.signatures())
 	if err != nil {
 		return false, nil //nolint:nilerr // a refusal, as any other
 	}
 	var a assertion
-	if !verified(signed, c.keys, &a) || !a.fits(c.ID, s.Issuer, s.DB.Now()) {
+	if !verified(signed, c.keys, &a) || !a.fits(c, s.Issuer, s.DB.Now()) {
 		return false, nil
 	}
 	id := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
@@ -133,13 +145,15 @@ func verified(signed *jose.JSONWebSignature, keys jose.JSONWebKeySet, into any) 
 // fits judges an assertion that the client has signed. It is for us: by our issuer, which RFC 7523bis and FAPI 2.0 want alone, or by
 // the token endpoint, which most clients still send, or by the one where requests are pushed (RFC 9126 section 2). Never for several: another server
 // could pass it on.
-func (a assertion) fits(id, issuer string, now time.Time) bool {
+func (a assertion) fits(c Client, issuer string, now time.Time) bool {
 	at := float64(now.UnixMilli()) / 1000
 	soon := at + ahead.Seconds()
 	switch {
-	case a.Issuer != id || a.Subject != id:
+	case a.Issuer != c.ID || a.Subject != c.ID:
 		return false
-	case len(a.Audience) != 1 || a.Audience[0] != issuer && a.Audience[0] != issuer+string(TokenPath) && a.Audience[0] != issuer+string(PushPath):
+	case len(a.Audience.of) != 1 || c.FAPI && (!a.Audience.text || a.Audience.of[0] != issuer):
+		return false
+	case !slices.Contains([]string{issuer, issuer + string(TokenPath), issuer + string(PushPath)}, a.Audience.of[0]):
 		return false
 	case a.ID == "" || len(a.ID) > maxAssertionID:
 		return false

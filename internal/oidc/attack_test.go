@@ -59,7 +59,7 @@ func TestRefusalsOfRequests(t *testing.T) {
 			"unknown prompt":         {[]string{"prompt", "create"}, "invalid_request"},
 			"no age":                 {[]string{"max_age", "-1"}, "invalid_request"},
 			"no scope of its own":    {[]string{"scope", "email"}, "invalid_scope"},
-			"request object":         {[]string{"request", "eyJ"}, "request_not_supported"},
+			"request object":         {[]string{"request", "eyJ"}, "request_not_supported"}, // of a client that has no keys
 			"request URI":            {[]string{"request_uri", "https://evil.example/r"}, "request_uri_not_supported"},
 			"a forged hint":          {[]string{"id_token_hint", "eyJhbGciOiJub25lIn0.e30."}, "invalid_request"},
 		} {
@@ -249,6 +249,25 @@ func TestANativeAppIsAskedAboutEachTime(t *testing.T) {
 			}
 			if v := k.answer(append(to, "prompt", "none")...); v.Get("error") != "consent_required" {
 				t.Errorf("%d: without a word: %v", i, v)
+			}
+		}
+	})
+}
+
+// The link of the page that leads back is for now: from a history or a log it leads nowhere, and nobody makes one.
+func TestTheWayBackIsShort(t *testing.T) {
+	each(t, func(k *kit) {
+		sealed := k.Seal(callback + "?code=x")
+		k.clock.Advance(4 * time.Minute)
+		if to, err := k.Unseal(sealed); err != nil || to != callback+"?code=x" {
+			t.Errorf("%q %v", to, err)
+		}
+		k.clock.Advance(time.Minute)
+		_, err := k.Unseal(sealed)
+		k.gone("after five minutes", err)
+		for _, no := range []string{"", "x", sealed[:len(sealed)-2], sealed + "A", "https://evil.example/"} {
+			if to, err := k.Unseal(no); fault.Of(err).Kind != fault.NotFound {
+				t.Errorf("%q leads to %q, %v", no, to, err)
 			}
 		}
 	})

@@ -11,6 +11,7 @@ import (
 	"strconv"
 	"strings"
 	"time"
+	"unicode/utf8"
 
 	"github.com/google/uuid"
 
@@ -71,20 +72,32 @@ const (
 func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 	q := request{Before: a.Session.ID, id: uuid.Must(uuid.NewV7()).String(), created: s.DB.Now()}
 	c, t, err := s.brought(ctx, a, q)
-	if err != nil || t.begun != "" {
+	if err != nil {
+		return Begun{}, err
+	}
+	q.Client = c.ID
+	if !t.pushed && t.begun == "" {
+		t, err = s.unpushed(ctx, c, q, a)
+	}
+	no, ok := errors.AsType[*Refusal](err)
+	if ok { // what is signed is not to be believed: it is said where the query wants it, if that is the client's
+		t.says = a.Query
+	} else if err != nil || t.begun != "" {
 		return Begun{Request: t.begun}, err
 	}
-	q.Client, q.Redirect, q.State = c.ID, t.says.Get("redirect_uri"), t.says.Get("state")
+	q.Redirect, q.State = t.says.Get("redirect_uri"), t.says.Get("state")
 	if len(t.says["redirect_uri"]) != 1 || !c.redirects(q.Redirect) {
 		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", errors.New("the redirect URI is missing, or none of the client's"))
 	}
-	if c.RequirePAR && !t.pushed {
-		return Begun{Answer: s.refused(q, &Refusal{invalidRequest, "the client pushes its requests"})}, nil
-	}
-	if err := s.read(ctx, &q, c, t.says); err != nil {
-		if no, ok := errors.AsType[*Refusal](err); ok {
-			return Begun{Answer: s.refused(q, no)}, nil
+	if no == nil {
+		if err = s.read(ctx, &q, c, t.says); err != nil {
+			no, ok = errors.AsType[*Refusal](err)
 		}
+	}
+	if ok {
+		return Begun{Answer: s.refused(q, no)}, nil
+	}
+	if err != nil {
 		return Begun{}, err
 	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error { return putRequest(ctx, tx, q, s.Ring.Digest(browserPurpose, a.Browser)) })
@@ -126,16 +139,14 @@ const browserPurpose = "oidc/browser"
 // read fills in a request, or says in the words of OAuth what is wrong with it.
 func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) error {
 	for name, values := range v {
-		if len(values) > 1 || len(values[0]) > maxParameter {
+		if len(values) > 1 || len(values[0]) > maxParameter || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0) {
 			if name == "state" { // which of them would be sent back?
 				q.State = ""
 			}
-			return oauth(invalidRequest, "a parameter is repeated or too long")
+			return oauth(invalidRequest, "a parameter is repeated, too long, or no text")
 		}
 	}
 	switch {
-	case v.Has("request"):
-		return oauth("request_not_supported", "request objects are not supported")
 	case v.Has("request_uri"):
 		return oauth("request_uri_not_supported", "request_uri is not supported")
 	case !v.Has("response_type"):
@@ -164,18 +175,20 @@ func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) 
 		return err
 	}
 	q.Least = leastOf(v.Get("acr_values"))
-	if !v.Has("id_token_hint") {
+	if v.Has("id_token_hint") {
+		subject, ok, err := s.hinted(ctx, c.ID, v.Get("id_token_hint"))
+		if err != nil {
+			return err
+		}
+		if !ok {
+			return oauth(invalidRequest, "id_token_hint is no token of ours for this client")
+		}
+		q.Subject = subject
+	}
+	if !v.Has("claims") {
 		return nil
 	}
-	subject, ok, err := s.hinted(ctx, c.ID, v.Get("id_token_hint"))
-	if err != nil {
-		return err
-	}
-	if !ok {
-		return oauth(invalidRequest, "id_token_hint is no token of ours for this client")
-	}
-	q.Subject = subject
-	return nil
+	return q.readClaims(v.Get("claims"))
 }
 
 func (q *request) readChallenge(c Client, v url.Values) error {
@@ -329,7 +342,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 	case me.AuthenticatedAt.UnixMilli() < q.Since, q.prompts("login") && !anew:
 		return lacks(StepAgain, "login_required", "the sign-in is too old")
 	case me.Assurance().Level < q.Least && anew:
-		return Next{Step: StepAnswer, Answer: s.refused(q, &Refusal{"unmet_authentication_requirements", "the account has no proof of that strength"})}, nil
+		return Next{Step: StepAnswer, Answer: s.refused(q, &Refusal{unmet, "the account has no proof of that strength"})}, nil
 	case me.Assurance().Level < q.Least:
 		return lacks(StepAgain, "login_required", "the sign-in proved less")
 	}
@@ -449,19 +462,25 @@ func (s *Service) refused(q request, no *Refusal) string {
 	return s.answer(q, pairs...)
 }
 
-// Seal hides where a browser is sent from whoever could change it on the way. What it was sealed for is soon over: the code in it lasts a minute.
+// Seal hides where a browser is sent from whoever could change it on the way.
 func (s *Service) Seal(answer string) string {
-	return base64.RawURLEncoding.EncodeToString(s.Ring.Seal([]byte(answer), answerPlace()))
+	plain := strconv.FormatInt(s.DB.Now().UnixMilli(), 10) + " " + answer
+	return base64.RawURLEncoding.EncodeToString(s.Ring.Seal([]byte(plain), answerPlace()))
 }
 
-// Unseal reads what Seal made, and nothing else.
-func (s *Service) Unseal(sealed string) (answer string, ok bool) {
+// Unseal reads what Seal made a moment ago, and nothing else: fault.NotFound for what it did not make, "oidc_request_ended" for what is old.
+func (s *Service) Unseal(sealed string) (answer string, err error) {
 	raw, err := base64.RawURLEncoding.DecodeString(sealed)
 	if err != nil {
-		return "", false
+		return "", fault.New(fault.NotFound, "not_found", err)
 	}
 	plain, err := s.Ring.Open(raw, answerPlace())
-	return string(plain), err == nil
+	if err != nil {
+		return "", fault.New(fault.NotFound, "not_found", err)
+	}
+	made, answer, _ := strings.Cut(string(plain), " ")
+	ms, err := strconv.ParseInt(made, 10, 64)
+	return answer, errors.Join(err, absent(s.DB.Now().Before(time.UnixMilli(ms).Add(onwardFor))))
 }
 
 func answerPlace() keyring.Place { return keyring.Place{Table: "oidc_request", Column: "answer"} }

@@ -58,15 +58,19 @@ type Client struct {
 	Public       bool       `toml:"public_subject" json:"public_subject,omitempty"` // its sub is the account's id, as the API has it
 	Sector       string     `toml:"sector" json:"sector,omitempty"`                 // whose subs it shares; without, the host of its redirect URIs
 	Alg          string     `toml:"id_token_alg" json:"id_token_alg,omitempty"`     // what its tokens are signed by; ES256 without
-	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt
+	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt and requests that it signs
 	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any access token
 	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
-	DPoP         bool       `toml:"dpop_bound" json:"dpop_bound,omitempty"`         // its tokens are bound to a key (RFC 9449): without a proof there are none
-	RequirePAR   bool       `toml:"require_par" json:"require_par,omitempty"`       // it pushes its requests (RFC 9126), and no browser brings one
 	SecondDoor   []string   `toml:"second_door" json:"second_door,omitempty"`       // it may use the second door; the origins of its pages, whose browsers sign
 	SecretFile   string     `toml:"secret_file" json:"-"`                           // where the file of clients has it
 	secrets      [][]byte   // stable digests
 	keys         jose.JSONWebKeySet
+
+	// What it is held to.
+	DPoP          bool `toml:"dpop_bound" json:"dpop_bound,omitempty"`                         // its tokens are bound to a key (RFC 9449): without a proof there are none
+	RequirePAR    bool `toml:"require_par" json:"require_par,omitempty"`                       // it pushes its requests (RFC 9126), and no browser brings one
+	RequireSigned bool `toml:"require_signed_request" json:"require_signed_request,omitempty"` // it signs its requests (RFC 9101), and none that is not is its own
+	FAPI          bool `toml:"fapi" json:"fapi,omitempty"`                                     // it keeps to the FAPI 2.0 Security Profile, and is held to it
 }
 
 var clientID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
@@ -130,6 +134,9 @@ func (c *Client) Check() error {
 	if err := c.readKeys(); err != nil {
 		bad = append(bad, err)
 	}
+	if c.FAPI {
+		bad = append(bad, c.checkFAPI())
+	}
 	return errors.Join(bad...)
 }
 
@@ -139,8 +146,8 @@ func unprintable(r rune) bool {
 
 // readKeys reads the client's public keys.
 func (c *Client) readKeys() error {
-	if (c.Keys != "") != (c.Auth == ByAssertion) {
-		return fmt.Errorf("jwks: %s needs it, and no other way of proving takes it", ByAssertion)
+	if c.Keys == "" && (c.Auth == ByAssertion || c.RequireSigned) {
+		return fmt.Errorf("jwks: %s and require_signed_request need it", ByAssertion)
 	}
 	if c.Keys == "" {
 		return nil

@@ -62,8 +62,10 @@ func (s *Service) Describe() ([]byte, error) {
 		"dpop_signing_alg_values_supported": strings.Fields(dpop.Algorithms),
 
 		"authorization_response_iss_parameter_supported": true,
-		"claims_parameter_supported":                     false,
-		"request_parameter_supported":                    false,
+		"claims_parameter_supported":                     true,
+		"request_parameter_supported":                    true,
+		"request_object_signing_alg_values_supported":    signed,
+		"require_signed_request_object":                  false, // each client may say so
 		"request_uri_parameter_supported":                false,
 	})
 }

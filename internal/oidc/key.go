@@ -253,7 +253,7 @@ func (s *Service) hinted(ctx context.Context, client, hint string) (subject stri
 		Audience audience `json:"aud"`
 		Subject  string   `json:"sub"`
 	}
-	if !verified(signed, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, &said) || said.Issuer != s.Issuer || len(said.Audience) != 1 || said.Audience[0] != client {
+	if !verified(signed, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, &said) || said.Issuer != s.Issuer || len(said.Audience.of) != 1 || said.Audience.of[0] != client {
 		return "", false, nil
 	}
 	return said.Subject, true, nil

@@ -26,6 +26,7 @@ import (
 const (
 	requestFor   = 30 * time.Minute
 	codeFor      = time.Minute
+	onwardFor    = 5 * time.Minute // a page leads on by itself; whoever has switched that off reads it first
 	accessFor    = 10 * time.Minute
 	idTokenFor   = 10 * time.Minute
 	refreshFor   = 14 * 24 * time.Hour // unused
@@ -73,6 +74,7 @@ const (
 	invalidGrant   = "invalid_grant"
 	invalidToken   = "invalid_token"
 	invalidProof   = "invalid_dpop_proof"
+	unmet          = "unmet_authentication_requirements" // RFC 9470
 )
 
 // The limits; docs/operating.md has the reasons.

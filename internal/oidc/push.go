@@ -24,16 +24,21 @@ const (
 func said() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-		"prompt", "max_age", "acr_values", "id_token_hint", "dpop_jkt",
+		"prompt", "max_age", "acr_values", "id_token_hint", "claims", "dpop_jkt",
 	}
 }
 
 // Push judges a request of a client that has proved who it is, keeps it, and returns what a browser brings in its place (RFC 9126).
 func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller) (uri string, lasts time.Duration, err error) {
+	q := request{Client: c.ID, created: s.DB.Now()}
+	says, o, err := s.pushes(c, form)
+	if err != nil {
+		return "", 0, err
+	}
 	v := url.Values{}
 	for _, name := range said() {
-		if form.Has(name) {
-			v[name] = form[name]
+		if says.Has(name) {
+			v[name] = says[name]
 		}
 	}
 	v.Set("client_id", c.ID)
@@ -41,18 +46,12 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 		v.Set("dpop_jkt", string(by.Key))
 	}
 	switch {
-	case form.Has("client_id") && form.Get("client_id") != c.ID:
-		return "", 0, oauth(invalidRequest, "client_id is another client's")
-	case form.Has("request_uri"):
-		return "", 0, oauth(invalidRequest, "request_uri cannot be pushed")
-	case form.Has("request"):
-		return "", 0, oauth("request_not_supported", "request objects are not supported")
 	case by.Key != "" && v.Get("dpop_jkt") != string(by.Key):
 		return "", 0, oauth(invalidProof, "dpop_jkt is of another key")
 	case !c.redirects(v.Get("redirect_uri")):
 		return "", 0, oauth(invalidRequest, "redirect_uri is missing, or none of those that were registered")
 	}
-	if err := s.read(ctx, &request{created: s.DB.Now()}, c, v); err != nil {
+	if err := s.read(ctx, &q, c, v); err != nil {
 		return "", 0, err
 	}
 	token, within := secret.NewToken(pushedPrefix), false
@@ -60,12 +59,33 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 		if within, err = s.admits(ctx, tx, c, by); err != nil || !within {
 			return err
 		}
+		if !o.name.Empty() {
+			if first, err := s.first(ctx, tx, q, o); err != nil || !first {
+				return errors.Join(err, oauth(invalidObject, "the request object was used before"))
+			}
+		}
 		return putPushed(ctx, tx, c.ID, v, s.Ring.Digest(pushedPurpose, token))
 	})
 	if err == nil && !within {
 		err = tooMany()
 	}
 	return pushedURI + token.Reveal(), pushedFor, err
+}
+
+// pushes is what a client pushes: the form, or the object in it that it has signed.
+func (s *Service) pushes(c Client, form url.Values) (says url.Values, o object, err error) {
+	switch {
+	case form.Has("client_id") && form.Get("client_id") != c.ID:
+		return nil, o, oauth(invalidRequest, "client_id is another client's")
+	case form.Has("request_uri"):
+		return nil, o, oauth(invalidRequest, "request_uri cannot be pushed")
+	case form.Has("request"):
+		o, err = s.readObject(c, form)
+		return o.says, o, err
+	case c.RequireSigned:
+		return nil, o, oauth(invalidRequest, "the client signs its requests")
+	}
+	return form, o, nil
 }
 
 // admits takes one of the requests that there may be. The servers of an application are one network: so many people come through it as come at all.
@@ -111,10 +131,5 @@ func (s *Service) take(ctx context.Context, tx *sqldb.Tx, name secret.Token, q r
 		t.says, err = url.ParseQuery(text)
 		return t, err
 	}
-	id, err := pushedBefore(ctx, tx, digests, q)
-	if err != nil {
-		return taken{}, err
-	}
-	_, ok, err := requestOf(ctx, tx, id, s.Ring.Digests(browserPurpose, browser))
-	return taken{begun: id}, errors.Join(err, absent(ok))
+	return s.before(ctx, tx, name, q, browser)
 }

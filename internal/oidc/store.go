@@ -1,6 +1,7 @@
 package oidc
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"encoding/json"
@@ -171,6 +172,13 @@ func putPushed(ctx context.Context, tx *sqldb.Tx, client string, says url.Values
 	_, err := tx.Exec(ctx, `INSERT INTO oidc_pushed (digest, client_id, parameters, created_at, expires_at) VALUES ($1, $2, $3, $4, $5)`,
 		digest, client, says.Encode(), tx.Now().UnixMilli(), tx.Now().Add(pushedFor).UnixMilli())
 	return err
+}
+
+// putObject notes that q comes of an object that the client has signed. Of any number of times that it is brought one is first.
+func putObject(ctx context.Context, tx *sqldb.Tx, q request, digest []byte, until time.Time) (first bool, err error) {
+	n, err := tx.Exec(ctx, `INSERT INTO oidc_pushed (digest, client_id, parameters, request_id, created_at, expires_at) VALUES ($1, $2, '', $3, $4, $5)
+		ON CONFLICT (digest) DO NOTHING`, digest, q.Client, cmp.Or(q.id, "pushed"), tx.Now().UnixMilli(), until.UnixMilli())
+	return n == 1, err
 }
 
 // spendPushed uses up what q's client has pushed: of any number of browsers that bring it, one is first.

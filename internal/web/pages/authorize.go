@@ -31,7 +31,7 @@ type provider interface {
 	At(context.Context, oidc.Ref, session.Session, netip.Addr) (oidc.Next, error)
 	Decide(context.Context, oidc.Ref, oidc.Decision) (oidc.Next, error)
 	Seal(answer string) string
-	Unseal(sealed string) (answer string, ok bool)
+	Unseal(sealed string) (answer string, err error)
 }
 
 // authorize is where applications send people to sign in (OpenID Connect Core section 3.1.2).
@@ -262,9 +262,9 @@ func (h *authorize) onward(w http.ResponseWriter, r *http.Request, answer string
 
 // leave leads to the application. Where to is sealed: it leads nowhere else.
 func (h *authorize) leave(w http.ResponseWriter, r *http.Request) error {
-	to, ok := h.Provider.Unseal(r.URL.Query().Get("to"))
-	if !ok {
-		return web.Refuse(http.StatusNotFound, "not_found")
+	to, err := h.Provider.Unseal(r.URL.Query().Get("to"))
+	if err != nil {
+		return err
 	}
 	return sendBack(w, to)
 }
