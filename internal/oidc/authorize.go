@@ -86,7 +86,11 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 		return Begun{Request: t.begun}, err
 	}
 	q.Redirect, q.State = t.says.Get("redirect_uri"), t.says.Get("state")
-	if len(t.says["redirect_uri"]) != 1 || !c.redirects(q.Redirect) {
+	registered := len(t.says["redirect_uri"]) == 1 && c.redirects(q.Redirect)
+	switch {
+	case !registered && ok:
+		return Begun{}, fault.New(fault.Invalid, "oidc_request_invalid", no)
+	case !registered:
 		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", errors.New("the redirect URI is missing, or none of the client's"))
 	}
 	if no == nil {

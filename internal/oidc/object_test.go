@@ -11,6 +11,7 @@ import (
 	"github.com/go-jose/go-jose/v4"
 
 	"countersign/internal/oidc"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/signin"
 )
@@ -69,6 +70,23 @@ func (b bank) error(object string) string {
 	}
 	u, _ := url.Parse(begun.Answer)
 	return u.Query().Get("error")
+}
+
+// A bad object says nothing, not even where to answer: without a redirect URI of the client's beside it the browser is sent nowhere.
+func TestWhereABadRequestObjectIsAnswered(t *testing.T) {
+	each(t, func(k *kit) {
+		b := k.bank(jose.ES256, func(*oidc.Client) {})
+		old := b.object(map[string]any{"exp": k.clock.Now().Unix()})
+		if begun, err := b.bringing(old, k.held); fault.Of(err).Code != "oidc_request_invalid" {
+			t.Errorf("answered %+v, %v", begun, err)
+		}
+		if begun, err := b.bringing(old, k.held, "redirect_uri", "https://evil.example/"); fault.Of(err).Code != "oidc_request_invalid" {
+			t.Errorf("answered %+v, %v", begun, err)
+		}
+		if begun, err := b.bringing(old, k.held, "redirect_uri", callback); err != nil || !strings.HasPrefix(begun.Answer, callback+"?") {
+			t.Errorf("answered %+v, %v", begun, err)
+		}
+	})
 }
 
 // RFC 9101 section 6.3: what the client has signed counts, and nothing that stands beside it.

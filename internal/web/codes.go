@@ -100,7 +100,7 @@ func answered() []Code {
 		{"claim_missing", 422, "Something that is asked for was left out", "See GET /api/v1/registration."},
 		{"claim_malformed", 422, "An answer has the wrong form, or nobody asked for it", "One line of at most 200 characters; a date as YYYY-MM-DD."},
 		{"terms_not_accepted", 422, "The terms in force were not accepted", "Show them, and send their version."},
-		{"oidc_request_invalid", 422, "The application is not registered here", "Tell the application's maker: its client_id has to be as it was registered. The browser is sent nowhere."},
+		{"oidc_request_invalid", 422, "The application is not registered here, or its request is not in order and says nowhere how to tell it", "Tell the application's maker: its client_id has to be as it was registered. Of a request that is signed the log says what is wrong. The browser is sent nowhere."},
 		{"oidc_redirect_unregistered", 422, "The application wants its answer at an address that was not registered for it", "Tell the application's maker: its redirect_uri has to be one of those that were registered, letter by letter. The browser is sent nowhere."},
 		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},

@@ -67,13 +67,18 @@ func (f *foreign) good(what string, with, into any) {
 
 func start(t *testing.T, args ...string) *foreign {
 	t.Helper()
+	return run(t, "client.js", args...)
+}
+
+func run(t *testing.T, script string, args ...string) *foreign {
+	t.Helper()
 	if _, err := os.Stat("node_modules/openid-client"); err != nil {
 		if os.Getenv("CI") == "true" {
 			t.Fatal("openid-client is missing: run scripts/install-test-tools")
 		}
 		t.Skip("openid-client is missing: run scripts/install-test-tools")
 	}
-	c := exec.CommandContext(t.Context(), "node", append([]string{"client.js"}, args...)...)
+	c := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
 	c.Stderr = os.Stderr
 	in, err := c.StdinPipe()
 	if err != nil {
