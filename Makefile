@@ -15,7 +15,7 @@ PACKAGES   = $(shell $(GO) list $(TEST))
 # What keeps nothing in memory from one call to the next, and so has nothing to race for: of two calls at once the database decides, and that
 # is tested the same without the race detector, in a third of the time.
 CALM       = $(foreach p,account profile protect recovery registration seconddoor passkey totp backup onetime notice message transfer arch,%/internal/$(p)) \
-             %/internal/web/pages %/cmd/countersign %/test/story
+             %/internal/password/foreign %/internal/web/pages %/cmd/countersign %/test/story
 ALONE      = %/test/browser %/test/leak %/test/fault
 WITH       = TMPDIR=$$(scripts/roomy-tmp) scripts/with-postgres
 TOOL       = $(GO) tool -modfile=tools/go.mod
@@ -45,7 +45,6 @@ fault: ## kill the server 100 times under load, on each database, and see that n
 check: lint generated test ## what CI runs
 
 lint: ## format and style
-	$(GO) vet ./...
 	$(TOOL) golangci-lint fmt --diff
 	$(TOOL) golangci-lint run ./...
 
