@@ -16,6 +16,7 @@ import (
 type oidcCmd struct {
 	List   oidcListCmd   `cmd:"" default:"1" help:"List the applications that sign people in through us. This is what oidc alone does."`
 	Add    oidcAddCmd    `cmd:"" help:"Register an application, or change one, and print the secret of a new one."`
+	Invite oidcInviteCmd `cmd:"" help:"Make a token by which somebody else registers one application (RFC 7591)."`
 	Secret oidcSecretCmd `cmd:"" help:"Make an application a new secret. The one before is taken for another day."`
 	Remove oidcRemoveCmd `cmd:"" help:"Take an application away, and end everything that it was let do."`
 	Keys   oidcKeysCmd   `cmd:"" help:"List the keys that tokens are signed with."`
@@ -118,6 +119,34 @@ func reveal(w world, token secret.Token) {
 	if !token.Empty() {
 		w.say("%s", token.Reveal())
 	}
+}
+
+type oidcInviteCmd struct {
+	For time.Duration `default:"24h" help:"How long it is good for: 720h at most."`
+}
+
+// Help is shown after the flags.
+func (oidcInviteCmd) Help() string {
+	return `It is the initial access token of one registration at /oauth/register. People are asked to consent to such an application, and it knows them by
+names of its own; list shows it, and remove takes it away.
+
+  countersign oidc invite
+  countersign oidc invite --for 168h`
+}
+
+// Run makes a token.
+func (i oidcInviteCmd) Run(ctx context.Context, w world, c *cli) error {
+	if i.For <= 0 || i.For > oidc.MaxInvitation {
+		return fmt.Errorf("--for: want a time up to %s; %w", oidc.MaxInvitation, errUsage)
+	}
+	return withCore(ctx, w, c, func(core *server.Core) error {
+		token, err := core.Applications.Invite(ctx, i.For)
+		if err == nil {
+			_, _ = fmt.Fprintf(w.stderr, "whoever has it may register one application at %s%s\n", core.Applications.Issuer, oidc.RegisterPath)
+			reveal(w, token)
+		}
+		return explained(err)
+	})
 }
 
 type oidcSecretCmd struct {

@@ -19,6 +19,7 @@ const (
 	RevokePath     Endpoint = "/oauth/revoke"
 	JWKSPath       Endpoint = "/oauth/jwks"
 	PushPath       Endpoint = "/oauth/par"
+	RegisterPath   Endpoint = "/oauth/register"
 )
 
 // Describe is the provider's metadata (OpenID Connect Discovery, RFC 8414).
@@ -36,6 +37,7 @@ func (s *Service) Describe() ([]byte, error) {
 		"introspection_endpoint": s.at(IntrospectPath),
 		"revocation_endpoint":    s.at(RevokePath),
 		"jwks_uri":               s.at(JWKSPath),
+		"registration_endpoint":  s.at(RegisterPath),
 
 		"pushed_authorization_request_endpoint": s.at(PushPath),
 		"require_pushed_authorization_requests": false, // each client may say so

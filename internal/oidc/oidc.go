@@ -1,5 +1,5 @@
 // Package oidc is the OpenID provider: which applications there are, what they ask for, what people let them do, and the
-// tokens that say so. It owns the tables oidc_client, oidc_key, oidc_request, oidc_pushed, oidc_grant, oidc_token,
+// tokens that say so. It owns the tables oidc_client, oidc_invitation, oidc_key, oidc_request, oidc_pushed, oidc_grant, oidc_token,
 // oidc_consent and oidc_assertion.
 //
 // A request is kept on the server, and only the browser that brought it goes on with it. Who signs in, and how, is the

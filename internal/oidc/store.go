@@ -52,8 +52,12 @@ func scanClient(scan func(...any) error) (r Registered, err error) {
 
 const clientColumns = `SELECT id, metadata, secret, CASE WHEN former_until > $1 THEN former_secret END, created_at FROM oidc_client`
 
+func registeredByID(ctx context.Context, tx *sqldb.Tx, id string) (Registered, error) {
+	return scanClient(tx.QueryRow(ctx, clientColumns+` WHERE id = $2`, tx.Now().UnixMilli(), id).Scan)
+}
+
 func clientByID(ctx context.Context, tx *sqldb.Tx, id string) (Client, bool, error) {
-	r, err := scanClient(tx.QueryRow(ctx, clientColumns+` WHERE id = $2`, tx.Now().UnixMilli(), id).Scan)
+	r, err := registeredByID(ctx, tx, id)
 	if errors.Is(err, sql.ErrNoRows) {
 		return Client{}, false, nil
 	}
@@ -78,6 +82,31 @@ func putClient(ctx context.Context, tx *sqldb.Tx, c Client) error {
 	_, err = tx.Exec(ctx, `INSERT INTO oidc_client (id, metadata, created_at) VALUES ($1, $2, $3)
 		ON CONFLICT (id) DO UPDATE SET metadata = $2`, c.ID, string(metadata), tx.Now().UnixMilli())
 	return err
+}
+
+func putInvitation(ctx context.Context, tx *sqldb.Tx, digest []byte, until time.Time) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_invitation (digest, created_at, expires_at) VALUES ($1, $2, $3)`, digest, tx.Now().UnixMilli(), until.UnixMilli())
+	return err
+}
+
+// spendInvitation reports whether an invitation is good, and takes it if it is to be spent. Of any number of calls with one, one gets it.
+func spendInvitation(ctx context.Context, tx *sqldb.Tx, digest []byte, spend bool) (good bool, err error) {
+	if spend {
+		n, err := tx.Exec(ctx, `DELETE FROM oidc_invitation WHERE digest = $1 AND expires_at > $2`, digest, tx.Now().UnixMilli())
+		return n == 1, err
+	}
+	err = tx.QueryRow(ctx, `SELECT COUNT(*) > 0 FROM oidc_invitation WHERE digest = $1 AND expires_at > $2`, digest, tx.Now().UnixMilli()).Scan(&good)
+	return good, err
+}
+
+func setOwn(ctx context.Context, tx *sqldb.Tx, id string, digest []byte) error {
+	_, err := tx.Exec(ctx, `UPDATE oidc_client SET own_token = $1 WHERE id = $2`, digest, id)
+	return err
+}
+
+func ownedBy(ctx context.Context, tx *sqldb.Tx, id string, digest []byte) (yes bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT COUNT(*) > 0 FROM oidc_client WHERE id = $1 AND own_token = $2`, id, digest).Scan(&yes)
+	return yes, err
 }
 
 func setSecret(ctx context.Context, tx *sqldb.Tx, id string, digest []byte) error {
@@ -392,6 +421,7 @@ func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
 		`DELETE FROM oidc_grant WHERE id IN (SELECT id FROM oidc_grant g WHERE g.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM oidc_token t WHERE t.grant_id = g.id) LIMIT $2)`,
 		`DELETE FROM oidc_request WHERE id IN (SELECT id FROM oidc_request WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_pushed WHERE digest IN (SELECT digest FROM oidc_pushed WHERE expires_at < $1 LIMIT $2)`,
+		`DELETE FROM oidc_invitation WHERE digest IN (SELECT digest FROM oidc_invitation WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_assertion WHERE digest IN (SELECT digest FROM oidc_assertion WHERE expires_at < $1 LIMIT $2)`,
 	} {
 		n, err := tx.Exec(ctx, statement, tx.Now().UnixMilli(), batch)

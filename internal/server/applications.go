@@ -121,7 +121,7 @@ func (c *Core) EnsureSigningKeys(ctx context.Context) error {
 func (s *Server) provide(mux *http.ServeMux, way pages.SignIn) {
 	way.MountProvider(mux, s.core.Applications)
 	(&oidcweb.Door{
-		Log: s.deps.Log, Provider: s.core.Applications, Requests: s.core.Applications, Proofs: s.core.Proofs, Now: s.deps.Now, Issuer: s.core.Applications.Issuer,
+		Log: s.deps.Log, Provider: s.core.Applications, Requests: s.core.Applications, Registry: s.core.Applications, Proofs: s.core.Proofs, Now: s.deps.Now, Issuer: s.core.Applications.Issuer,
 		Source: func(r *http.Request) netip.Addr { return way.Client(r).Source },
 	}).Mount(mux)
 }

@@ -65,6 +65,16 @@ func (f *foreign) good(what string, with, into any) {
 	}
 }
 
+// missing skips a test, but fails it in CI.
+func missing(t *testing.T) {
+	t.Helper()
+	const what = "openid-client is missing: run scripts/install-test-tools"
+	if os.Getenv("CI") == "true" {
+		t.Fatal(what)
+	}
+	t.Skip(what)
+}
+
 func start(t *testing.T, args ...string) *foreign {
 	t.Helper()
 	return run(t, "client.js", args...)
@@ -73,10 +83,7 @@ func start(t *testing.T, args ...string) *foreign {
 func run(t *testing.T, script string, args ...string) *foreign {
 	t.Helper()
 	if _, err := os.Stat("node_modules/openid-client"); err != nil {
-		if os.Getenv("CI") == "true" {
-			t.Fatal("openid-client is missing: run scripts/install-test-tools")
-		}
-		t.Skip("openid-client is missing: run scripts/install-test-tools")
+		missing(t)
 	}
 	c := exec.CommandContext(t.Context(), "node", append([]string{script}, args...)...)
 	c.Stderr = os.Stderr

@@ -38,6 +38,7 @@ type Door struct {
 	Log      *slog.Logger
 	Provider provider
 	Requests requests
+	Registry registry
 	Proofs   *dpop.Service
 	Now      func() time.Time
 	Issuer   string
@@ -63,6 +64,7 @@ func (d *Door) Mount(mux *http.ServeMux) {
 	} {
 		mux.Handle(pattern, web.Handle(d.Log, d.answering(h)))
 	}
+	d.mountRegistry(mux)
 	for _, e := range []oidc.Endpoint{oidc.PushPath, oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
 		mux.HandleFunc("OPTIONS "+string(e), preflight)
 	}

@@ -1,0 +1,153 @@
+package oidc_test
+
+import (
+	"net/netip"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"countersign/internal/oidc"
+	"countersign/internal/platform/secret"
+)
+
+func wiki() oidc.Metadata {
+	return oidc.Metadata{Name: "Wiki", RedirectURIs: []string{"https://wiki.example.com/callback"}, Grants: []string{"authorization_code", "refresh_token"}}
+}
+
+func (k *kit) must(err error) {
+	k.t.Helper()
+	if err != nil {
+		k.t.Fatal(err)
+	}
+}
+
+func (k *kit) invited() secret.Token {
+	k.t.Helper()
+	token, err := k.Invite(k.t.Context(), time.Hour)
+	k.must(err)
+	return token
+}
+
+// RFC 7591 and 7592: an invitation registers one application, which its own token reads, changes and takes away, and nobody else's does.
+func TestAnApplicationRegistersItself(t *testing.T) {
+	each(t, func(k *kit) {
+		ctx, invitation := k.t.Context(), k.invited()
+		e, err := k.Register(ctx, invitation, wiki(), from)
+		k.must(err)
+		if e.Secret.Empty() || e.Token.Empty() || e.Auth != oidc.ByBasic || e.Scope != "openid offline_access" || e.SubjectType != "pairwise" || !strings.HasPrefix(e.ID, "app-") {
+			k.t.Errorf("%+v", e.Metadata)
+		}
+		c, err := k.Authenticate(ctx, oidc.Caller{Method: oidc.ByBasic, ID: e.ID, Secret: e.Secret, Source: from})
+		k.must(err)
+		if c.FirstParty || c.Public || c.Introspects || c.WithoutPKCE || len(c.SecondDoor) > 0 {
+			k.t.Errorf("it was let more than applications are that register themselves: %+v", c)
+		}
+		if _, err := k.Register(ctx, invitation, wiki(), from); word(err) != "invalid_token" {
+			k.t.Errorf("an invitation registers twice: %v", err)
+		}
+		other, err := k.Register(ctx, k.invited(), wiki(), from)
+		k.must(err)
+		for what, token := range map[string]secret.Token{"nobody's": secret.NewToken("csm"), "another's": other.Token, "the secret": e.Secret, "none": {}, "the invitation": invitation} {
+			if _, err := k.Own(ctx, e.ID, token, from); word(err) != "invalid_token" {
+				k.t.Errorf("%s reads: %v", what, err)
+			}
+			change := wiki()
+			change.ID, change.Name = e.ID, "Mine"
+			if _, err := k.Amend(ctx, e.ID, token, change, from); word(err) != "invalid_token" {
+				k.t.Errorf("%s changes: %v", what, err)
+			}
+			if err := k.Deregister(ctx, e.ID, token, from); word(err) != "invalid_token" {
+				k.t.Errorf("%s takes away: %v", what, err)
+			}
+		}
+		change := wiki()
+		change.ID, change.RedirectURIs = e.ID, []string{"https://wiki.example.com/new"}
+		_, err = k.Amend(ctx, e.ID, e.Token, change, from)
+		k.must(err)
+		now, err := k.Own(ctx, e.ID, e.Token, from)
+		k.must(err)
+		if now.RedirectURIs[0] != "https://wiki.example.com/new" || now.Name != "Wiki" || !now.Secret.Empty() {
+			k.t.Errorf("%+v", now.Metadata)
+		}
+		if _, err := k.Authenticate(ctx, oidc.Caller{Method: oidc.ByBasic, ID: e.ID, Secret: e.Secret, Source: from}); err != nil {
+			k.t.Errorf("a change costs it its secret: %v", err)
+		}
+		k.must(k.Deregister(ctx, e.ID, e.Token, from))
+		if _, err := k.Authenticate(ctx, oidc.Caller{Method: oidc.ByBasic, ID: e.ID, Secret: e.Secret, Source: from}); word(err) != "invalid_client" {
+			k.t.Errorf("it is still there: %v", err)
+		}
+		if _, err := k.Own(ctx, "shop", e.Token, from); word(err) != "invalid_token" {
+			k.t.Errorf("one that a command registered is read: %v", err)
+		}
+		k.clock.Advance(25 * time.Hour)
+		late, err := k.Invite(ctx, time.Hour)
+		k.must(err)
+		k.clock.Advance(time.Hour + time.Second)
+		if _, err := k.Register(ctx, late, wiki(), from); word(err) != "invalid_token" {
+			k.t.Errorf("an invitation that is over: %v", err)
+		}
+	})
+}
+
+func TestWhatCannotBeRegisteredUsesUpNothing(t *testing.T) {
+	each(t, func(k *kit) {
+		invitation := k.invited()
+		for what, c := range map[string]struct {
+			change func(*oidc.Metadata)
+			want   string
+		}{
+			"no redirect URI":           {func(m *oidc.Metadata) { m.RedirectURIs = nil }, "invalid_redirect_uri"},
+			"http":                      {func(m *oidc.Metadata) { m.RedirectURIs = []string{"http://wiki.example.com/"} }, "invalid_redirect_uri"},
+			"a fragment":                {func(m *oidc.Metadata) { m.RedirectURIs = []string{"https://wiki.example.com/#a"} }, "invalid_redirect_uri"},
+			"two hosts":                 {func(m *oidc.Metadata) { m.RedirectURIs = append(m.RedirectURIs, "https://other.example.com/") }, "invalid_client_metadata"},
+			"the account's id":          {func(m *oidc.Metadata) { m.SubjectType = "public" }, "invalid_client_metadata"},
+			"keys at an address":        {func(m *oidc.Metadata) { m.KeysAt = "http://169.254.169.254/" }, "invalid_client_metadata"},
+			"a sector at an address":    {func(m *oidc.Metadata) { m.SectorAt = "https://wiki.example.com/sector" }, "invalid_client_metadata"},
+			"the implicit grant":        {func(m *oidc.Metadata) { m.Responses = []string{"id_token"} }, "invalid_client_metadata"},
+			"passwords":                 {func(m *oidc.Metadata) { m.Grants = []string{"password"} }, "invalid_client_metadata"},
+			"a scope that is not there": {func(m *oidc.Metadata) { m.Scope = "openid admin" }, "invalid_client_metadata"},
+			"no name":                   {func(m *oidc.Metadata) { m.Name = "" }, "invalid_client_metadata"},
+			"a name that turns round":   {func(m *oidc.Metadata) { m.Name = "Bank\u202eevil" }, "invalid_client_metadata"},
+			"keys that are none":        {func(m *oidc.Metadata) { m.Auth, m.Keys = oidc.ByAssertion, []byte(`{"keys":[]}`) }, "invalid_client_metadata"},
+		} {
+			m := wiki()
+			c.change(&m)
+			if _, err := k.Register(k.t.Context(), invitation, m, from); word(err) != c.want {
+				k.t.Errorf("%s: %v, want %s", what, err, c.want)
+			}
+		}
+		if _, err := k.Register(k.t.Context(), invitation, wiki(), from); err != nil {
+			k.t.Errorf("it was used up: %v", err)
+		}
+		all, err := k.Clients(k.t.Context())
+		k.must(err)
+		if len(all) != 2 { // the kit's own, and this
+			k.t.Errorf("%d applications", len(all))
+		}
+	})
+}
+
+// Of any number of registrations at once with one invitation, one is.
+func TestOneInvitationRegistersOneApplication(t *testing.T) {
+	each(t, func(k *kit) {
+		invitation := k.invited()
+		var done atomic.Int32
+		var all sync.WaitGroup
+		for i := range 20 {
+			all.Go(func() {
+				// The limit of failed calls is one address's own.
+				if _, err := k.Register(k.t.Context(), invitation, wiki(), netip.AddrFrom4([4]byte{192, 0, 2, byte(i)})); err == nil {
+					done.Add(1)
+				} else if word(err) != "invalid_token" {
+					k.t.Errorf("%v", err)
+				}
+			})
+		}
+		all.Wait()
+		if done.Load() != 1 {
+			k.t.Errorf("%d were registered", done.Load())
+		}
+	})
+}
