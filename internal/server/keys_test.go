@@ -61,6 +61,8 @@ func keyless() map[string]string {
 		"passkey_spent.challenge":       "random, and public",
 		"oidc_client.secret":            "made by Ring.Stable",
 		"oidc_client.former_secret":     "made by Ring.Stable",
+		"oidc_client.own_token":         "made by Ring.Stable",
+		"oidc_invitation.digest":        "made by Ring.Stable",
 		"oidc_assertion.digest":         "of what an application chose; no key makes it",
 	}
 }
