@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"net/http/httptest"
+	"net/url"
 	"testing"
 
 	"golang.org/x/oauth2"
@@ -25,6 +26,15 @@ func application(t *testing.T, n *servertest.Node) string {
 		case "/":
 			http.Redirect(w, r, config.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier)), http.StatusFound)
 			return
+		case "/form": // OpenID Connect Core section 3.1.2.1: by a form instead of a link
+			link, _ := url.Parse(config.AuthCodeURL("s", oauth2.S256ChallengeOption(verifier), oauth2.SetAuthURLParam("prompt", "none")))
+			w.Header().Set("Content-Type", "text/html; charset=utf-8")
+			_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><main><form method="post" action="%s/authorize">`, n.URL)
+			for name, values := range link.Query() {
+				_, _ = fmt.Fprintf(w, `<input type="hidden" name="%s" value="%s">`, html.EscapeString(name), html.EscapeString(values[0]))
+			}
+			_, _ = fmt.Fprint(w, `<button>Sign in by a form</button></form></main>`)
+			return
 		case "/callback":
 			say = "Refused: " + r.URL.Query().Get("error")
 			if code := r.URL.Query().Get("code"); code != "" {
@@ -36,7 +46,7 @@ func application(t *testing.T, n *servertest.Node) string {
 			}
 		}
 		w.Header().Set("Content-Type", "text/html; charset=utf-8")
-		_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><h1>%s</h1>`, html.EscapeString(say))
+		_, _ = fmt.Fprintf(w, `<!doctype html><html lang="en"><title>Shop</title><link rel="icon" href="data:,"><main><h1>%s</h1></main>`, html.EscapeString(say))
 	}))
 	t.Cleanup(server.Close)
 	_, port, _ := net.SplitHostPort(server.Listener.Addr().String())
@@ -70,6 +80,9 @@ func TestAnApplicationOnAnotherSite(t *testing.T) {
 			b.press("Allow")
 			b.see("Welcome to the shop")
 			b.open("/")
+			b.see("Welcome to the shop")
+			b.open("/form")
+			b.press("Sign in by a form")
 			b.see("Welcome to the shop")
 		})
 	}
