@@ -57,7 +57,7 @@ type oidcAddCmd struct {
 	Name        string   `required:"" help:"What people know it by."`
 	Redirect    []string `placeholder:"URI" sep:"none" help:"Where it is answered, letter by letter; several times for several."`
 	Auth        string   `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
-	Scope       []string `default:"openid" help:"What it may ask for: openid, offline_access."`
+	Scope       []string `default:"openid" help:"What it may ask for: openid, email, offline_access."`
 	FirstParty  bool     `help:"It is yours: nobody is asked to consent."`
 	PublicSub   bool     `help:"It knows people by their account's id, and not by a name of its own."`
 	Sector      string   `placeholder:"HOST" help:"Applications of one sector know people by the same names. Without: the host of its redirect URIs."`

@@ -39,11 +39,12 @@ func AuthMethods() []AuthMethod { return []AuthMethod{ByBasic, ByPost, ByAsserti
 // The scopes. What is not here is asked for in vain.
 const (
 	scopeOpenID  = "openid"
+	scopeEmail   = "email" // which is told at userinfo alone
 	scopeOffline = "offline_access"
 )
 
 // Scopes are all of them, in the order in which they are shown.
-func Scopes() []string { return []string{scopeOpenID, scopeOffline} }
+func Scopes() []string { return []string{scopeOpenID, scopeEmail, scopeOffline} }
 
 // Client is an application, as the file of clients and the commands have it.
 //

@@ -89,6 +89,8 @@ func (m Metadata) client(id string) (Client, error) {
 		return c, oauth(inviteError, "sector_identifier_uri is not supported: the redirect URIs are of one host")
 	case m.SubjectType != "" && m.SubjectType != "pairwise":
 		return c, oauth(inviteError, "subject_type is pairwise")
+	case slices.Contains(c.Scopes, scopeEmail):
+		return c, oauth(inviteError, "scope: who runs this server says which applications may ask for email")
 	case slices.ContainsFunc(m.Grants, func(g string) bool { return g != "authorization_code" && g != "refresh_token" }):
 		return c, oauth(inviteError, "grant_types are authorization_code and refresh_token")
 	case slices.ContainsFunc(m.Responses, func(r string) bool { return r != "code" }):

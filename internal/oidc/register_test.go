@@ -108,6 +108,7 @@ func TestWhatCannotBeRegisteredUsesUpNothing(t *testing.T) {
 			"the implicit grant":        {func(m *oidc.Metadata) { m.Responses = []string{"id_token"} }, "invalid_client_metadata"},
 			"passwords":                 {func(m *oidc.Metadata) { m.Grants = []string{"password"} }, "invalid_client_metadata"},
 			"a scope that is not there": {func(m *oidc.Metadata) { m.Scope = "openid admin" }, "invalid_client_metadata"},
+			"addresses":                 {func(m *oidc.Metadata) { m.Scope = "openid email" }, "invalid_client_metadata"},
 			"no name":                   {func(m *oidc.Metadata) { m.Name = "" }, "invalid_client_metadata"},
 			"a name that turns round":   {func(m *oidc.Metadata) { m.Name = "Bank\u202eevil" }, "invalid_client_metadata"},
 			"keys that are none":        {func(m *oidc.Metadata) { m.Auth, m.Keys = oidc.ByAssertion, []byte(`{"keys":[]}`) }, "invalid_client_metadata"},

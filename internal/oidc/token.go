@@ -366,9 +366,24 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thu
 			return oauth("insufficient_scope", "the access token was not given for openid")
 		}
 		claims = map[string]any{"sub": s.subject(of, g.account)}
+		if slices.Contains(t.scopes, scopeEmail) && slices.Contains(of.Scopes, scopeEmail) { // which the operator may have taken back
+			return s.addEmail(ctx, tx, g.account, claims)
+		}
 		return nil
 	})
 	return claims, err
+}
+
+// addEmail adds the first address that was proved (OpenID Connect Core section 5.1). Of one that was not nobody is told.
+func (s *Service) addEmail(ctx context.Context, tx *sqldb.Tx, who account.ID, claims map[string]any) error {
+	all, err := s.Accounts.Addresses(ctx, tx, who)
+	for _, a := range all {
+		if a.Kind == account.Email && a.Verified {
+			claims["email"], claims["email_verified"] = a.Normal, true
+			break
+		}
+	}
+	return err
 }
 
 // Revoke ends a token of the client's own (RFC 7009): a refresh token with everything of its family. Of any other nothing happens.

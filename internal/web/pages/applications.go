@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"context"
 	"net/http"
+	"slices"
 
 	"countersign/internal/oidc"
 	"countersign/internal/session"
@@ -71,7 +72,10 @@ func applicationsPage(f frame, all []oidc.Allowed) applicationsView {
 
 // scopes says in words what an application may do.
 func (f frame) scopes(all []string) (words []string) {
-	keys := map[string]string{"openid": "authorize_scope_openid", "offline_access": "authorize_scope_offline_access"}
+	keys := map[string]string{"openid": "authorize_scope_openid_alone", "email": "authorize_scope_email", "offline_access": "authorize_scope_offline_access"}
+	if slices.Contains(all, "email") {
+		keys["openid"] = "authorize_scope_openid" // that addresses stay here is not said
+	}
 	for _, one := range all {
 		words = append(words, f.say(keys[one]))
 	}

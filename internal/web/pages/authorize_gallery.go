@@ -16,7 +16,7 @@ func (p *Pages) authorizeShots() []Shot {
 	}
 	return []Shot{
 		p.shot("authorize", "authorize_title", page("openid")),
-		p.shot("authorize-offline", "authorize_title", page("openid", "offline_access")),
+		p.shot("authorize-offline", "authorize_title", page("openid", "email", "offline_access")),
 		p.shot("onward", "onward_title", func(f frame) view { return onwardPage(f, request, "sealed") }),
 		p.shot("applications", "applications_title", func(f frame) view {
 			at := time.Date(2026, time.November, 20, 19, 12, 0, 0, time.UTC)
