@@ -45,6 +45,7 @@ type mode struct {
 	imported string // what the accounts' hashes are: "" ours, else see adopt
 	links    string // not names are compared, but links of letters to this page
 	equipped bool   // who is known has contacts and a saved code beside the address that both prove
+	strays   bool   // not names are compared, but what another application calls its accounts
 	phones   bool   // names are numbers
 	foreign  bool   // not a name that nobody has is compared, but an account's with a destination that is not its own
 	before   map[string]func(c *clocked, two [2]*person)
@@ -52,14 +53,14 @@ type mode struct {
 
 // node says which modes can share one: which is one that was made alike, whatever is asked there.
 func (m mode) node() string {
-	return fmt.Sprint(m.engine, m.hidden, m.realCost, m.held, m.imported, m.links, m.equipped, m.phones)
+	return fmt.Sprint(m.engine, m.hidden, m.realCost, m.held, m.imported, m.links, m.equipped, m.strays, m.phones)
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
 type timed struct {
 	label string
-	wait  time.Duration // first the node's clock moves on
-	ask   func(p *person) (path, kind, body string)
+	wait  time.Duration                             // first the node's clock moves on
+	ask   func(p *person) (path, kind, body string) // without a kind it is a GET
 	want  int
 }
 
@@ -68,6 +69,7 @@ type person struct {
 	name, to, flow string
 	code, token    string // a code that came; a token of theirs
 	bearer         string // of their session
+	wish           string // of an application's, that they are to sign in for
 	asked          struct {
 		Options json.RawMessage
 		State   string
@@ -203,6 +205,7 @@ type clocked struct {
 	owner          []account.ID // of those who are known
 	invitations    [2]string    // for anybody, and for somebody else
 	adding         []account.ID // who add addresses
+	client         string       // what proves the application that calls
 }
 
 // newClocked makes a node with as many accounts as names that nobody has. All names are of one
@@ -238,6 +241,9 @@ func newClocked(t *testing.T, m mode, people int) *clocked {
 	}
 	if m.equipped {
 		c.equip()
+	}
+	if m.strays {
+		c.stray()
 	}
 	return c
 }
@@ -345,8 +351,15 @@ func heads() bool { return lot(2) == 0 }
 // time makes one request and says how many microseconds the handler took.
 func (c *clocked) time(s timed, p *person) float64 {
 	to, kind, body := s.ask(p)
-	r := httptest.NewRequest(http.MethodPost, c.node.URL+to, strings.NewReader(body))
+	method := http.MethodPost
+	if kind == "" {
+		method = http.MethodGet
+	}
+	r := httptest.NewRequest(method, c.node.URL+to, strings.NewReader(body))
 	r.Header.Set("Content-Type", kind)
+	if c.client != "" {
+		r.Header.Set("Authorization", c.client)
+	}
 	if p.bearer != "" {
 		r.Header.Set("Authorization", "Bearer "+p.bearer)
 	}
@@ -376,7 +389,7 @@ func (p *person) keep(res *http.Response, body []byte) {
 			p.flow = began.Flow
 		}
 		if to, err := res.Location(); err == nil {
-			p.flow = path.Base(to.Path)
+			p.flow, p.wish = path.Base(to.Path), to.Query().Get("for")
 		}
 	}
 	if all := res.Cookies(); len(all) > 0 {

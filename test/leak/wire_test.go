@@ -177,6 +177,8 @@ var random = []struct {
 	{regexp.MustCompile(`"nonce":"([A-Z2-7]{26})"`), 1},
 	{regexp.MustCompile(`data-nonce="([A-Z2-7]{26})"`), 1},
 	{regexp.MustCompile(`(?:"|&#34;)challenge(?:"|&#34;):(?:"|&#34;)([A-Za-z0-9_-]{43})(?:"|&#34;)`), 1},
+	{regexp.MustCompile(`(?i)\bapp(?:/|%2f|&#x2f;)([0-9a-f-]{36})`), 1}, // a request of an application's, which its cookie alone opens
+	{regexp.MustCompile(`/authorize/([0-9a-f-]{36})`), 1},
 	{regexp.MustCompile(`(?:"state":|name="state" value=)"([A-Za-z0-9_-]+)"`), 1},
 }
 
