@@ -5,6 +5,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"maps"
 	"net/netip"
 	"net/url"
 	"slices"
@@ -143,13 +144,17 @@ const browserPurpose = "oidc/browser"
 // read fills in a request, or says in the words of OAuth what is wrong with it.
 func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) error {
 	for name, values := range v {
-		if len(values) > 1 || len(values[0]) > maxParameter || !utf8.ValidString(values[0]) || strings.ContainsRune(values[0], 0) {
-			if name == "state" { // which of them would be sent back?
+		text := utf8.ValidString(values[0]) && !strings.ContainsRune(values[0], 0)
+		if len(values) > 1 || len(values[0]) > maxParameter || !text {
+			if name == "state" && (len(values) > 1 || !text) { // what would be sent back?
 				q.State = ""
 			}
 			return oauth(invalidRequest, "a parameter is repeated, too long, or no text")
 		}
 	}
+	// What has no value counts as left out (RFC 6749 section 3.1).
+	v = maps.Clone(v)
+	maps.DeleteFunc(v, func(_ string, values []string) bool { return values[0] == "" })
 	switch {
 	case v.Has("request_uri"):
 		return oauth("request_uri_not_supported", "request_uri is not supported")

@@ -117,6 +117,9 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Call
 		r.challenge = base64.RawURLEncoding.EncodeToString(sum[:])
 	}
 	code := secret.Of(form.Get("code"))
+	if code.Empty() {
+		return issued{}, oauth(invalidRequest, "code is missing")
+	}
 	if !code.WellFormed(codePrefix) {
 		return issued{}, nil
 	}
@@ -144,6 +147,9 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Call
 // a private key stays as it is (bound).
 func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
 	shown := secret.Of(form.Get("refresh_token"))
+	if shown.Empty() {
+		return issued{}, oauth(invalidRequest, "refresh_token is missing")
+	}
 	if !shown.WellFormed(refreshPrefix) {
 		return issued{}, nil
 	}

@@ -95,6 +95,9 @@ func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(
 		if err != nil && fault.Of(err).Kind == fault.Invalid {
 			no, ok = &oidc.Refusal{Word: "invalid_request", Why: "the form has a repeated field, a NUL, or is not UTF-8"}, true
 		}
+		if of, other := errors.AsType[*web.Refusal](err); other && of.Status == http.StatusUnsupportedMediaType { // RFC 6749 section 5.2 has 400
+			no, ok = &oidc.Refusal{Word: "invalid_request", Why: "what was sent is no form"}, true
+		}
 		if !ok {
 			no, ok = unproved(err)
 		}
@@ -118,6 +121,10 @@ func refuse(w http.ResponseWriter, r *http.Request, no *oidc.Refusal) error {
 		status, scheme = http.StatusUnauthorized, "Bearer"
 	case "insufficient_scope":
 		status, scheme = http.StatusForbidden, "Bearer"
+	case "invalid_request":
+		if r.URL.Path == string(oidc.UserInfoPath) { // RFC 6750 section 3.1
+			scheme = "Bearer"
+		}
 	case "invalid_dpop_proof", "use_dpop_nonce":
 		if r.URL.Path == string(oidc.UserInfoPath) { // where tokens are shown, and not asked for (RFC 9449 sections 5 and 7.1)
 			status = http.StatusUnauthorized
@@ -242,6 +249,8 @@ func (d *Door) token(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
+var errToken = &oidc.Refusal{Word: "invalid_request", Why: "token is missing"}
+
 func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	c, form, err := d.call(r)
 	if err != nil {
@@ -249,6 +258,9 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	}
 	if c.Auth == oidc.ByNothing {
 		return &oidc.Refusal{Word: "invalid_client", Why: "a client that asks about tokens has to prove who it is"}
+	}
+	if form.Get("token") == "" {
+		return errToken
 	}
 	f, err := d.Provider.Introspect(r.Context(), c, secret.Of(form.Get("token")))
 	if err != nil {
@@ -295,6 +307,9 @@ type known struct {
 
 func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
 	c, form, err := d.call(r)
+	if err == nil && form.Get("token") == "" {
+		err = errToken
+	}
 	if err == nil {
 		err = d.Provider.Revoke(r.Context(), c, secret.Of(form.Get("token")), d.Source(r))
 	}
@@ -307,12 +322,16 @@ func (d *Door) revoke(w http.ResponseWriter, r *http.Request) error {
 // userInfo takes the token from the header, or from a posted form; never from the query, which ends up in logs (RFC 9700 section 4.3.2).
 func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) error {
 	token, proved := shown(r)
-	if r.Method == http.MethodPost && r.Header.Get("Authorization") == "" && r.ContentLength != 0 {
+	if r.Method == http.MethodPost && r.ContentLength != 0 {
 		form, err := web.Form(r)
-		if err != nil {
+		switch {
+		case err != nil:
 			return err
+		case r.Header.Get("Authorization") == "":
+			token = secret.Of(form.Get("access_token"))
+		case form.Has("access_token"): // RFC 6750 section 2
+			return &oidc.Refusal{Word: "invalid_request", Why: "the access token comes in more than one way"}
 		}
-		token = secret.Of(form.Get("access_token"))
 	}
 	var p dpop.Proof
 	if proved {
