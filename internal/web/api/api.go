@@ -120,6 +120,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.approve(a)
 	h.door(a)
 	documentSession(a)
+	documentWebhooks(a)
 	finishDescription(a.OpenAPI())
 	return a
 }
