@@ -21,8 +21,8 @@ func (w wanted) all() []string {
 	return w.Values
 }
 
-// readClaims reads the parameter claims: acr and sub, as far as they say what has to be so. auth_time is always told, and what we have nothing of is left
-// out, essential or not, as section 5.5.1 has it.
+// readClaims reads the parameter claims: acr and sub, as far as they say what has to be so. auth_time is always told. Everything else is left out,
+// essential or not, as section 5.5.1 has it: what may be told is said by scopes, which people are asked about.
 func (q *request) readClaims(text string) error {
 	var asked struct {
 		ID   map[string]json.RawMessage `json:"id_token"`

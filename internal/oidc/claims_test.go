@@ -42,6 +42,13 @@ func TestTheParameterClaims(t *testing.T) {
 				t.Errorf("%s: answered %v, want %q", text, v, want)
 			}
 		}
+		// An address is told by its scope, which whoever consents reads, and not by this.
+		k.client.Scopes = []string{"openid", "email"}
+		k.add(&k.client)
+		out := k.tokens(redeeming(k.code("scope", "openid", "claims", `{"userinfo":{"email":{"essential":true}}}`)))
+		if info, err := k.UserInfo(t.Context(), out.Access, ""); err != nil || info["email"] != nil {
+			t.Errorf("told %v, %v", info, err)
+		}
 		// acr_values and claims: both hold.
 		if v := k.answer("prompt", "none", "acr_values", "aal3", "claims", `{"id_token":{"acr":{"value":"aal1"}}}`); v.Get("error") != "login_required" {
 			t.Errorf("answered %v", v)
