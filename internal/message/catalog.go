@@ -163,11 +163,15 @@ func (c *Catalog) in(lang string) (string, words) {
 // say fills the placeholders of one sentence. Values are not looked at again, so a value
 // with braces in it stays what it is.
 func (w words) say(key string, values map[string]string) string {
+	text := w.text[key]
+	if !strings.Contains(text, "{") {
+		return text
+	}
 	pairs := make([]string, 0, 2*len(values))
 	for name, v := range values {
 		pairs = append(pairs, "{"+name+"}", v)
 	}
-	return strings.NewReplacer(pairs...).Replace(w.text[key])
+	return strings.NewReplacer(pairs...).Replace(text)
 }
 
 // minutes says a duration with the language's plural form, in hours if it is some whole ones.
