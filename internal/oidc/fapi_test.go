@@ -5,6 +5,8 @@ import (
 	"errors"
 	"fmt"
 	"net/url"
+	"os"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
@@ -120,7 +122,7 @@ type module struct {
 
 const (
 	atTheDoors = "internal/server: TestAPushedRequestAndABoundToken"
-	ofProofs   = "internal/dpop: TestRead…, TestOnlyTheKeysHolderMakesProofs; internal/server: TestAPushedRequestAndABoundToken"
+	ofProofs   = "internal/dpop: TestAProofIsForOneRequest, TestOnlyTheKeysHolderMakesProofs; internal/server: TestAPushedRequestAndABoundToken"
 )
 
 // The modules, in the order of the plan.
@@ -429,10 +431,22 @@ func modulesOfPushing() []module {
 // FAPI 2.0 Security Profile and Message Signing, module by module: what the OpenID Foundation's suite does, done here without it.
 func TestFAPI(t *testing.T) {
 	const many = 73
-	seen := map[string]bool{}
+	seen, elsewhere := map[string]bool{}, ""
+	for _, name := range []string{"../dpop/dpop_test.go", "../server/oidc_bound_test.go"} {
+		text, err := os.ReadFile(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		elsewhere += string(text)
+	}
 	for _, m := range modules() {
 		if seen[m.name] = true; (m.run == nil) == (m.not == "") {
 			t.Errorf("%s: neither run nor not", m.name)
+		}
+		for _, one := range regexp.MustCompile(`Test\w+`).FindAllString(m.not, -1) {
+			if !strings.Contains(elsewhere, "\nfunc "+one+"(") {
+				t.Errorf("%s: there is no %s", m.name, one)
+			}
 		}
 	}
 	if len(seen) != many {
