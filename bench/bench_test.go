@@ -135,6 +135,25 @@ func TestTheLoadSignsPeopleIn(t *testing.T) {
 	proxy.Kind, proxy.Gate = kindGate, p.config.Forward.Listen
 	l.mustDo(t, proxy)
 
+	core, err := open(ctx, p.config, time.Now)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = core.Close() }()
+	app := here
+	if app.Proof, app.People, err = applied(ctx, core); err != nil {
+		t.Fatal(err)
+	}
+	for _, k := range []kind{kindUserInfo, kindExchange, kindSignature, kindBegin} {
+		if app.Kind = k; l.mustDo(t, app).Done == 0 {
+			t.Errorf("%s: nothing", k)
+		}
+	}
+	app.Rate = 50
+	if o := l.mustDo(t, app); o.Done != 15 || o.P99 <= 0 {
+		t.Errorf("begin, 50 a second: %+v", o)
+	}
+
 	burst := job{Kind: kindBurst, Addr: here.Addr, Clients: 12, Wrong: 3, Again: 12}
 	o := l.mustDo(t, burst)
 	if o.Odd != 0 || o.Done+o.Denied+o.Told != 12 || o.Done > 9 || o.Denied > 3 {

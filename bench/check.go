@@ -12,6 +12,7 @@ import (
 	"strconv"
 	"sync"
 
+	"countersign/internal/oidc"
 	"countersign/internal/web"
 )
 
@@ -66,6 +67,9 @@ func (l *load) checking(ctx context.Context, j job, client int, more func() bool
 func question(j job, p person) []byte {
 	if j.Gate != "" {
 		return proxied(j, p)
+	}
+	if j.Kind == kindUserInfo {
+		return []byte("GET " + string(oidc.UserInfoPath) + " HTTP/1.1\r\nHost: " + j.Addr + "\r\nAuthorization: Bearer " + p.Access + "\r\n\r\n")
 	}
 	show := "Authorization: Bearer " + p.Session
 	if j.Cookie {

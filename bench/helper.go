@@ -19,9 +19,11 @@ type job struct {
 	Clients int
 	Addr    string // the node's
 	Gate    string // where its proxies ask
-	Cookie  bool   // sessions are shown in a cookie and not as a bearer's
-	Wrong   int    // how many give a wrong password
-	Again   int    // how many of those told to come back do
+	Proof   string // what proves an application
+	Rate    float64
+	Cookie  bool // sessions are shown in a cookie and not as a bearer's
+	Wrong   int  // how many give a wrong password
+	Again   int  // how many of those told to come back do
 	People  []person
 	Header  http.Header
 	Body    []byte
@@ -42,6 +44,11 @@ const (
 	kindHash    kind = "hash"    // hash passwords, and nothing else
 	kindCount   kind = "count"   // take letters slowly and count them, or say how many there were: different ones, and again
 	kindBurst   kind = "burst"   // sign everybody in at once
+
+	kindUserInfo  kind = "userinfo"  // ask as an application who somebody is
+	kindExchange  kind = "exchange"  // exchange codes for tokens
+	kindSignature kind = "signature" // sign as for an ID token, and nothing else
+	kindBegin     kind = "begin"     // come to the second door alone
 )
 
 // outcome is how a job ended.
@@ -53,6 +60,7 @@ type outcome struct {
 	Odd     int      // whatever should not happen
 	Again   int      // came back as told, and were signed in
 	Strange []string // what the odd ones were told
+	P99     float64  // seconds that 99 of 100 took at most
 	Addr    string
 	Error   string
 }
@@ -167,6 +175,14 @@ func (l *load) do(ctx context.Context, j job) (outcome, error) {
 		return l.letters.counted(j.For), nil
 	case kindBurst:
 		return l.burst(ctx, j)
+	case kindUserInfo:
+		return l.userInfo(ctx, j)
+	case kindExchange:
+		return l.exchange(ctx, j)
+	case kindSignature:
+		return l.repeat(j, signatureOnce())
+	case kindBegin:
+		return l.doors(ctx, j)
 	}
 	return outcome{}, errors.New("no such job")
 }

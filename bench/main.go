@@ -55,7 +55,7 @@ const about = `Measures this machine's Countersign against this machine's ceilin
 
   go run ./bench --quick                       a minute, without the million accounts
   go run ./bench                               everything; the first time some minutes more, to fill databases
-  go run ./bench --only check --only signin    some of: check, signin, burst, start, scale
+  go run ./bench --only check --only signin    some of: check, apps, passkey, signin, burst, start, scale
   go run ./bench --only import --only rotate   a million accounts brought along; their keys changed while people sign in
   scripts/with-postgres sh -c 'go run ./bench --database "$TEST_POSTGRES"'
   go run ./bench fill --accounts 1000000 --database sqlite:/var/tmp/million.db --key-file /var/tmp/million.key`

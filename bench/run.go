@@ -12,7 +12,7 @@ import (
 
 type runCmd struct {
 	Quick    bool     `help:"A minute: fewer and shorter turns, fewer accounts, and not the million."`
-	Only     []string `enum:"check,passkey,signin,burst,letters,start,scale,import,rotate" help:"Measure only this: check, passkey, signin, burst, letters, start or scale; or import or rotate, which are measured only if named."`
+	Only     []string `enum:"check,apps,passkey,signin,burst,letters,start,scale,import,rotate" help:"Measure only this: check, apps, passkey, signin, burst, letters, start or scale; or import or rotate, which are measured only if named."`
 	Database string   `placeholder:"URL" help:"A PostgreSQL server to make databases on. Without it: SQLite."`
 	Dir      string   `placeholder:"FOLDER" help:"Where filled SQLite files are kept from run to run. Without it: countersign-bench among the temporary files."`
 	Accounts int      `default:"1000000" help:"How many accounts the large database has."`
@@ -168,7 +168,7 @@ func (b *bench) all() (err error) {
 			return err
 		}
 	}
-	if b.wants("check") || b.wants("passkey") || b.wants("signin") || b.wants("scale") {
+	if b.wants("check") || b.wants("apps") || b.wants("passkey") || b.wants("signin") || b.wants("scale") {
 		return b.rates(places)
 	}
 	return nil
@@ -190,6 +190,11 @@ func (b *bench) rates(places []*place) error {
 	}
 	if b.wants("check") || r.many != nil {
 		if err := r.checks(); err != nil {
+			return err
+		}
+	}
+	if b.wants("apps") {
+		if err := r.apps(); err != nil {
 			return err
 		}
 	}

@@ -23,6 +23,7 @@ type person struct {
 	Key           []byte
 	Session       string
 	Pass          string // a cookie of a site behind a proxy
+	Access        string // a token of an application's
 
 	keys *authenticator
 }
