@@ -1,3 +1,4 @@
+// Generated from openapi.json, c056e8bcd48ed0471562e6a4a41756ae30bda0080e69fc7bdac7fc73b3c1fc56.
 export interface paths {
     "/api/v1/door/accounts/{reference}": {
         parameters: {
@@ -15,9 +16,89 @@ export interface paths {
         post?: never;
         /**
          * Erase an account
-         * @description And all that is kept of it, at once.
+         * @description And all that is kept of it, at once. Every address is told, and for 72 hours the account opens under no other.
          */
         delete: operations["remove-door-account"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/door/accounts/{reference}/apps": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make the key of a new authenticator app
+         * @description Show it to the person as a QR code and keep it nowhere. It counts for nothing until its first code has confirmed it. It takes a flow of the account's that was allowed within the last minutes, and the person's addresses are told.
+         */
+        post: operations["add-door-app"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/door/accounts/{reference}/apps/{id}/confirm": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Confirm a new app by its first code
+         * @description From then on the second door asks for it, and sends no code by e-mail: have the person make backup codes. It takes a flow of the account's that was allowed within the last minutes, and the person's addresses are told.
+         */
+        post: operations["confirm-door-app"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/door/accounts/{reference}/apps/{id}/remove": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Remove an app or a token
+         * @description It is not asked for any more. It takes a flow of the account's that was allowed within the last minutes, and the person's addresses are told.
+         */
+        post: operations["remove-door-app"];
+        delete?: never;
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/door/accounts/{reference}/backup-codes": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        get?: never;
+        put?: never;
+        /**
+         * Make a list of backup codes
+         * @description In place of the one there is. Show it to the person, once, and keep it nowhere. It takes a flow of the account's that was allowed within the last minutes, and the person's addresses are told.
+         */
+        post: operations["make-door-backup-codes"];
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -62,6 +143,26 @@ export interface paths {
          * @description It meets a code at its next sign-in.
          */
         delete: operations["forget-door-device"];
+        options?: never;
+        head?: never;
+        patch?: never;
+        trace?: never;
+    };
+    "/api/v1/door/accounts/{reference}/factors": {
+        parameters: {
+            query?: never;
+            header?: never;
+            path?: never;
+            cookie?: never;
+        };
+        /**
+         * List what the person has set up
+         * @description Apps, tokens and backup codes. Nothing secret, and no address.
+         */
+        get: operations["list-door-factors"];
+        put?: never;
+        post?: never;
+        delete?: never;
         options?: never;
         head?: never;
         patch?: never;
@@ -175,6 +276,36 @@ export interface paths {
 export type webhooks = Record<string, never>;
 export interface components {
     schemas: {
+        AddDoorAppInputBody: {
+            /** @description A flow of this account's that was allowed within the last minutes. */
+            flow: string;
+            /**
+             * @description What the person knows the account by, for the app to show beside your name. Left out, it is your name.
+             * @example ada
+             */
+            label?: string;
+        };
+        AppRow: {
+            /**
+             * Format: date-time
+             * @description Since when.
+             */
+            added_at: string;
+            /** @description Names the app to its owner. Not a secret. */
+            id: string;
+            /**
+             * Format: date-time
+             * @description Missing if it never was.
+             */
+            last_used_at?: string;
+            /**
+             * @description What its owner calls it. May be empty.
+             * @example My phone
+             */
+            name: string;
+            /** @description Of a hardware token. */
+            serial?: string;
+        };
         Attestation: {
             /** @description Certificates (DER, base64url) of KeyStore.getCertificateChain, in its order. */
             chain?: string[] | null;
@@ -185,6 +316,10 @@ export interface components {
             format: "android-key" | "apple-appattest";
             /** @description base64url of what DCAppAttestService.attestKey gives. */
             object?: string;
+        };
+        BackupCodesOutputBody: {
+            /** @description Each works once, in the place of an app's code. Shown this once. */
+            codes: string[] | null;
         };
         BeginDoorInputBody: {
             /** @description Handles that the browser or app keeps. */
@@ -201,6 +336,20 @@ export interface components {
              * @example https://photos.example.net
              */
             site?: string;
+        };
+        ConfirmDoorAppInputBody: {
+            /**
+             * @description That the app shows. It opens nothing else.
+             * @example 492817
+             */
+            code: string;
+            /** @description A flow of this account's that was allowed within the last minutes. */
+            flow: string;
+            /**
+             * @description What its owner calls it.
+             * @example My phone
+             */
+            name?: string;
         };
         Confirmation: {
             /** @description The key's thumbprint (RFC 7638, SHA-256). */
@@ -310,6 +459,15 @@ export interface components {
             /** @description The one last seen first. */
             devices: components["schemas"]["DeviceRow"][] | null;
         };
+        DoorFactorsOutputBody: {
+            /** @description Authenticator apps and hardware tokens, the oldest first. */
+            apps: components["schemas"]["AppRow"][] | null;
+            /**
+             * Format: int64
+             * @description How many of the list were not used.
+             */
+            backup_codes_left: number;
+        };
         DoorSendInputBody: {
             /** @description From the first answer. */
             flow: string;
@@ -336,6 +494,25 @@ export interface components {
             /** @description base64url of 64 bytes: with P-256 r‖s of ECDSA with SHA-256, with Ed25519 as it is, over "countersign-device-v1\nremember\n" origin "\n" nonce. */
             signature: string;
         };
+        NewAppOutputBody: {
+            /**
+             * Format: date-time
+             * @description When it must be confirmed.
+             */
+            expires_at: string;
+            /** @description For the call that confirms it. */
+            id: string;
+            /**
+             * @description base32 in groups of four. Shown this once.
+             * @example JBSW Y3DP EHPK 3PXP
+             */
+            key: string;
+            /**
+             * @description For a QR code, or for a link on the phone itself; it has the name by which somebody signs in, for the app to show. Shown this once.
+             * @example otpauth://totp/…
+             */
+            url: string;
+        };
         NewRemembered: {
             /**
              * Format: date-time
@@ -350,6 +527,10 @@ export interface components {
             /** @description The device's name in the list of devices. */
             id: string;
         };
+        PassedFlow: {
+            /** @description A flow of this account's that was allowed within the last minutes. */
+            flow: string;
+        };
         Person: {
             /**
              * @description The person's address of the network, as your application sees it. Limits count by it.
@@ -363,9 +544,8 @@ export interface components {
             /**
              * @description What programs should look at. Its meaning never changes.
              * @example flow_ended
-             * @enum {string}
              */
-            code: "body_malformed" | "body_too_large" | "body_timeout" | "content_type_unsupported" | "input_invalid" | "form_malformed" | "session_ended" | "session_unproved" | "session_key_unproved" | "dpop_proof_refused" | "dpop_nonce_needed" | "password_refused" | "code_refused" | "flow_ended" | "link_ended" | "step_out_of_order" | "too_many_attempts" | "resend_too_soon" | "identifier_malformed" | "identifier_taken" | "identifier_uses_invalid" | "address_known" | "too_many_addresses" | "last_signin_address" | "last_notice_address" | "account_frozen" | "reauthentication_required" | "client_unproved" | "account_locked" | "reference_malformed" | "contact_missing" | "contact_proof_required" | "site_unknown" | "enrolment_required" | "factor_choice_invalid" | "last_passkey" | "group_malformed" | "account_unknown" | "account_closed" | "way_unknown" | "destination_missing" | "contact_malformed" | "contact_unreachable" | "contact_known" | "contact_is_own" | "too_many_contacts" | "passkey_refused" | "passkey_unknown" | "passkey_model_refused" | "passkey_taken" | "too_many_passkeys" | "too_many_authenticators" | "authenticator_name_empty" | "device_unproved" | "device_key_malformed" | "device_key_unsupported" | "attestation_refused" | "attestation_required" | "attestation_unsupported" | "language_unknown" | "token_unknown" | "token_assigned" | "passkey_name_empty" | "device_name_empty" | "password_malformed" | "password_too_short" | "password_too_long" | "password_unchanged" | "password_context" | "password_common" | "registration_closed" | "invitation_refused" | "invitation_invalid" | "claim_missing" | "claim_malformed" | "terms_not_accepted" | "oidc_request_invalid" | "oidc_request_ended" | "host_unknown" | "client_outdated" | "api_retired" | "method_not_allowed" | "not_found" | "report_refused" | "cross_site" | "client_gone" | "internal" | "busy" | "database_unavailable" | "keys_missing" | "oidc_client_invalid" | "oidc_client_listed" | "oidc_client_unknown" | "webhook_url" | "webhook_event" | "webhook_many" | "webhook_unknown";
+            code: string;
             /**
              * @description With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field there is not.
              * @example This version of the app is too old and no longer works. Update the app, then try again.
@@ -464,6 +644,11 @@ export interface components {
          * @example ios/4.2.1
          */
         client: string;
+        /**
+         * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+         * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+         */
+        once: string;
     };
     requestBodies: never;
     headers: never;
@@ -502,7 +687,7 @@ export interface operations {
                     "application/json": components["schemas"]["PutAccountOutputBody"];
                 };
             };
-            /** @description Bad Request */
+            /** @description body_malformed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -511,7 +696,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unauthorized */
+            /** @description client_unproved */
             401: {
                 headers: {
                     [name: string]: unknown;
@@ -520,7 +705,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Forbidden */
+            /** @description contact_proof_required, cross_site */
             403: {
                 headers: {
                     [name: string]: unknown;
@@ -529,7 +714,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Timeout */
+            /** @description body_timeout */
             408: {
                 headers: {
                     [name: string]: unknown;
@@ -538,7 +723,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Conflict */
+            /** @description account_frozen, reference_held, too_many_addresses */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -547,7 +732,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Gone */
+            /** @description api_retired */
             410: {
                 headers: {
                     [name: string]: unknown;
@@ -556,7 +741,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Request Entity Too Large */
+            /** @description body_too_large */
             413: {
                 headers: {
                     [name: string]: unknown;
@@ -565,7 +750,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unsupported Media Type */
+            /** @description content_type_unsupported */
             415: {
                 headers: {
                     [name: string]: unknown;
@@ -574,7 +759,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Unprocessable Entity */
+            /** @description reference_malformed, identifier_malformed, contact_missing, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -583,16 +768,18 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Upgrade Required */
+            /** @description client_outdated */
             426: {
                 headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
                     [name: string]: unknown;
                 };
                 content: {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Internal Server Error */
+            /** @description internal */
             500: {
                 headers: {
                     [name: string]: unknown;
@@ -601,9 +788,11 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description Service Unavailable */
+            /** @description database_unavailable, keys_missing */
             503: {
                 headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
                     [name: string]: unknown;
                 };
                 content: {
@@ -683,6 +872,642 @@ export interface operations {
                 };
             };
             /** @description reference_malformed, input_invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_outdated */
+            426: {
+                headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description database_unavailable, keys_missing */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "add-door-app": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.
+                 * @example ios/4.2.1
+                 */
+                "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
+            };
+            path: {
+                /** @description What your application calls the account. */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["AddDoorAppInputBody"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["NewAppOutputBody"];
+                };
+            };
+            /** @description idempotency_key_malformed, body_malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_unproved */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description second_door_required, cross_site */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_frozen, too_many_authenticators, call_under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description api_retired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description content_type_unsupported */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reference_malformed, call_differs, input_invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_outdated */
+            426: {
+                headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description database_unavailable, keys_missing */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "confirm-door-app": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.
+                 * @example ios/4.2.1
+                 */
+                "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
+            };
+            path: {
+                /** @description What your application calls the account. */
+                reference: string;
+                /** @description From the call before. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["ConfirmDoorAppInputBody"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description idempotency_key_malformed, body_malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_unproved, code_refused */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description second_door_required, cross_site */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_frozen, too_many_authenticators, call_under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description api_retired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description content_type_unsupported */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reference_malformed, call_differs, input_invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_outdated */
+            426: {
+                headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description database_unavailable, keys_missing */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "remove-door-app": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.
+                 * @example ios/4.2.1
+                 */
+                "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
+            };
+            path: {
+                /** @description What your application calls the account. */
+                reference: string;
+                /** @description From the list. */
+                id: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PassedFlow"];
+            };
+        };
+        responses: {
+            /** @description No Content */
+            204: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content?: never;
+            };
+            /** @description idempotency_key_malformed, body_malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_unproved */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description second_door_required, cross_site */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_unknown, not_found */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_frozen, call_under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description api_retired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description content_type_unsupported */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reference_malformed, call_differs, input_invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_outdated */
+            426: {
+                headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description database_unavailable, keys_missing */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
+    "make-door-backup-codes": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.
+                 * @example ios/4.2.1
+                 */
+                "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
+            };
+            path: {
+                /** @description What your application calls the account. */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody: {
+            content: {
+                "application/json": components["schemas"]["PassedFlow"];
+            };
+        };
+        responses: {
+            /** @description Created */
+            201: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["BackupCodesOutputBody"];
+                };
+            };
+            /** @description idempotency_key_malformed, body_malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_unproved */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description second_door_required, cross_site */
+            403: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_timeout */
+            408: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_frozen, call_under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description api_retired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description body_too_large */
+            413: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description content_type_unsupported */
+            415: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reference_malformed, call_differs, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1055,6 +1880,111 @@ export interface operations {
             };
         };
     };
+    "list-door-factors": {
+        parameters: {
+            query?: never;
+            header?: {
+                /**
+                 * @description The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between them, and perhaps a pre-release after a hyphen, as in 4.2.0-beta.3. One that cannot be read counts as none.
+                 * @example ios/4.2.1
+                 */
+                "Countersign-Client"?: components["parameters"]["client"];
+            };
+            path: {
+                /** @description What your application calls the account. Printable characters without spaces; it never changes. */
+                reference: string;
+            };
+            cookie?: never;
+        };
+        requestBody?: never;
+        responses: {
+            /** @description OK */
+            200: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/json": components["schemas"]["DoorFactorsOutputBody"];
+                };
+            };
+            /** @description body_malformed */
+            400: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_unproved */
+            401: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description account_unknown */
+            404: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description api_retired */
+            410: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description reference_malformed, input_invalid */
+            422: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description client_outdated */
+            426: {
+                headers: {
+                    /** @description The application and the first version of it that is accepted, if there is one. In HTTP/1.1 only. */
+                    Upgrade?: string;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description internal */
+            500: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+            /** @description database_unavailable, keys_missing */
+            503: {
+                headers: {
+                    /** @description Seconds to wait, rounded up to one of a few steps. */
+                    "Retry-After"?: number;
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
+        };
+    };
     "begin-door": {
         parameters: {
             query?: never;
@@ -1064,6 +1994,11 @@ export interface operations {
                  * @example ios/4.2.1
                  */
                 "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
             };
             path?: never;
             cookie?: never;
@@ -1083,7 +2018,7 @@ export interface operations {
                     "application/json": components["schemas"]["DoorBody"];
                 };
             };
-            /** @description body_malformed */
+            /** @description idempotency_key_malformed, body_malformed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1128,6 +2063,15 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
+            /** @description call_under_way */
+            409: {
+                headers: {
+                    [name: string]: unknown;
+                };
+                content: {
+                    "application/problem+json": components["schemas"]["Problem"];
+                };
+            };
             /** @description api_retired */
             410: {
                 headers: {
@@ -1155,7 +2099,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description reference_malformed, site_unknown, input_invalid */
+            /** @description reference_malformed, site_unknown, call_differs, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1217,6 +2161,11 @@ export interface operations {
                  * @example ios/4.2.1
                  */
                 "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
             };
             path?: never;
             cookie?: never;
@@ -1236,7 +2185,7 @@ export interface operations {
                     "application/json": components["schemas"]["DoorBody"];
                 };
             };
-            /** @description body_malformed */
+            /** @description idempotency_key_malformed, body_malformed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1272,7 +2221,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description step_out_of_order */
+            /** @description step_out_of_order, call_under_way */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1308,7 +2257,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description device_key_malformed, device_key_unsupported, attestation_refused, attestation_required, attestation_unsupported, input_invalid */
+            /** @description device_key_malformed, device_key_unsupported, attestation_refused, attestation_required, attestation_unsupported, call_differs, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1370,6 +2319,11 @@ export interface operations {
                  * @example ios/4.2.1
                  */
                 "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
             };
             path?: never;
             cookie?: never;
@@ -1389,7 +2343,7 @@ export interface operations {
                     "application/json": components["schemas"]["SendOutputBody"];
                 };
             };
-            /** @description body_malformed */
+            /** @description idempotency_key_malformed, body_malformed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1425,7 +2379,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description step_out_of_order */
+            /** @description step_out_of_order, call_under_way */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1461,7 +2415,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description way_unknown, input_invalid */
+            /** @description way_unknown, call_differs, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;
@@ -1523,6 +2477,11 @@ export interface operations {
                  * @example ios/4.2.1
                  */
                 "Countersign-Client"?: components["parameters"]["client"];
+                /**
+                 * @description A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it has no other effect and gets the same answer.
+                 * @example "8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"
+                 */
+                "Idempotency-Key"?: components["parameters"]["once"];
             };
             path?: never;
             cookie?: never;
@@ -1542,7 +2501,7 @@ export interface operations {
                     "application/json": components["schemas"]["DoorBody"];
                 };
             };
-            /** @description body_malformed */
+            /** @description idempotency_key_malformed, body_malformed */
             400: {
                 headers: {
                     [name: string]: unknown;
@@ -1578,7 +2537,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description step_out_of_order */
+            /** @description step_out_of_order, call_under_way */
             409: {
                 headers: {
                     [name: string]: unknown;
@@ -1614,7 +2573,7 @@ export interface operations {
                     "application/problem+json": components["schemas"]["Problem"];
                 };
             };
-            /** @description input_invalid */
+            /** @description call_differs, input_invalid */
             422: {
                 headers: {
                     [name: string]: unknown;

@@ -101,6 +101,39 @@ export class Countersign {
      * @returns {Promise<void>}
      */
     removeAccount(reference: string): Promise<void>;
+    /**
+     * What the person has set up: apps, and how many backup codes are left.
+     *
+     * @param {string} reference
+     * @returns {Promise<Answered<"list-door-factors">>}
+     */
+    factors(reference: string): Promise<Answered<"list-door-factors">>;
+    /**
+     * Makes the key of a new authenticator app. flow is one of the account's that was allowed within the last minutes; so it is for the next calls.
+     *
+     * @param {string} reference @param {Asked<"add-door-app">} body
+     * @returns {Promise<Answered<"add-door-app">>}
+     */
+    addApp(reference: string, body: Asked<"add-door-app">): Promise<Answered<"add-door-app">>;
+    /**
+     * Enrols an app by its first code. A wrong one is a CountersignError "code_refused".
+     *
+     * @param {string} reference @param {string} id @param {Asked<"confirm-door-app">} body
+     * @returns {Promise<void>}
+     */
+    confirmApp(reference: string, id: string, body: Asked<"confirm-door-app">): Promise<void>;
+    /**
+     * @param {string} reference @param {string} id @param {Asked<"remove-door-app">} body
+     * @returns {Promise<void>}
+     */
+    removeApp(reference: string, id: string, body: Asked<"remove-door-app">): Promise<void>;
+    /**
+     * Makes a list of backup codes, in place of the one there is.
+     *
+     * @param {string} reference @param {Asked<"make-door-backup-codes">} body
+     * @returns {Promise<Answered<"make-door-backup-codes">["codes"]>}
+     */
+    newBackupCodes(reference: string, body: Asked<"make-door-backup-codes">): Promise<Answered<"make-door-backup-codes">["codes"]>;
     #private;
 }
 export type Operations = import("./api.js").operations;

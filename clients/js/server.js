@@ -151,19 +151,78 @@ export class Countersign {
     return this.#door("DELETE", pathOf(reference));
   }
 
-  /** @param {string} method @param {string} path @param {unknown} [body] */
-  async #door(method, path, body) {
-    return this.#call(method, "/door" + path, body, await this.#authorization());
+  /**
+   * What the person has set up: apps, and how many backup codes are left.
+   *
+   * @param {string} reference
+   * @returns {Promise<Answered<"list-door-factors">>}
+   */
+  factors(reference) {
+    return this.#door("GET", pathOf(reference) + "/factors");
   }
 
   /**
-   * @param {string} method @param {string} path @param {unknown} body @param {string} authorization
+   * Makes the key of a new authenticator app. flow is one of the account's that was allowed within the last minutes; so it is for the next calls.
+   *
+   * @param {string} reference @param {Asked<"add-door-app">} body
+   * @returns {Promise<Answered<"add-door-app">>}
+   */
+  addApp(reference, body) {
+    return this.#door("POST", pathOf(reference) + "/apps", body);
+  }
+
+  /**
+   * Enrols an app by its first code. A wrong one is a CountersignError "code_refused".
+   *
+   * @param {string} reference @param {string} id @param {Asked<"confirm-door-app">} body
+   * @returns {Promise<void>}
+   */
+  confirmApp(reference, id, body) {
+    return this.#door("POST", `${pathOf(reference)}/apps/${encodeURIComponent(id)}/confirm`, body);
+  }
+
+  /**
+   * @param {string} reference @param {string} id @param {Asked<"remove-door-app">} body
+   * @returns {Promise<void>}
+   */
+  removeApp(reference, id, body) {
+    return this.#door("POST", `${pathOf(reference)}/apps/${encodeURIComponent(id)}/remove`, body);
+  }
+
+  /**
+   * Makes a list of backup codes, in place of the one there is.
+   *
+   * @param {string} reference @param {Asked<"make-door-backup-codes">} body
+   * @returns {Promise<Answered<"make-door-backup-codes">["codes"]>}
+   */
+  async newBackupCodes(reference, body) {
+    return (await this.#door("POST", pathOf(reference) + "/backup-codes", body)).codes;
+  }
+
+  /**
+   * A POST that got no answer is made once more: its key has it done once. Of two beginnings one is never used, so they need none.
+   *
+   * @param {string} method @param {string} path @param {unknown} [body]
+   */
+  async #door(method, path, body) {
+    const key = method === "POST" && path !== "/begin" ? `"${crypto.randomUUID()}"` : undefined;
+    try {
+      return await this.#call(method, "/door" + path, body, await this.#authorization(), key);
+    } catch (error) {
+      if (!key || !(error instanceof CountersignError) || error.code !== "unreachable" && error.code !== "call_under_way") throw error;
+      return this.#call(method, "/door" + path, body, await this.#authorization(), key);
+    }
+  }
+
+  /**
+   * @param {string} method @param {string} path @param {unknown} body @param {string} authorization @param {string} [key]
    * @returns {Promise<any>}
    */
-  async #call(method, path, body, authorization) {
+  async #call(method, path, body, authorization, key) {
     /** @type {Record<string, string>} */
     const headers = { Authorization: authorization, Accept: "application/json" };
     if (body !== undefined) headers["Content-Type"] = "application/json";
+    if (key) headers["Idempotency-Key"] = key;
     let answer, text;
     try {
       // A redirect would take the secret somewhere else.

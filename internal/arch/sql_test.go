@@ -56,6 +56,9 @@ func owners() map[string]string {
 
 		"approval": "approval",
 
+		"door_former": "seconddoor",
+		"door_call":   "seconddoor",
+
 		"subscriber":        "subscriber",
 		"subscriber_kind":   "subscriber",
 		"subscriber_secret": "subscriber",

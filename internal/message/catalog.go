@@ -68,7 +68,10 @@ type Catalog struct {
 type words struct {
 	tag  language.Tag
 	text map[string]string
+	app  bool // the account is an application's own: what begins with appWords goes before
 }
+
+const appWords = "door."
 
 // New loads every language. host is what people type to reach us: a name, and behind a colon the port if it is not
 // their browsers' own. An SMS code is bound to the name (R-SMS-01), so one that leaves no room in one SMS is refused.
@@ -91,7 +94,7 @@ func New(host string) (*Catalog, error) {
 			return nil, fmt.Errorf("words/%s.json: %w", name, err)
 		}
 		for key, text := range w.text {
-			if !strings.HasPrefix(key, "sms.") { // whose alphabet has the plain space alone
+			if !strings.HasPrefix(strings.TrimPrefix(key, appWords), "sms.") { // whose alphabet has the plain space alone
 				w.text[key] = Typeset(name, text)
 			}
 		}
@@ -164,6 +167,9 @@ func (c *Catalog) in(lang string) (string, words) {
 // with braces in it stays what it is.
 func (w words) say(key string, values map[string]string) string {
 	text := w.text[key]
+	if theirs, has := w.text[appWords+key]; has && w.app {
+		text = theirs
+	}
 	if !strings.Contains(text, "{") {
 		return text
 	}

@@ -64,18 +64,22 @@ const (
 	EraseAsked       Kind = "erase_asked"        // the account will be erased at "ends"
 	EraseStopped     Kind = "erase_stopped"      // it will not, after all
 
+	DoorClosed Kind = "door_closed" // an application had an account of its own erased here; it has no link: there is nothing left to protect
+
 	Test Kind = "test" // an operator sees whether letters arrive
 )
 
 // form is what a kind of letter needs. place, when given to a letter that has when and device, is
-// where they were, roughly; it may be missing. operator stands in the place of device where an operator did it.
+// where they were, roughly; it may be missing. operator stands in the place of device where an operator did it, or an application.
+//
+// A letter about an account of an application's own has app and app_site too: its name and the origin of its pages.
 func (k Kind) form() (need []string, ok bool) {
 	switch k {
 	case SigninCode, AddressCode, RecoveryCode:
 		return []string{"code", "minutes", "site"}, true
 	case ContactCode:
 		return []string{"code", "minutes", "holder", "site"}, true
-	case RegistrationAttempt:
+	case RegistrationAttempt, DoorClosed:
 		return []string{"when", "device", "site"}, true
 	case ContactAdded:
 		return []string{"holder", "site"}, true
@@ -139,8 +143,11 @@ func (l Letter) Validate() error {
 			return fmt.Errorf("letter %s: param %q is missing", l.Kind, name)
 		}
 	}
+	if (l.Params["app"] == "") != (l.Params["app_site"] == "") {
+		return fmt.Errorf("letter %s: app and app_site go together", l.Kind)
+	}
 	for name, v := range l.Params {
-		known := slices.Contains(need, name) || (name == "place" || name == "operator") && slices.Contains(need, "device")
+		known := slices.Contains(need, name) || (name == "place" || name == "operator") && slices.Contains(need, "device") || name == "app" || name == "app_site"
 		if !known {
 			return fmt.Errorf("letter %s: has params it does not know", l.Kind)
 		}
@@ -176,7 +183,11 @@ func checkParam(name, v string) error {
 		if u, err := url.Parse(v); err != nil || u.Scheme != "https" && u.Scheme != "http" || u.Host == "" || u.User != nil || len(v) > 200 {
 			return errors.New("want an address of at most 200 characters")
 		}
-	case "site":
+	case "app_site":
+		if u, err := url.Parse(v); err != nil || u.Host == "" || u.Path != "" || u.User != nil {
+			return errors.New("want scheme and host")
+		}
+	case "site", "app":
 		if utf8.RuneCountInString(v) > 64 {
 			return errors.New("longer than 64 characters")
 		}

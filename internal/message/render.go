@@ -43,6 +43,7 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 		return Rendered{}, fmt.Errorf("letter %s: the link leads to somebody else", l.Kind) // P3: whoever made it
 	}
 	lang, w := c.in(l.Language)
+	w.app = l.Params["app"] != ""
 	if l.Channel == SMS {
 		text, err := w.sms(l, c.host)
 		out := Rendered{Text: text, Language: lang}
@@ -63,7 +64,10 @@ func (c *Catalog) Render(l Letter) (Rendered, error) {
 
 // values are what may stand between braces in any sentence about the letter.
 func (w words) values(l Letter, host string) map[string]string {
-	v := map[string]string{"site": l.Params["site"], "host": host, "link": l.Params["link"]}
+	v := map[string]string{"site": l.Params["site"], "host": host, "us": l.Params["site"], "our_host": host, "link": l.Params["link"]}
+	if w.app {
+		v["site"], v["host"] = l.Params["app"], appHost(l)
+	}
 	if n, ok := l.Params["minutes"]; ok {
 		v["minutes"] = w.minutes(n)
 	}
@@ -74,6 +78,15 @@ func (w words) values(l Letter, host string) map[string]string {
 		v["ends"] = w.when(t)
 	}
 	return v
+}
+
+// appHost is what people type to reach the application that a letter is about.
+func appHost(l Letter) string {
+	u, err := url.Parse(l.Params["app_site"])
+	if err != nil {
+		return "" // validated
+	}
+	return u.Host
 }
 
 // page is what a letter says, from the top: what happened, the code or the facts, what to do. A
@@ -105,12 +118,19 @@ func (w words) page(l Letter, host string) page {
 	return p
 }
 
+// ByApp in the param operator says that the application did it.
+const ByApp = "application"
+
 // facts say when, from what and roughly where something happened.
 func (w words) facts(l Letter) (out []fact) {
 	if device, ok := l.Params["device"]; ok {
 		out = append(out, fact{w.text["label.device"], w.device(device)})
 	}
-	if l.Params["operator"] != "" {
+	switch l.Params["operator"] {
+	case "":
+	case ByApp:
+		out = append(out, fact{w.text["label.by"], l.Params["app"]})
+	default:
 		out = append(out, fact{w.text["label.by"], w.text["by.operator"]})
 	}
 	if place := plainPlace(l.Params["place"]); place != "" {

@@ -8,7 +8,7 @@ func Kinds() []Kind {
 		SigninCode, AddressCode, RecoveryCode, ContactCode, RegistrationAttempt, ContactAdded, NewDevice, DeviceEnded, SecondFailed, SigninRefused,
 		PasswordChanged, AddressAdded, AddressRemoved, ContactsChanged, SavedCodeChanged, FactorAdded, FactorRemoved, FactorChosen, FactorStopped, SIMSwapped,
 		FactorsReset, BackupChanged, BackupUsed, RecoveryWaiting, RecoveryStopped, RecoveryDone, Protected, LanguageChanged, DataDownloaded,
-		EraseAsked, EraseStopped, Test,
+		EraseAsked, EraseStopped, DoorClosed, Test,
 	}
 }
 

@@ -48,6 +48,10 @@ func (w words) sms(l Letter, host string) (string, error) {
 	key := "sms." + string(l.Kind)
 	values := w.values(l, host)
 	values["code"], values["minutes"] = l.Params["code"], l.Params["minutes"]
+	if w.app { // the code is typed there
+		host = values["host"]
+		values["site"] = cut(values["site"], longHolder)
+	}
 	if !l.Kind.Typed() {
 		if name, ok := values["holder"]; ok {
 			values["holder"] = cut(name, longHolder)
@@ -72,6 +76,9 @@ func (w words) sms(l Letter, host string) (string, error) {
 	}
 	if !gsm && units(short) <= twoUCS2 {
 		return short, nil
+	}
+	if w.app { // whose host nobody has measured: the code is worth more than the line
+		return w.say(key+".short", values), nil
 	}
 	return "", fmt.Errorf("letter %s does not fit into one SMS", l.Kind)
 }

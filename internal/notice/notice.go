@@ -29,11 +29,15 @@ const LinkFor = 30 * 24 * time.Hour
 
 // The pages that links lead to. The secret follows behind a #.
 const (
-	PathNotMe = "/notme" // everything ends, and the old password with it
-	PathStop  = "/stop"  // only a waiting recovery ends: nobody has got in
+	PathNotMe = "/notme"     // everything ends, and the old password with it
+	PathApp   = "/notme/app" // of an application's own account: no device is remembered any more, and where codes go stays
+	PathStop  = "/stop"      // only a waiting recovery ends: nobody has got in
 )
 
-// Service tells holders. All fields are required but Where.
+// App is an application with accounts of its own, as letters to their holders name it. Site is the origin of its pages.
+type App struct{ Name, Site string }
+
+// Service tells holders. All fields are required but Where and Apps.
 type Service struct {
 	Ring     *keyring.Ring
 	Accounts *account.Service
@@ -43,6 +47,8 @@ type Service struct {
 	Channels []message.Channel // those with a provider: an address of another kind is not told
 	// Where says roughly where an address of the network is, in a language; empty if unknown.
 	Where func(from netip.Addr, lang string) string
+	// Apps returns an application that has accounts of its own.
+	Apps func(ctx context.Context, tx *sqldb.Tx, id string) (App, error)
 }
 
 // Event is what happened.
@@ -53,6 +59,7 @@ type Event struct {
 	Device  string // the name of whatever it was done from
 	// Operator says that an operator did it, from no device of the holder's.
 	Operator bool
+	App      bool      // so it was by the application whose account it is
 	Ends     time.Time // for kinds that end a wait: when
 	Mail     bool      // by e-mail alone: what is not worth a text message
 	// Withhold writes everything and sends nothing, where the letter's being written must not tell.
@@ -64,18 +71,51 @@ type Event struct {
 // Tell writes a letter about the event to every address of the account that takes notices, and to
 // those that did until lately, each with a link of its own.
 func (s *Service) Tell(ctx context.Context, tx *sqldb.Tx, e Event) error {
-	who, err := s.Accounts.Get(ctx, tx, e.Account)
+	reaches, l, err := s.letters(ctx, tx, e)
 	if err != nil {
 		return err
+	}
+	for _, r := range reaches {
+		if err := s.write(ctx, tx, e, r, l); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// Last returns what is to be told of an account once it is erased, for the outbox: then nobody can be looked up any more. Such letters
+// have no link.
+func (s *Service) Last(ctx context.Context, tx *sqldb.Tx, e Event) (all []outbox.Letter, err error) {
+	reaches, l, err := s.letters(ctx, tx, e)
+	for _, r := range reaches {
+		if channel, ok := s.channel(e, r); ok {
+			all = append(all, outbox.Letter{Letter: message.Letter{Kind: e.Kind, Channel: channel, To: r.Normal, Language: l.language, Params: l.params}})
+		}
+	}
+	return all, err
+}
+
+// letters are whom to tell, and what all letters say.
+func (s *Service) letters(ctx context.Context, tx *sqldb.Tx, e Event) ([]account.Reach, letter, error) {
+	who, err := s.Accounts.Get(ctx, tx, e.Account)
+	if err != nil {
+		return nil, letter{}, err
 	}
 	reaches, err := s.Accounts.Reaches(ctx, tx, e.Account)
 	if err != nil {
-		return err
+		return nil, letter{}, err
 	}
-	params := map[string]string{"when": tx.Now().UTC().Format(time.RFC3339), "site": s.Site}
-	if e.Operator {
+	params, err := s.From(ctx, tx, e.Account)
+	if err != nil {
+		return nil, letter{}, err
+	}
+	params["when"] = tx.Now().UTC().Format(time.RFC3339)
+	switch {
+	case e.Operator:
 		params["operator"] = "yes"
-	} else {
+	case e.App:
+		params["operator"] = message.ByApp
+	default:
 		params["device"] = e.Device
 	}
 	if s.Where != nil {
@@ -86,26 +126,32 @@ func (s *Service) Tell(ctx context.Context, tx *sqldb.Tx, e Event) error {
 	if !e.Ends.IsZero() {
 		params["ends"] = e.Ends.UTC().Format(time.RFC3339)
 	}
-	for _, r := range reaches {
-		if r.Normal == e.Except {
-			continue
-		}
-		if err := s.write(ctx, tx, e, r, letter{who.Language, params}); err != nil {
-			return err
-		}
+	reaches = slices.DeleteFunc(reaches, func(r account.Reach) bool { return r.Normal == e.Except })
+	return reaches, letter{who.Language, params, params["app"] != ""}, nil
+}
+
+// From returns the params of a letter that say whose account it is about: ours, or an application's own.
+func (s *Service) From(ctx context.Context, tx *sqldb.Tx, who account.ID) (map[string]string, error) {
+	params := map[string]string{"site": s.Site}
+	id, _, err := s.Accounts.Named(ctx, tx, who)
+	if err != nil || id == "" || s.Apps == nil {
+		return params, err
 	}
-	return nil
+	app, err := s.Apps(ctx, tx, id)
+	params["app"], params["app_site"] = app.Name, app.Site
+	return params, err
 }
 
 // letter is what all letters about one event have in common.
 type letter struct {
 	language string
 	params   map[string]string
+	app      bool
 }
 
 func (s *Service) write(ctx context.Context, tx *sqldb.Tx, e Event, to account.Reach, l letter) error {
-	channel, ok := channelOf(to.Kind)
-	if !ok || !slices.Contains(s.Channels, channel) || e.Mail && channel != message.Email {
+	channel, ok := s.channel(e, to)
+	if !ok {
 		return nil
 	}
 	token := secret.NewToken(LinkPrefix)
@@ -113,7 +159,7 @@ func (s *Service) write(ctx context.Context, tx *sqldb.Tx, e Event, to account.R
 	if err != nil {
 		return err
 	}
-	params := map[string]string{"link": s.Base + pathOf(e.Kind) + "#" + token.Reveal()}
+	params := map[string]string{"link": s.Base + pathOf(e.Kind, l.app) + "#" + token.Reveal()}
 	for name, value := range l.params {
 		params[name] = value
 	}
@@ -122,6 +168,12 @@ func (s *Service) write(ctx context.Context, tx *sqldb.Tx, e Event, to account.R
 		Account: string(e.Account), Withhold: e.Withhold,
 	})
 	return err
+}
+
+// channel is how a letter about the event goes to an address, if it does.
+func (s *Service) channel(e Event, to account.Reach) (message.Channel, bool) {
+	channel, ok := channelOf(to.Kind)
+	return channel, ok && slices.Contains(s.Channels, channel) && (!e.Mail || channel == message.Email)
 }
 
 func channelOf(k account.Kind) (message.Channel, bool) {
@@ -135,8 +187,11 @@ func channelOf(k account.Kind) (message.Channel, bool) {
 	return "", false
 }
 
-func pathOf(k message.Kind) string {
-	if k == message.RecoveryWaiting {
+func pathOf(k message.Kind, app bool) string {
+	switch {
+	case app:
+		return PathApp
+	case k == message.RecoveryWaiting:
 		return PathStop
 	}
 	return PathNotMe
@@ -169,9 +224,13 @@ func (s *Service) Use(ctx context.Context, tx *sqldb.Tx, token secret.Token, pag
 	if err != nil {
 		return Link{}, false, err
 	}
+	app, _, err := s.Accounts.Named(ctx, tx, l.Account)
+	if err != nil {
+		return Link{}, false, err
+	}
 	address := ""
 	i := slices.IndexFunc(reaches, func(r account.Reach) bool { return r.ID == l.Address })
-	if known && i >= 0 && pathOf(l.Kind) == page {
+	if known && i >= 0 && pathOf(l.Kind, app != "") == page {
 		address, l.Undoes = l.Address, reaches[i].Undoes
 	}
 	if ok, err = use(ctx, tx, digest, address); err != nil || !ok {

@@ -80,20 +80,28 @@ func (s *Service) Erase(ctx context.Context, id account.ID, after time.Duration)
 		if who.State == account.Decoy {
 			return fault.New(fault.NotFound, "account_unknown", nil)
 		}
+		if after == 0 {
+			return s.EraseNow(ctx, tx, who, "operator")
+		}
 		if err := s.Accounts.EraseAt(ctx, tx, id, tx.Now().Add(after)); err != nil {
 			return err
 		}
-		if after > 0 {
-			return s.Audit.Append(ctx, tx, audit.Event{Kind: audit.EraseAsked, Account: string(id), Actor: "operator"})
-		}
-		if who.State == account.Locked {
-			if err := s.Accounts.Unlock(ctx, tx, id); err != nil {
-				return err
-			}
-		}
-		_, err = s.erase(ctx, tx, id, "operator")
-		return err
+		return s.Audit.Append(ctx, tx, audit.Event{Kind: audit.EraseAsked, Account: string(id), Actor: "operator"})
 	})
+}
+
+// EraseNow erases an account that is no decoy, in the caller's transaction. actor is who wants it.
+func (s *Service) EraseNow(ctx context.Context, tx *sqldb.Tx, who account.Account, actor string) error {
+	if err := s.Accounts.EraseAt(ctx, tx, who.ID, tx.Now()); err != nil {
+		return err
+	}
+	if who.State == account.Locked {
+		if err := s.Accounts.Unlock(ctx, tx, who.ID); err != nil {
+			return err
+		}
+	}
+	_, err := s.erase(ctx, tx, who.ID, actor)
+	return err
 }
 
 // EraseDue erases a bounded number of accounts whose time has come, and returns how many. Any number of nodes

@@ -56,8 +56,18 @@ func DefaultLimits() Limits {
 // Disavow uses a link up and protects its account. done is false if the link is worth nothing, for
 // whatever reason. fault.TooMany "too_many_attempts".
 func (s *Service) Disavow(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error) {
+	return s.disavow(ctx, token, c, notice.PathNotMe)
+}
+
+// DisavowApp is Disavow for an application's own account: sessions and passwords there are the application's, which reads of it in the
+// record (webhooks). What is ours ends: no device is remembered, and where codes go stays as it is.
+func (s *Service) DisavowApp(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error) {
+	return s.disavow(ctx, token, c, notice.PathApp)
+}
+
+func (s *Service) disavow(ctx context.Context, token secret.Token, c signin.Client, page string) (done bool, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
-		l, ok, err := s.use(ctx, tx, token, c, notice.PathNotMe)
+		l, ok, err := s.use(ctx, tx, token, c, page)
 		if done = ok; err != nil || !ok {
 			return err
 		}

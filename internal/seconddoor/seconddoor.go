@@ -1,7 +1,7 @@
 // Package seconddoor is the second door alone, for applications that have accounts of their own: the application looks at the first proof, names
 // the account by a reference of its own, and hears whether the device is recognised and what was proved. Of the account it knows the reference, and we
-// the reference and where codes go; the application writes that and never reads it. It has no table: an account is one of account's, which
-// signs in nowhere here.
+// the reference and where codes go; the application writes that and never reads it. An account is one of account's, which signs in nowhere
+// here. It owns the tables door_former and door_call.
 package seconddoor
 
 import (
@@ -39,7 +39,8 @@ type Named struct{ App, Reference string }
 
 // Put opens an account, or changes where its codes go; opened says which. Who changes that could have every code from then on, so it takes
 // a flow of this account's that has ended well within its time: else it is fault.Forbidden "contact_proof_required". While the account is
-// frozen it is fault.Conflict "account_frozen". Every address hears of it, the one that goes as well.
+// frozen it is fault.Conflict "account_frozen". Every address hears of it, the one that goes as well. An account that was erased lately
+// opens under the addresses that it had, or later: fault.Conflict "reference_held".
 func (s *Service) Put(ctx context.Context, n Named, c Contact, proof secret.Token) (opened bool, err error) {
 	ident, err := account.NewReference(n.App, n.Reference)
 	if err != nil {
@@ -54,6 +55,9 @@ func (s *Service) Put(ctx context.Context, n Named, c Contact, proof secret.Toke
 		who, err := s.Parts.Accounts.ByIdentifier(ctx, tx, ident)
 		if fault.Of(err).Code == "account_unknown" {
 			opened = true
+			if err := s.unheld(ctx, tx, ident, reach); err != nil {
+				return err
+			}
 			return s.open(ctx, tx, ident, reach, c.Language)
 		}
 		if err != nil {
@@ -149,7 +153,7 @@ func (s *Service) move(ctx context.Context, tx *sqldb.Tx, m moving) error {
 		if err := s.record(ctx, tx, audit.AddressChanged, m.who, map[string]string{"app": m.App, "kind": string(want.Kind())}); err != nil {
 			return err
 		}
-		if err := s.Parts.Notices.Tell(ctx, tx, notice.Event{Kind: message.AddressAdded, Account: m.who, Device: m.App}); err != nil {
+		if err := s.Parts.Notices.Tell(ctx, tx, notice.Event{Kind: message.AddressAdded, Account: m.who, App: true}); err != nil {
 			return err
 		}
 	}
@@ -222,11 +226,71 @@ func (s *Service) Forget(ctx context.Context, n Named, id device.ID) (ok bool, e
 	return ok, err
 }
 
-// Remove erases an account and all that is kept of it.
+// Remove erases an account and all that is kept of it. Every address hears of it, and for a time the account opens under no other: erased
+// and opened anew it would have its codes go elsewhere without a proof.
 func (s *Service) Remove(ctx context.Context, n Named) error {
-	who, err := s.find(ctx, n)
+	ident, err := account.NewReference(n.App, n.Reference)
 	if err != nil {
 		return err
 	}
-	return s.Owner.Erase(ctx, who.ID, 0)
+	return s.Parts.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		who, err := s.Parts.Accounts.ByIdentifier(ctx, tx, ident)
+		if err != nil {
+			return err
+		}
+		letters, err := s.Parts.Notices.Last(ctx, tx, notice.Event{Kind: message.DoorClosed, Account: who.ID, App: true})
+		if err != nil {
+			return err
+		}
+		if err := s.hold(ctx, tx, ident, who.ID); err != nil {
+			return err
+		}
+		if err := s.Owner.EraseNow(ctx, tx, who, "application"); err != nil {
+			return err
+		}
+		for _, l := range letters {
+			if _, err := s.Parts.Outbox.Put(ctx, tx, l); err != nil {
+				return err
+			}
+		}
+		return nil
+	})
 }
+
+// hold keeps digests of the addresses that are the holder's beyond doubt.
+func (s *Service) hold(ctx context.Context, tx *sqldb.Tx, name account.Identifier, who account.ID) error {
+	reaches, err := s.Parts.Accounts.Reaches(ctx, tx, who)
+	if err != nil {
+		return err
+	}
+	for _, r := range reaches {
+		if !r.Undoes {
+			continue
+		}
+		if err := putFormer(ctx, tx, s.digest("name", name), s.digest("contact", r.Identifier()), tx.Now().Add(account.Hold)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// unheld refuses to open an account that was erased lately under another address than it had.
+func (s *Service) unheld(ctx context.Context, tx *sqldb.Tx, name account.Identifier, reach []account.Identifier) error {
+	contacts := make([][]byte, len(reach))
+	for i, one := range reach {
+		contacts[i] = s.digest("contact", one)
+	}
+	until, err := heldUntil(ctx, tx, s.digest("name", name), contacts)
+	if err == nil && !until.IsZero() {
+		err = fault.Later(fault.Conflict, "reference_held", until.Sub(tx.Now()), errors.New("erased lately, and its codes went elsewhere"))
+	}
+	return err
+}
+
+// digest stays the same when keys change.
+func (s *Service) digest(what string, of account.Identifier) []byte {
+	return s.Parts.Ring.Stable("seconddoor/"+what, string(of.Kind())+"\x00"+of.Normal())
+}
+
+// Prune deletes a bounded number of rows whose time is over and returns how many.
+func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { return prune(ctx, tx) }

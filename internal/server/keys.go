@@ -22,7 +22,7 @@ func (c *Core) holdings() []keyring.Holding {
 	return slices.Concat(
 		c.Audit.Holdings(), c.Outbox.Holdings(), c.Throttle.Holdings(), c.Accounts.Holdings(), c.Passwords.Holdings(),
 		c.Codes.Holdings(), c.Devices.Holdings(), c.Passkeys.Holdings(), c.Sessions.Holdings(), c.SignIn.Holdings(), c.Recovery.Holdings(), c.Registration.Holdings(),
-		c.Owner.Holdings(), c.Authenticators.Holdings(), c.SignIn.Approvals.Holdings(), c.Applications.Holdings(), c.Subscribers.Holdings(),
+		c.Owner.Holdings(), c.Authenticators.Holdings(), c.SignIn.Approvals.Holdings(), c.Applications.Holdings(), c.Subscribers.Holdings(), c.SecondDoor().Holdings(),
 	)
 }
 

@@ -1,15 +1,19 @@
 package server
 
 import (
+	"context"
 	"errors"
 	"net/http"
 	"net/netip"
 	"net/url"
 	"strings"
 
+	"countersign/internal/notice"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/seconddoor"
 	"countersign/internal/web/api"
 )
 
@@ -24,6 +28,26 @@ func callers(provider *oidc.Service, source func(*http.Request) netip.Addr) func
 			return api.Application{}, err
 		}
 		return api.Application{ID: c.ID, Sites: c.SecondDoor}, nil
+	}
+}
+
+// SecondDoor is the second door alone.
+func (c *Core) SecondDoor() *seconddoor.Service {
+	return &seconddoor.Service{Parts: c.Parts, SignIn: c.SignIn, Owner: c.Owner}
+}
+
+// appOf says how letters name an application that has accounts of its own. One that is registered no more is called by its id.
+func appOf(provider *oidc.Service) func(context.Context, *sqldb.Tx, string) (notice.App, error) {
+	return func(ctx context.Context, tx *sqldb.Tx, id string) (notice.App, error) {
+		c, known, err := provider.ByID(ctx, tx, id)
+		app := notice.App{Name: id, Site: provider.Issuer}
+		if known {
+			app.Name = c.Name
+		}
+		if len(c.SecondDoor) > 0 {
+			app.Site = c.SecondDoor[0]
+		}
+		return app, err
 	}
 }
 

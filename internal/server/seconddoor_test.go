@@ -160,3 +160,52 @@ func TestTheSecondDoorIsForItsClients(t *testing.T) {
 		}
 	}
 }
+
+// A call that is repeated, since its answer was lost, sends no second code and begins no second flow; its refusals stand as well.
+func TestACallIsRepeatedWithItsKey(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	a, basic := photos(t, n)
+	call := func(want int, path, key, body string) answer {
+		t.Helper()
+		return a.want(want, a.call("POST", "/api/v1/door"+path, body, "Authorization", basic, "Idempotency-Key", key))
+	}
+	a.want(200, a.call("PUT", "/api/v1/door/accounts/u-17", `{"email":"ada@example.org","language":"en"}`, "Authorization", basic))
+	begin := `{"reference":"u-17",` + somebody + `}`
+	first := call(201, "/begin", `"begin-1"`, begin)
+	if again := call(201, "/begin", `begin-1`, begin); first.Flow == "" || again.text != first.text {
+		t.Errorf("repeated:\n%s\n%s", first.text, again.text)
+	}
+	if other := call(201, "/begin", `"begin-2"`, begin); other.Flow == first.Flow {
+		t.Error("another key, and the same flow")
+	}
+	if got := call(422, "/begin", `"begin-1"`, `{"reference":"u-18",`+somebody+`}`); got.Code != "call_differs" {
+		t.Errorf("another body: %s", got.text)
+	}
+	send := `{"flow":"` + first.Flow + `","way":"email",` + somebody + `}`
+	if got := call(422, "/code/send", `"begin-1"`, send); got.Code != "call_differs" {
+		t.Errorf("another call: %s", got.text)
+	}
+	sent := call(202, "/code/send", `"send-1"`, send)
+	if again := call(202, "/code/send", `"send-1"`, send); again.text != sent.text {
+		t.Errorf("repeated:\n%s\n%s", sent.text, again.text)
+	}
+	if got := a.want(429, a.call("POST", "/api/v1/door/code/send", send, "Authorization", basic)); got.Code != "resend_too_soon" {
+		t.Errorf("without the key: %s", got.text)
+	}
+	wrong := `{"flow":"` + first.Flow + `","code":"000000",` + somebody + `}`
+	for range 8 { // more than the five that are evaluated
+		if got := call(401, "/code", `"wrong-1"`, wrong); got.Code != "code_refused" {
+			t.Fatalf("repeated refusal: %s", got.text)
+		}
+	}
+	right := `{"flow":"` + first.Flow + `","code":"` + n.Code("ada@example.org") + `",` + somebody + `}`
+	passed := call(200, "/code", `"code-1"`, right)
+	if again := call(200, "/code", `"code-1"`, right); !doorSays(t, again).Allowed || again.text != passed.text {
+		t.Errorf("repeated:\n%s\n%s", passed.text, again.text)
+	}
+	for _, key := range []string{`"`, `"a`, `a b`, `"` + strings.Repeat("x", 256) + `"`, "ä"} {
+		if got := call(400, "/begin", key, begin); got.Code != "idempotency_key_malformed" {
+			t.Errorf("%q: %s", key, got.text)
+		}
+	}
+}

@@ -28,7 +28,6 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/registration"
-	"countersign/internal/seconddoor"
 	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/api"
@@ -185,7 +184,8 @@ func (s *Server) doors() error {
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 		Newcomers: api.Newcomers{Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength},
 		Door: api.Door{
-			Second:      &seconddoor.Service{Parts: s.core.Parts, SignIn: s.core.SignIn, Owner: s.core.Owner},
+			Second:      s.core.SecondDoor(),
+			Factors:     s.core.SecondDoor(),
 			Application: callers(s.core.Applications, clients.Of),
 		},
 	}
@@ -274,7 +274,7 @@ func (s *Server) prune(ctx context.Context) error {
 			"recovery": c.Recovery.Prune, "client": c.Clients.Prune,
 			"password": c.Passwords.Prune, "transfer": c.Moves.Prune,
 			"registration": c.Registration.Prune, "totp": c.Authenticators.Prune, "approval": c.SignIn.Approvals.Prune,
-			"guard": c.Guard.Prune, "oidc": c.Applications.Prune, "subscriber": c.Subscribers.Prune,
+			"guard": c.Guard.Prune, "oidc": c.Applications.Prune, "subscriber": c.Subscribers.Prune, "seconddoor": c.SecondDoor().Prune,
 		} {
 			err := c.emptyOut(ctx, prune)
 			if err != nil && ctx.Err() == nil {

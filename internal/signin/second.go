@@ -81,11 +81,13 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
+	params, err := s.Notices.From(ctx, tx, f.Account)
+	if err != nil {
+		return Sent{}, err
+	}
+	params["code"], params["minutes"] = code.Code.Reveal(), minutes(code.ExpiresAt.Sub(tx.Now()))
 	err = s.PutCode(ctx, tx, f.ID, outbox.Letter{
-		Letter: message.Letter{
-			Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language,
-			Params: map[string]string{"code": code.Code.Reveal(), "minutes": minutes(code.ExpiresAt.Sub(tx.Now())), "site": s.Site},
-		},
+		Letter:  message.Letter{Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language, Params: params},
 		Account: string(f.Account), Withhold: f.Barred || shut || !reachable || !d.Opens(w), ExpiresAt: code.ExpiresAt,
 	})
 	return Sent{Way: w, ResendAt: code.ResendAt, ExpiresAt: code.ExpiresAt}, err

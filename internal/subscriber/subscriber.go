@@ -435,14 +435,16 @@ type wire struct {
 type data struct {
 	ID      string            `json:"id"`
 	Account string            `json:"account,omitempty"`
+	Of      string            `json:"application,omitempty"` // whose own account it is
+	Named   string            `json:"reference,omitempty"`   // and what it calls it
 	Actor   string            `json:"actor"`
 	Detail  map[string]string `json:"detail,omitempty"`
 }
 
 // body says of an event what its type promises, and nothing else: what another part of the program has put into the record
 // besides leaves the house only once somebody has looked at it.
-func body(e audit.Past) ([]byte, error) {
-	d := data{ID: e.ID, Account: e.Account, Actor: e.Actor}
+func body(e audit.Past, app, reference string) ([]byte, error) {
+	d := data{ID: e.ID, Account: e.Account, Of: app, Named: reference, Actor: e.Actor}
 	t, _ := typeOf(e.Kind) // of a later release's kind nothing is promised
 	for _, field := range strings.Fields(t.Fields) {
 		if v, there := e.Detail[field]; there {

@@ -245,7 +245,11 @@ func (s *Service) write(ctx context.Context, tx *sqldb.Tx, c claimed) (l letter,
 			return l, nil
 		}
 	}
-	l.body, err = body(e)
+	app, reference, err := s.Accounts.Named(ctx, tx, account.ID(c.account))
+	if err != nil {
+		return l, err
+	}
+	l.body, err = body(e, app, reference)
 	return l, err
 }
 

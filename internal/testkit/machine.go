@@ -12,6 +12,7 @@ import (
 	"crypto/x509"
 	"errors"
 	"net/netip"
+	"strings"
 	"testing"
 	"time"
 
@@ -114,6 +115,9 @@ func NewMachine(t testing.TB, db *sqldb.DB, ring *keyring.Ring) *Machine {
 	}
 	p.Notices = &notice.Service{
 		Ring: ring, Accounts: accounts, Outbox: p.Outbox, Base: Origin, Site: "Example", Channels: []message.Channel{message.SMS, message.Email},
+		Apps: func(_ context.Context, _ *sqldb.Tx, id string) (notice.App, error) {
+			return notice.App{Name: strings.ToUpper(id[:1]) + id[1:], Site: "https://" + id + ".example.net"}, nil
+		},
 	}
 	machine := &signin.Service{Parts: p, Approvals: &approval.Service{Ring: ring}, Limits: signin.DefaultLimits(), FlowTTL: 15 * time.Minute, Site: "Example", Ways: []factor.Way{factor.SMS, factor.Email}}
 	back := &recovery.Service{

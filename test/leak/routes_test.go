@@ -169,15 +169,20 @@ var table = map[string]string{
 	"OPTIONS /oauth/userinfo":                     "204",
 
 	// The second door is for applications, which prove who they are before anything else.
-	"PUT /api/v1/door/accounts/{reference}":                 "401 client_unproved",
-	"DELETE /api/v1/door/accounts/{reference}":              "401 client_unproved",
-	"GET /api/v1/door/accounts/{reference}/devices":         "401 client_unproved",
-	"DELETE /api/v1/door/accounts/{reference}/devices":      "401 client_unproved",
-	"DELETE /api/v1/door/accounts/{reference}/devices/{id}": "401 client_unproved",
-	"POST /api/v1/door/begin":                               "401 client_unproved",
-	"POST /api/v1/door/device":                              "401 client_unproved",
-	"POST /api/v1/door/code/send":                           "401 client_unproved",
-	"POST /api/v1/door/code":                                "401 client_unproved",
+	"PUT /api/v1/door/accounts/{reference}":                    "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}":                 "401 client_unproved",
+	"GET /api/v1/door/accounts/{reference}/devices":            "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}/devices":         "401 client_unproved",
+	"DELETE /api/v1/door/accounts/{reference}/devices/{id}":    "401 client_unproved",
+	"GET /api/v1/door/accounts/{reference}/factors":            "401 client_unproved",
+	"POST /api/v1/door/accounts/{reference}/apps":              "401 client_unproved",
+	"POST /api/v1/door/accounts/{reference}/apps/{id}/confirm": "401 client_unproved",
+	"POST /api/v1/door/accounts/{reference}/apps/{id}/remove":  "401 client_unproved",
+	"POST /api/v1/door/accounts/{reference}/backup-codes":      "401 client_unproved",
+	"POST /api/v1/door/begin":                                  "401 client_unproved",
+	"POST /api/v1/door/device":                                 "401 client_unproved",
+	"POST /api/v1/door/code/send":                              "401 client_unproved",
+	"POST /api/v1/door/code":                                   "401 client_unproved",
 
 	// Accounts are opened here, if anybody may open one: in this table nobody may.
 	"GET /register":                    "403 page",
@@ -199,10 +204,14 @@ var table = map[string]string{
 	// Where the links of letters lead. They have no secret here, and the pages are the same for everybody.
 	"GET /notme":      "200 page",
 	"GET /notme/done": "200 page",
-	"POST /notme":     "422 page",
-	"GET /stop":       "200 page",
-	"GET /stop/done":  "200 page",
-	"POST /stop":      "422 page",
+
+	"GET /notme/app":      "200 page",
+	"GET /notme/app/done": "200 page",
+	"POST /notme/app":     "422 page",
+	"POST /notme":         "422 page",
+	"GET /stop":           "200 page",
+	"GET /stop/done":      "200 page",
+	"POST /stop":          "422 page",
 
 	// What protects an account is its holder's to see and to change.
 	"GET /security":                        "303 /signin",

@@ -119,6 +119,7 @@ func (h *API) describe(mux *http.ServeMux) huma.API {
 	h.passkeys(a)
 	h.approve(a)
 	h.door(a)
+	h.doorFactors(a)
 	documentSession(a)
 	documentWebhooks(a)
 	finishDescription(a.OpenAPI())

@@ -102,6 +102,9 @@ func (m mux) Handle(op *huma.Operation, next func(huma.Context)) {
 			return err
 		}
 		c.body = bytes.NewReader(body)
+		if op.Metadata[atDoor] == true && op.Method == http.MethodPost && r.Header[onceHeader] != nil {
+			return m.api.once(w, c, body, next)
+		}
 		next(c)
 		return c.err
 	}))

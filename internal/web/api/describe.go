@@ -53,6 +53,11 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		Description: "A proof of the app's key (RFC 9449), to which the session is then bound: its nonce is the newest of the sign-in, or the challenge of a " +
 			"passkey. Left out, the session is not bound, and whoever has its token has it.",
 		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(4096)},
+	}, "once": {
+		Name: onceHeader, In: "header", Example: `"8e03978e-40d5-43dd-bc93-6f60f2a4f2d1"`,
+		Description: "A name that you give the call, another for each (draft-ietf-httpapi-idempotency-key-header). Repeated within a day, with the same body, it " +
+			"has no other effect and gets the same answer.",
+		Schema: &huma.Schema{Type: huma.TypeString, MaxLength: new(maxCallName + 2)},
 	}, "client": {
 		Name: web.ClientHeader, In: "header", Example: "ios/4.2.1",
 		Description: "The application's name (letters, digits and hyphens, 32 at most), a slash, and its version: one to four numbers with dots between " +
@@ -86,6 +91,10 @@ func (op operation) describe() *huma.Operation {
 	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
 	o.Metadata = map[string]any{enrols: op.enrols, begins: op.begins, atDoor: op.door}
 	o.Parameters = []*huma.Param{{Ref: "#/components/parameters/client"}}
+	if op.door && op.method == http.MethodPost {
+		o.Parameters = append(o.Parameters, &huma.Param{Ref: "#/components/parameters/once"})
+		codes = append(codes, "idempotency_key_malformed", "call_differs", "call_under_way")
+	}
 	if op.begins {
 		o.Parameters = append(o.Parameters, &huma.Param{Ref: "#/components/parameters/proof"})
 		codes = append(codes, "dpop_proof_refused", "session_key_unproved")
@@ -134,7 +143,7 @@ func finishDescription(o *huma.OpenAPI) {
 		schema.Enum = append(schema.Enum, c.Code)
 	}
 	for _, item := range o.Paths {
-		for _, op := range []*huma.Operation{item.Get, item.Post, item.Patch, item.Delete} {
+		for _, op := range []*huma.Operation{item.Get, item.Post, item.Put, item.Patch, item.Delete} {
 			if op == nil {
 				continue
 			}

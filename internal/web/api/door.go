@@ -26,6 +26,7 @@ type secondDoor interface {
 	Begin(ctx context.Context, n seconddoor.Named, site string, b signin.Begin) (signin.Started, signin.Next, error)
 	Devices(context.Context, seconddoor.Named) ([]device.Device, error)
 	Forget(context.Context, seconddoor.Named, device.ID) (ok bool, err error)
+	Once(ctx context.Context, c seconddoor.Call, do func() ([]byte, error)) ([]byte, error)
 }
 
 // Application is who calls the second door.
@@ -34,9 +35,10 @@ type Application struct {
 	Sites []string // origins of its pages, whose browsers may sign
 }
 
-// Door is the second door, and who may call it. Both are required.
+// Door is the second door, and who may call it. All fields are required.
 type Door struct {
-	Second secondDoor
+	Second  secondDoor
+	Factors doorFactors
 	// Application returns who calls, and fault.Unauthenticated "client_unproved" for who has not proved it.
 	Application func(*http.Request) (Application, error)
 }
@@ -171,11 +173,11 @@ func (h *API) door(a huma.API) {
 		summary: "Open an account, or change where its codes go",
 		about: "Nobody signs in to it here, and nothing of it is ever read back. Where codes go changes after the second door alone: name a flow that was " +
 			"allowed within the last minutes, or whoever has taken your account over has every code from then on. Every address is told.",
-		codes: []string{"reference_malformed", "identifier_malformed", "contact_missing", "contact_proof_required", "account_frozen", "too_many_addresses"},
+		codes: []string{"reference_malformed", "identifier_malformed", "contact_missing", "contact_proof_required", "account_frozen", "reference_held", "too_many_addresses"},
 	}, h.putDoorAccount)
 	register(a, operation{
 		id: "remove-door-account", method: http.MethodDelete, path: "/door/accounts/{reference}", tag: doorTag, door: true, status: http.StatusNoContent,
-		summary: "Erase an account", about: "And all that is kept of it, at once.", codes: named,
+		summary: "Erase an account", about: "And all that is kept of it, at once. Every address is told, and for 72 hours the account opens under no other.", codes: named,
 	}, h.removeDoorAccount)
 	register(a, operation{
 		id: "list-door-devices", method: http.MethodGet, path: "/door/accounts/{reference}/devices", tag: doorTag, door: true,

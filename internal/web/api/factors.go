@@ -144,18 +144,23 @@ func (h *API) listFactors(ctx context.Context, in *callerInput) (*factorsOutput,
 		return nil, err
 	}
 	out := &factorsOutput{}
-	out.Body.BackupCodesLeft, out.Body.Apps = f.Backup, make([]appRow, 0, len(f.Apps))
+	out.Body.BackupCodesLeft, out.Body.Apps = f.Backup, appRows(f.Apps)
 	out.Body.Passkeys, out.Body.Signal = passkeyRows(f.Passkeys), f.Signal
 	out.Body.Second = secondBody{Policy: f.Second.Policy, Least: f.Second.Least, Ways: make([]secondRow, 0, len(f.Second.Ways))}
 	for _, w := range f.Second.Ways {
 		out.Body.Second.Ways = append(out.Body.Second.Ways, secondRow{w.Way, w.Opens, w.Off, w.Stopped, w.Way == factor.SMS})
 	}
-	for _, app := range f.Apps {
-		out.Body.Apps = append(out.Body.Apps, appRow{
+	return out, nil
+}
+
+func appRows(apps []totp.Authenticator) []appRow {
+	rows := make([]appRow, 0, len(apps))
+	for _, app := range apps {
+		rows = append(rows, appRow{
 			ID: app.ID, Name: app.Name, Serial: app.Serial, AddedAt: instant(app.AddedAt), LastUsedAt: someInstant(app.LastUsedAt),
 		})
 	}
-	return out, nil
+	return rows
 }
 
 func (h *API) chooseSecond(ctx context.Context, in *chooseInput) (*none, error) {
@@ -172,9 +177,13 @@ func (h *API) addApp(ctx context.Context, in *callerInput) (*newAppOutput, error
 	if err != nil {
 		return nil, err
 	}
+	return newApp(e), nil
+}
+
+func newApp(e totp.Enrolment) *newAppOutput {
 	out := &newAppOutput{}
 	out.Body.ID, out.Body.Key, out.Body.URL, out.Body.ExpiresAt = e.ID, e.Key.Reveal(), e.URL.Reveal(), instant(e.ExpiresAt)
-	return out, nil
+	return out
 }
 
 func (h *API) confirmApp(ctx context.Context, in *confirmAppInput) (*none, error) {
@@ -200,9 +209,13 @@ func (h *API) makeBackupCodes(ctx context.Context, in *callerInput) (*backupCode
 	if err != nil {
 		return nil, err
 	}
+	return backupCodes(codes), nil
+}
+
+func backupCodes(codes []secret.Token) *backupCodesOutput {
 	out := &backupCodesOutput{}
 	for _, c := range codes {
 		out.Body.Codes = append(out.Body.Codes, c.Reveal())
 	}
-	return out, nil
+	return out
 }

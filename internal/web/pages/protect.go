@@ -16,6 +16,7 @@ import (
 // protector does what the links in letters are for. done is false for a link that is worth nothing.
 type protector interface {
 	Disavow(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error)
+	DisavowApp(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error)
 	Stop(ctx context.Context, token secret.Token, c signin.Client) (done bool, err error)
 }
 
@@ -33,7 +34,7 @@ type Protect struct {
 // Mount registers the routes; nobody else knows these paths.
 func (h *Protect) Mount(mux *http.ServeMux) {
 	for path, does := range map[string]func(context.Context, secret.Token, signin.Client) (bool, error){
-		links.PathNotMe: h.Owner.Disavow, links.PathStop: h.Owner.Stop,
+		links.PathNotMe: h.Owner.Disavow, links.PathApp: h.Owner.DisavowApp, links.PathStop: h.Owner.Stop,
 	} {
 		for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
 			"GET " + path:           h.show(path, "ask", http.StatusOK),
@@ -91,6 +92,7 @@ type protectView struct {
 	Path  string   // of the page
 	Words string   // prefix of its words
 	State string   // ask, done, dead
+	App   bool     // the account is an application's own: none of our other pages is for it
 	List  []string // what will happen, or what to do next
 	Did   []string // what was done
 }
@@ -98,12 +100,16 @@ type protectView struct {
 func (protectView) template() string { return "protect" }
 
 func (p *Pages) protectPage(lang, path, state string) protectView {
-	prefix := strings.TrimPrefix(path, "/") + "_" + state
-	if state == "dead" {
+	prefix := strings.ReplaceAll(strings.TrimPrefix(path, "/"), "/", "_") + "_" + state
+	app := path == links.PathApp
+	switch {
+	case state == "dead" && app:
+		prefix = "link_dead_app"
+	case state == "dead":
 		prefix = "link_dead" // of either kind: what it was for is not known
 	}
 	f := p.frame(lang, prefix+"_title")
-	return protectView{frame: f, Path: path, Words: prefix, State: state, List: f.numbered(prefix + "_"), Did: f.numbered(prefix + "_did_")}
+	return protectView{frame: f, Path: path, Words: prefix, State: state, App: app, List: f.numbered(prefix + "_"), Did: f.numbered(prefix + "_did_")}
 }
 
 // numbered are the words of a list, one key after the other.

@@ -29,6 +29,11 @@ func (g *guard) Disavow(_ context.Context, token secret.Token, _ signin.Client) 
 	return !g.dead, g.err
 }
 
+func (g *guard) DisavowApp(_ context.Context, token secret.Token, _ signin.Client) (bool, error) {
+	g.used = append(g.used, "disavow at an application "+token.Reveal())
+	return !g.dead, g.err
+}
+
 func (g *guard) Stop(_ context.Context, token secret.Token, _ signin.Client) (bool, error) {
 	g.used = append(g.used, "stop "+token.Reveal())
 	return !g.dead, g.err
@@ -51,7 +56,7 @@ func (g *guard) asked(t *testing.T, path, link string) *httptest.ResponseRecorde
 
 // C-FP-07: mail servers open links before people do, so opening one does nothing.
 func TestOpeningALinkDoesNothing(t *testing.T) {
-	for _, path := range []string{"/notme", "/stop", "/notme?link=csn_x", "/stop?link=csn_x", "/notme/done", "/stop/done"} {
+	for _, path := range []string{"/notme", "/stop", "/notme?link=csn_x", "/stop?link=csn_x", "/notme/done", "/stop/done", "/notme/app", "/notme/app/done"} {
 		g := &guard{}
 		if w := g.asked(t, path, "-"); w.Code != http.StatusOK || len(g.used) != 0 {
 			t.Errorf("%s: %d, %v", path, w.Code, g.used)
@@ -61,7 +66,7 @@ func TestOpeningALinkDoesNothing(t *testing.T) {
 
 // A confirmed link is used, whether its secret or the whole of it was pasted, on the page that it leads to.
 func TestAConfirmedLinkIsUsed(t *testing.T) {
-	for path, does := range map[string]string{"/notme": "disavow", "/stop": "stop"} {
+	for path, does := range map[string]string{"/notme": "disavow", "/notme/app": "disavow at an application", "/stop": "stop"} {
 		for _, typed := range []string{"csn_1", " csn_1\n", "#csn_1", "https://id.example.org" + path + "#csn_1 "} {
 			g := &guard{}
 			w := g.asked(t, path, typed)
@@ -92,6 +97,20 @@ func TestALinkThatIsWorthNothingGetsOnePage(t *testing.T) {
 	}
 	if w := (&guard{err: fault.New(fault.TooMany, "too_many_attempts", nil)}).asked(t, "/notme", "csn_1"); w.Code != http.StatusTooManyRequests {
 		t.Errorf("over a limit: %d", w.Code)
+	}
+}
+
+// Who has an account at an application signs in nowhere here: no page about its links leads to our own ways in.
+func TestPagesOfAnApplicationsAccountLeadNowhereElse(t *testing.T) {
+	g := &guard{dead: true}
+	for what, w := range map[string]*httptest.ResponseRecorder{
+		"asked": g.asked(t, "/notme/app", "-"), "done": g.asked(t, "/notme/app/done", "-"), "dead": g.asked(t, "/notme/app", "csn_1"),
+	} {
+		_, main, _ := strings.Cut(w.Body.String(), "<main")
+		main, _, _ = strings.Cut(main, "</main>")
+		if strings.Contains(main, "/signin") || strings.Contains(main, "/recover") {
+			t.Errorf("%s: %s", what, main)
+		}
 	}
 }
 
