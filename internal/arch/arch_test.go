@@ -39,6 +39,9 @@ func (s *source) area() string { return area(s.dir()) }
 func area(dir string) string {
 	first, rest, _ := strings.Cut(dir, "/")
 	if first != "internal" {
+		if first == "client" { // the package for applications: the domain has one of that name
+			return "clients"
+		}
 		return first
 	}
 	second, _, _ := strings.Cut(rest, "/")
