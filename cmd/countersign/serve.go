@@ -112,6 +112,12 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 	if cfg.OIDC.ClientsFile, err = demoApplications(dir); err != nil {
 		return errors.Join(err, public.Close())
 	}
+	listeners := server.Listeners{Public: public}
+	if listeners.Gate, err = (&net.ListenConfig{}).Listen(ctx, "tcp", demoGate); err == nil { // another demonstration may have it
+		defer func() { _ = listeners.Gate.Close() }()
+		cfg.Forward.Listen = demoGate
+		cfg.Forward.Rules = []string{"http://notes.localhost:3002/public/ anyone", "http://notes.localhost:3002/ signed-in"}
+	}
 	cfg.Log = config.Log{Format: "text", Level: "warn"}
 	log, flush := server.NewLog(cfg.Log, w.stderr)
 	defer flush()
@@ -129,8 +135,11 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 		}
 	}
 	w.say("%s", greeting(cfg.Site.PublicURL))
-	return srv.Serve(ctx, server.Listeners{Public: public})
+	return srv.Serve(ctx, listeners)
 }
+
+// demoGate is where the proxy of examples/caddy-static asks.
+const demoGate = "127.0.0.1:9091"
 
 // demoApplications lists the applications of examples/, whose secret everybody knows.
 func demoApplications(dir string) (file string, err error) {
@@ -141,6 +150,12 @@ func demoApplications(dir string) (file string, err error) {
 id = "photos"
 name = "Photos"
 second_door = ["http://localhost:3000"]
+secret_file = "application.secret"
+
+[[client]]
+id = "shop"
+name = "Corner Shop"
+redirect_uris = ["http://localhost:3001/callback"]
 secret_file = "application.secret"
 `), 0o600))
 }

@@ -167,3 +167,24 @@ func TestAnAddressThatJustCameOpensNothing(t *testing.T) {
 		p.put("u-17", "ada@example.org")
 	})
 }
+
+// P9: an application that opens and erases accounts over and over fills nobody's mailbox.
+func TestOneMailboxIsNotFloodedByFarewells(t *testing.T) {
+	each(t, func(t *testing.T, p *photos, _ *dbtest.Clock) {
+		for range 30 {
+			p.put("u-17", "ada@example.org")
+			if err := p.Remove(t.Context(), p.named("u-17")); err != nil {
+				t.Fatal(err)
+			}
+		}
+		sent := 0
+		for _, l := range p.m.Letters(message.Email) {
+			if l.Kind == message.DoorClosed && !l.Withhold {
+				sent++
+			}
+		}
+		if sent != 5 {
+			t.Errorf("%d letters to one address", sent)
+		}
+	})
+}

@@ -8,6 +8,7 @@ import (
 	"context"
 	"errors"
 	"slices"
+	"time"
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
@@ -19,6 +20,7 @@ import (
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/profile"
 	"countersign/internal/signin"
+	"countersign/internal/throttle"
 )
 
 // Service is the second door. All fields are required.
@@ -226,6 +228,10 @@ func (s *Service) Forget(ctx context.Context, n Named, id device.ID) (ok bool, e
 	return ok, err
 }
 
+// farewells is how many accounts' ends an application may have one address told of: a person has one or two, and an application that opens and erases
+// them over and over must not fill somebody's mailbox.
+var farewells = throttle.Rate{Name: "door/farewell", Burst: 5, Every: 6 * time.Hour} //nolint:gochecknoglobals // a constant
+
 // Remove erases an account and all that is kept of it. Every address hears of it, and for a time the account opens under no other: erased
 // and opened anew it would have its codes go elsewhere without a proof.
 func (s *Service) Remove(ctx context.Context, n Named) error {
@@ -249,6 +255,11 @@ func (s *Service) Remove(ctx context.Context, n Named) error {
 			return err
 		}
 		for _, l := range letters {
+			within, err := s.Parts.Throttle.Take(ctx, tx, farewells, n.App+"\x00"+l.To)
+			if err != nil {
+				return err
+			}
+			l.Withhold = !within // who is told no more has been told of the same, by the same application, several times
 			if _, err := s.Parts.Outbox.Put(ctx, tx, l); err != nil {
 				return err
 			}

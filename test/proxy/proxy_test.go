@@ -119,16 +119,21 @@ func start(t *testing.T, kind string) *site {
 		}
 	}
 	run(t, dir, at, program, k.command(dir))
+	s.browse("app.localhost")
+	return s
+}
+
+// browse has a browser for the site, whose host is this machine.
+func (s *site) browse(host string) {
 	s.client = s.node.Browser()
 	var d net.Dialer
 	s.client.Transport = &http.Transport{DialContext: func(ctx context.Context, network, addr string) (net.Conn, error) {
-		if rest, ok := strings.CutPrefix(addr, "app.localhost:"); ok {
+		if rest, ok := strings.CutPrefix(addr, host+":"); ok {
 			addr = "127.0.0.1:" + rest
 		}
 		return d.DialContext(ctx, network, addr)
 	}}
-	t.Cleanup(s.client.CloseIdleConnections)
-	return s
+	s.t.Cleanup(s.client.CloseIdleConnections)
 }
 
 func freeAddress(t *testing.T) string {
@@ -144,6 +149,11 @@ func freeAddress(t *testing.T) string {
 // run runs a proxy until the test ends.
 func run(t *testing.T, dir, at, program string, args []string) {
 	t.Helper()
+	runWith(t, dir, at, program, args)
+}
+
+func runWith(t *testing.T, dir, at, program string, args []string, env ...string) {
+	t.Helper()
 	said, err := os.Create(filepath.Join(dir, "said"))
 	if err != nil {
 		t.Fatal(err)
@@ -151,6 +161,7 @@ func run(t *testing.T, dir, at, program string, args []string) {
 	cmd := exec.CommandContext(context.Background(), program, args...)
 	cmd.Dir, cmd.Stdout, cmd.Stderr = dir, said, said
 	cmd.Env = append(os.Environ(), "HOME="+dir, "XDG_CONFIG_HOME="+dir, "XDG_DATA_HOME="+dir)
+	cmd.Env = append(cmd.Env, env...)
 	if err := cmd.Start(); err != nil {
 		t.Fatal(err)
 	}
