@@ -90,8 +90,8 @@ func (e *Error) Unwrap() error { return e.cause }
 
 // refused reports whether an error is Countersign's, with the status.
 func refused(err error, status int) bool {
-	var e *Error
-	return errors.As(err, &e) && e.Status == status
+	e, ok := errors.AsType[*Error](err)
+	return ok && e.Status == status
 }
 
 // request is one call.
@@ -109,8 +109,7 @@ func (c *Client) call(ctx context.Context, r request, into any) error {
 		key = `"` + rand.Text() + `"`
 	}
 	err := c.try(ctx, r, key, into)
-	var e *Error
-	if key != "" && errors.As(err, &e) && (e.Status == 0 || e.Code == "call_under_way") && ctx.Err() == nil {
+	if e, ok := errors.AsType[*Error](err); ok && key != "" && (e.Status == 0 || e.Code == "call_under_way") && ctx.Err() == nil {
 		err = c.try(ctx, r, key, into)
 	}
 	return err

@@ -39,8 +39,7 @@ func dial(t *testing.T, c client.Config) *client.Client {
 }
 
 func codeOf(err error) string {
-	var e *client.Error
-	if errors.As(err, &e) {
+	if e, ok := errors.AsType[*client.Error](err); ok {
 		return e.Code
 	}
 	return fmt.Sprint(err)
@@ -235,8 +234,8 @@ func TestRefusals(t *testing.T) {
 		_ = json.NewEncoder(w).Encode(map[string]string{"code": "too_many_attempts"})
 	})
 	err := dial(t, client.Config{URL: server.URL, ID: "a", Secret: "b"}).RemoveAccount(t.Context(), "u-17")
-	var e *client.Error
-	if !errors.As(err, &e) || e.Status != 429 || e.Code != "too_many_attempts" || e.RetryAfter != time.Minute {
+	e, ok := errors.AsType[*client.Error](err)
+	if !ok || e.Status != 429 || e.Code != "too_many_attempts" || e.RetryAfter != time.Minute {
 		t.Errorf("%+v", err)
 	}
 	server.Close()

@@ -32,6 +32,7 @@ func documentWebhooks(a huma.API) {
 		}
 		data := open(map[string]*huma.Schema{
 			"id": text("The event's."), "account": text("Left out where the event is of no account."),
+			"application": text("Whose own account it is, at the second door."), "reference": text("What that application calls the account."),
 			"actor": {Type: huma.TypeString, Enum: []any{"person", "operator", "application", "system"}}, "detail": detail,
 		}, "id", "actor")
 		body := open(map[string]*huma.Schema{
