@@ -276,6 +276,9 @@ func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err er
 		if err := putClient(ctx, tx, c); err != nil {
 			return err
 		}
+		if err := setOwn(ctx, tx, c.ID, nil); err != nil { // or one that registered itself could take back what the operator demands of it
+			return err
+		}
 		if c.secretive() && len(before.secrets) == 0 {
 			if token, err = s.newSecret(ctx, tx, c.ID); err != nil {
 				return err

@@ -21,7 +21,7 @@ const MaxInvitation = 30 * 24 * time.Hour
 const (
 	inviteError    = "invalid_client_metadata" // RFC 7591 section 3.2.2
 	redirectError  = "invalid_redirect_uri"
-	invitePrefix   = "csi"
+	invitePrefix   = "cso"
 	ownTokenPrefix = "csm"
 )
 

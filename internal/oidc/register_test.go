@@ -130,6 +130,26 @@ func TestWhatCannotBeRegisteredUsesUpNothing(t *testing.T) {
 	})
 }
 
+// What the operator has changed is the operator's: the application's own token could take it back.
+func TestWhatTheOperatorChangedStays(t *testing.T) {
+	each(t, func(k *kit) {
+		ctx := k.t.Context()
+		e, err := k.Register(ctx, k.invited(), wiki(), from)
+		k.must(err)
+		if _, err := k.Add(ctx, oidc.Client{ID: e.ID, Name: "Wiki", RedirectURIs: e.RedirectURIs, RequirePAR: true}); err != nil {
+			k.t.Fatal(err)
+		}
+		change := wiki()
+		change.ID = e.ID
+		if _, err := k.Amend(ctx, e.ID, e.Token, change, from); word(err) != "invalid_token" {
+			k.t.Errorf("it need not push its requests any more: %v", err)
+		}
+		if c, err := k.Authenticate(ctx, oidc.Caller{Method: oidc.ByBasic, ID: e.ID, Secret: e.Secret, Source: from}); err != nil || !c.RequirePAR {
+			k.t.Errorf("%v, %+v", err, c)
+		}
+	})
+}
+
 // Of any number of registrations at once with one invitation, one is.
 func TestOneInvitationRegistersOneApplication(t *testing.T) {
 	each(t, func(k *kit) {
