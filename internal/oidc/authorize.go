@@ -157,7 +157,7 @@ func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) 
 	maps.DeleteFunc(v, func(_ string, values []string) bool { return values[0] == "" })
 	switch {
 	case v.Has("request_uri"):
-		return oauth("request_uri_not_supported", "request_uri is not supported")
+		return oauth("request_uri_not_supported", "request_uri is none of those that are given where requests are pushed")
 	case !v.Has("response_type"):
 		return oauth(invalidRequest, "response_type is missing")
 	case v.Get("response_type") != "code":
