@@ -1,7 +1,8 @@
 // Package client is Countersign for Go servers: whose a session is, the second door for accounts of your own, and the events of webhooks. It uses
 // the standard library alone, and may be copied.
 //
-// Every error of a call is an *Error. Its Code is one of docs/errors.md, or "unreachable" when there was no answer.
+// What Countersign refuses is an *Error whose Code is one of docs/errors.md, or "unreachable" when there was no answer. Any other error is of the
+// configuration.
 package client
 
 import (
@@ -79,8 +80,11 @@ type Error struct {
 // Error returns the code, and what is known beside it.
 func (e *Error) Error() string {
 	text := "countersign: " + e.Code
-	if e.cause != nil {
+	switch {
+	case e.cause != nil:
 		text += ": " + e.cause.Error()
+	case e.Detail != "":
+		text += ": " + e.Detail
 	}
 	return text
 }
