@@ -33,8 +33,8 @@ import (
 const (
 	callback = "https://shop.example.org/callback"
 	verifier = "a-verifier-of-43-characters-or-more-0123456789"
-	// exchanged is how many codes are exchanged in a turn: no more than there may be requests at once.
-	exchanged = 2000
+	// exchanged is how many codes are exchanged in a turn: so few that none of them is a minute old by then, which is as long as they last.
+	exchanged = 500
 	// referred is how many accounts of its own the application of the second door has.
 	referred = 200
 )
@@ -118,8 +118,11 @@ func (l *load) redeem(ctx context.Context, j job, code string) (string, error) {
 		Access string `json:"access_token"`
 		Error  string
 	}
-	if err := json.NewDecoder(bufio.NewReader(res.Body)).Decode(&got); err != nil || got.Access == "" {
-		return "", fmt.Errorf("a code: %s %s %w", res.Status, got.Error, err)
+	if err := json.NewDecoder(bufio.NewReader(res.Body)).Decode(&got); err != nil {
+		return "", err
+	}
+	if got.Access == "" {
+		return "", fmt.Errorf("a code: %s %s", res.Status, got.Error)
 	}
 	return got.Access, nil
 }
