@@ -53,11 +53,11 @@ func (oidcListCmd) Run(ctx context.Context, w world, c *cli) error {
 }
 
 type oidcAddCmd struct {
-	ID          string   `arg:"" help:"What it calls itself: its client_id."`
-	Name        string   `required:"" help:"What people know it by."`
-	Redirect    []string `placeholder:"URI" sep:"none" help:"Where it is answered, letter by letter; several times for several."`
-	Auth        string   `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
-	Scope       []string `default:"openid" help:"What it may ask for: openid, email, offline_access."`
+	ID          string `arg:"" help:"What it calls itself: its client_id."`
+	Name        string `required:"" help:"What people know it by."`
+	oidcURIs    `embed:""`
+	Auth        string `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
+	oidcScopes  `embed:""`
 	FirstParty  bool     `help:"It is yours: nobody is asked to consent."`
 	PublicSub   bool     `help:"It knows people by their account's id, and not by a name of its own."`
 	Sector      string   `placeholder:"HOST" help:"Applications of one sector know people by the same names. Without: the host of its redirect URIs."`
@@ -78,15 +78,32 @@ type oidcDemands struct {
 	WithoutPKCE bool `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
 }
 
+// oidcScopes are what an application may ask for.
+type oidcScopes struct {
+	Scope    []string `default:"openid" help:"What it may ask for: openid, email, offline_access."`
+	Device   bool     `name:"device-grant" help:"It runs on devices without a browser: people let it in at another one, by a code."`
+	OwnScope []string `placeholder:"SCOPE" help:"What it may have in its own name, without anybody signed in (client credentials); several with commas between."`
+}
+
+// oidcURIs are an application's addresses.
+type oidcURIs struct {
+	Redirect    []string `placeholder:"URI" sep:"none" help:"Where it is answered, letter by letter; several times for several."`
+	PostLogout  []string `placeholder:"URI" sep:"none" help:"Where browsers go that it sends to be signed out; several times for several."`
+	Backchannel string   `name:"backchannel-logout" placeholder:"URI" help:"Where it is told that somebody is signed out."`
+}
+
 // Help is shown after the flags.
 func (oidcAddCmd) Help() string {
 	return `The secret is shown this once: only a digest is kept. What was registered before by this id is replaced, and keeps its secret.
 docs/openid.md has what an application does with it.
 
   countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback
+  countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback --post-logout https://shop.example.com/ --backchannel-logout https://shop.example.com/signed-out
   countersign oidc add app --name "Our App" --redirect org.example.app:/callback --auth none --scope openid,offline_access --first-party
   countersign oidc add files --name "File server" --introspects
   countersign oidc add bank --name "Bank" --redirect https://bank.example.com/callback --auth private_key_jwt --jwks bank.jwks --fapi
+  countersign oidc add nightly --name "Nightly report" --own-scope orders:read
+  countersign oidc add tv --name "Corner TV" --auth none --device-grant --scope openid,offline_access
   countersign oidc add photos --name "Photos" --second-door https://photos.example.net`
 }
 
@@ -104,6 +121,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
 			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.Demands.WithoutPKCE, SecondDoor: a.SecondDoor,
 			DPoP: a.Demands.DPoPBound, RequirePAR: a.Demands.RequirePAR, RequireSigned: a.Demands.RequireJAR, FAPI: a.Demands.FAPI,
+			PostLogout: a.PostLogout, OwnScopes: a.OwnScope, Device: a.Device, Backchannel: a.Backchannel,
 		})
 		if err != nil {
 			return explained(err)

@@ -82,6 +82,9 @@ func owners() map[string]string {
 		"oidc_token":      "oidc",
 		"oidc_consent":    "oidc",
 		"oidc_assertion":  "oidc",
+		"oidc_logout":     "oidc",
+		"oidc_own_token":  "oidc",
+		"oidc_device":     "oidc",
 
 		"registration_flow":       "registration",
 		"registration_consent":    "registration",

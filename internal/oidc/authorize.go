@@ -50,6 +50,12 @@ type request struct {
 	Key       dpop.Thumbprint `json:"jkt,omitempty"`     // that what comes of it is bound to (dpop_jkt)
 	Before    session.ID      `json:"before,omitempty"`  // the session that the browser had when it came
 
+	// Pair is there where somebody lets in a device by its code (RFC 8628); then nobody is sent back to a redirect URI.
+	Pair struct {
+		Device string `json:"device,omitempty"`
+		Typed  string `json:"typed,omitempty"` // as the device shows it
+	} `json:"pair,omitzero"`
+
 	id      string
 	created time.Time
 }
@@ -294,6 +300,7 @@ type Next struct {
 	Name   string          // of the client, at StepConsent
 	Host   string          // where it is answered, at StepConsent
 	Scopes []string        // that it asks for, at StepConsent
+	Code   string          // that a device shows, where one is let in; empty otherwise
 }
 
 // At says what a request wants next, for whoever is signed in. If that is nothing, it ends the request, and gives what was asked for.
@@ -310,6 +317,7 @@ func (s *Service) At(ctx context.Context, ref Ref, me session.Session, from neti
 	if err != nil || n.Step != StepAnswer {
 		return n, err
 	}
+	n.Code = q.Pair.Typed
 	if n.Answer == "" {
 		n.Answer, err = s.give(ctx, q, me, giving{from: from})
 		return n, err
@@ -324,7 +332,7 @@ func (s *Service) pending(ctx context.Context, tx *sqldb.Tx, ref Ref) (request, 
 		return request{}, Client{}, errors.Join(err, absent(ok))
 	}
 	c, ok, err := s.find(ctx, tx, q.Client)
-	return q, c, errors.Join(err, absent(ok && c.redirects(q.Redirect))) // which an operator may have taken away since
+	return q, c, errors.Join(err, absent(ok && (q.Pair.Device != "" && c.Device || c.redirects(q.Redirect)))) // which an operator may have taken away since
 }
 
 func absent(there bool) error {
@@ -340,7 +348,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 		if q.prompts("none") {
 			return Next{Step: StepAnswer, Answer: s.refused(q, &Refusal{code, why})}, nil
 		}
-		return Next{Step: step, Least: q.Least, Name: c.Name, Host: hostOf(q.Redirect), Scopes: q.Scopes}, nil
+		return Next{Step: step, Least: q.Least, Name: c.Name, Host: hostOf(q.Redirect), Scopes: q.Scopes, Code: q.Pair.Typed}, nil
 	}
 	anew := me.ID != q.Before // somebody has signed in for this request
 	switch {
@@ -355,7 +363,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 	case me.Assurance().Level < q.Least:
 		return lacks(StepAgain, "login_required", "the sign-in proved less")
 	}
-	if q.prompts("consent") || q.prompts("select_account") || !c.assured(q.Redirect) {
+	if q.prompts("consent") || q.prompts("select_account") || q.Pair.Device != "" || !c.assured(q.Redirect) { // whoever has sent somebody a code is not to find them not even asked
 		return lacks(StepConsent, "consent_required", "")
 	}
 	if c.FirstParty {
@@ -393,7 +401,7 @@ func (s *Service) Decide(ctx context.Context, ref Ref, d Decision) (n Next, err 
 	if err != nil || n.Step != StepConsent && n.Step != StepAnswer || n.Answer != "" {
 		return n, err
 	}
-	n = Next{Step: StepAnswer}
+	n = Next{Step: StepAnswer, Code: q.Pair.Typed}
 	if !d.Agreed {
 		n.Answer = s.refused(q, &Refusal{"access_denied", "the holder did not agree"})
 		return n, s.drop(ctx, q)
@@ -428,7 +436,7 @@ func (s *Service) give(ctx context.Context, q request, me session.Session, how g
 		if first, err := finishRequest(ctx, tx, q.id); err != nil || !first {
 			return errors.Join(err, absent(first))
 		}
-		if how.agreed {
+		if how.agreed && q.Pair.Device == "" { // what somebody agreed to for the device in front of them is for that alone
 			if err := putConsent(ctx, tx, me.Account, q.Client, q.Scopes); err != nil {
 				return err
 			}
@@ -444,6 +452,11 @@ func (s *Service) give(ctx context.Context, q request, me session.Session, how g
 		if err := putGrant(ctx, tx, g, s.Ring.Digest(codePurpose, code)); err != nil {
 			return err
 		}
+		if q.Pair.Device != "" {
+			if first, err := moveDevice(ctx, tx, waitingDevice{id: q.Pair.Device, state: deviceWaiting, grant: g.id}, deviceAllowed); err != nil || !first {
+				return errors.Join(err, absent(first))
+			}
+		}
 		return s.Audit.Append(ctx, tx, audit.Event{
 			Kind: audit.ApplicationAllowed, Account: string(me.Account), Source: how.from,
 			Detail: map[string]string{"client": q.Client, "scopes": strings.Join(q.Scopes, " "), "session": string(me.ID)},
@@ -457,6 +470,11 @@ func (s *Service) give(ctx context.Context, q request, me session.Session, how g
 
 func (s *Service) drop(ctx context.Context, q request) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if q.Pair.Device != "" {
+			if _, err := moveDevice(ctx, tx, waitingDevice{id: q.Pair.Device, state: deviceWaiting}, deviceRefused); err != nil {
+				return err
+			}
+		}
 		_, err := finishRequest(ctx, tx, q.id)
 		return err
 	})
@@ -496,6 +514,12 @@ func answerPlace() keyring.Place { return keyring.Place{Table: "oidc_request", C
 
 // answer is the redirect URI, which was looked up before, with an answer in it. iss says whose it is (RFC 9207).
 func (s *Service) answer(q request, pairs ...string) string {
+	if q.Pair.Device != "" { // the device asks by itself
+		if pairs[0] == "code" {
+			return s.at(DevicePath) + "?done=allowed"
+		}
+		return s.at(DevicePath) + "?done=refused"
+	}
 	v := url.Values{"iss": {s.Issuer}}
 	if q.State != "" {
 		v.Set("state", q.State)

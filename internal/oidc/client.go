@@ -33,8 +33,8 @@ const (
 	ByAssertion AuthMethod = "private_key_jwt"
 )
 
-// AuthMethods are all of them.
-func AuthMethods() []AuthMethod { return []AuthMethod{ByBasic, ByPost, ByAssertion, ByNothing} }
+// authMethods are all of them.
+func authMethods() []AuthMethod { return []AuthMethod{ByBasic, ByPost, ByAssertion, ByNothing} }
 
 // The scopes. What is not here is asked for in vain.
 const (
@@ -53,7 +53,7 @@ type Client struct {
 	ID           string     `toml:"id" json:"-"`
 	Name         string     `toml:"name" json:"name"`                               // as people see it
 	RedirectURIs []string   `toml:"redirect_uris" json:"redirect_uris"`             // compared letter by letter
-	Auth         AuthMethod `toml:"auth" json:"auth"`                               // one of AuthMethods; client_secret_basic without
+	Auth         AuthMethod `toml:"auth" json:"auth"`                               // one of authMethods; client_secret_basic without
 	Scopes       []string   `toml:"scopes" json:"scopes"`                           // that it may ask for; openid without
 	FirstParty   bool       `toml:"first_party" json:"first_party,omitempty"`       // yours: nobody is asked to consent, but for an app on a device
 	Public       bool       `toml:"public_subject" json:"public_subject,omitempty"` // its sub is the account's id, as the API has it
@@ -72,6 +72,12 @@ type Client struct {
 	RequirePAR    bool `toml:"require_par" json:"require_par,omitempty"`                       // it pushes its requests (RFC 9126), and no browser brings one
 	RequireSigned bool `toml:"require_signed_request" json:"require_signed_request,omitempty"` // it signs its requests (RFC 9101), and none that is not is its own
 	FAPI          bool `toml:"fapi" json:"fapi,omitempty"`                                     // it keeps to the FAPI 2.0 Security Profile, and is held to it
+
+	// What else it has to do with us.
+	PostLogout  []string `toml:"post_logout_redirect_uris" json:"post_logout_redirect_uris,omitempty"` // where browsers go that it sends to be signed out
+	Backchannel string   `toml:"backchannel_logout_uri" json:"backchannel_logout_uri,omitempty"`       // where it is told that people are signed out
+	OwnScopes   []string `toml:"own_scopes" json:"own_scopes,omitempty"`                               // that it may have in its own name (client credentials)
+	Device      bool     `toml:"device_grant" json:"device_grant,omitempty"`                           // it runs on devices without a browser (RFC 8628)
 }
 
 var clientID = regexp.MustCompile(`^[A-Za-z0-9][A-Za-z0-9._-]{0,99}$`)
@@ -103,9 +109,9 @@ func (c *Client) Check() error {
 	want(uuid.Validate(c.ID) != nil, "id: one that looks like an account's could be taken for it") // RFC 9700, section 4.15
 	name := strings.TrimSpace(c.Name)
 	want(name != "" && name == c.Name && len([]rune(name)) <= maxName && !strings.ContainsFunc(name, unprintable), "name: want what people know it by, in %d characters", maxName)
-	want(slices.Contains(AuthMethods(), c.Auth), "auth: want one of %s", AuthMethods())
+	want(slices.Contains(authMethods(), c.Auth), "auth: want one of %s", authMethods())
 	want(slices.Contains(algorithms(), c.Alg), "id_token_alg: want one of %s", strings.Join(algorithms(), ", "))
-	want(len(c.RedirectURIs) > 0 && len(c.RedirectURIs) <= maxURIs || (c.Introspects || len(c.SecondDoor) > 0) && len(c.RedirectURIs) == 0, "redirect_uris: want one to %d", maxURIs)
+	want(len(c.RedirectURIs) > 0 && len(c.RedirectURIs) <= maxURIs || (c.Introspects || len(c.SecondDoor) > 0 || len(c.OwnScopes) > 0 || c.Device) && len(c.RedirectURIs) == 0, "redirect_uris: want one to %d", maxURIs)
 	hosts := map[string]bool{}
 	for _, u := range c.RedirectURIs {
 		host, err := checkRedirect(u, c.Auth == ByNothing)
@@ -113,6 +119,18 @@ func (c *Client) Check() error {
 			bad = append(bad, fmt.Errorf("redirect_uris: %q: %w", u, err))
 		}
 		hosts[host] = true
+	}
+	want(len(c.PostLogout) <= maxURIs, "post_logout_redirect_uris: want %d at most", maxURIs)
+	for _, u := range c.PostLogout {
+		if _, err := checkRedirect(u, c.Auth == ByNothing); err != nil {
+			bad = append(bad, fmt.Errorf("post_logout_redirect_uris: %q: %w", u, err))
+		}
+	}
+	c.checkOwn(want)
+	if c.Backchannel != "" {
+		if _, err := checkRedirect(c.Backchannel, false); err != nil {
+			bad = append(bad, fmt.Errorf("backchannel_logout_uri: %q: %w", c.Backchannel, err))
+		}
 	}
 	for _, one := range c.Scopes {
 		want(slices.Contains(Scopes(), one), "scopes: %q is none of %s", one, strings.Join(Scopes(), ", "))
@@ -353,7 +371,7 @@ func (s *Service) WithSecret(c Client, t secret.Token) Client {
 
 // Caller is who calls an endpoint, as the request has it.
 type Caller struct {
-	Method        AuthMethod // in which the call says who it is: one of AuthMethods
+	Method        AuthMethod // in which the call says who it is: one of authMethods
 	ID            string     // empty where an assertion says it
 	Secret        secret.Token
 	Assertion     string

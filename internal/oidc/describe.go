@@ -20,11 +20,14 @@ const (
 	JWKSPath       Endpoint = "/oauth/jwks"
 	PushPath       Endpoint = "/oauth/par"
 	RegisterPath   Endpoint = "/oauth/register"
+	LogoutPath     Endpoint = "/oauth/logout"
+	PairPath       Endpoint = "/oauth/device_authorization"
+	DevicePath     Endpoint = "/device" // where people type the codes of devices
 )
 
 // Describe is the provider's metadata (OpenID Connect Discovery, RFC 8414).
 func (s *Service) Describe() ([]byte, error) {
-	methods := AuthMethods()
+	methods := authMethods()
 	signed := []string{}
 	for _, a := range asserted() {
 		signed = append(signed, string(a))
@@ -38,13 +41,16 @@ func (s *Service) Describe() ([]byte, error) {
 		"revocation_endpoint":    s.at(RevokePath),
 		"jwks_uri":               s.at(JWKSPath),
 		"registration_endpoint":  s.at(RegisterPath),
+		"end_session_endpoint":   s.at(LogoutPath),
+
+		"device_authorization_endpoint": s.at(PairPath),
 
 		"pushed_authorization_request_endpoint": s.at(PushPath),
 		"require_pushed_authorization_requests": false, // each client may say so
 
 		"response_types_supported":              []string{"code"},
 		"response_modes_supported":              []string{"query"},
-		"grant_types_supported":                 []string{"authorization_code", "refresh_token"},
+		"grant_types_supported":                 grantTypes(),
 		"code_challenge_methods_supported":      []string{"S256"},
 		"subject_types_supported":               []string{"pairwise", "public"},
 		"scopes_supported":                      Scopes(),
@@ -62,6 +68,9 @@ func (s *Service) Describe() ([]byte, error) {
 		"revocation_endpoint_auth_signing_alg_values_supported":    signed,
 
 		"dpop_signing_alg_values_supported": strings.Fields(dpop.Algorithms),
+
+		"backchannel_logout_supported":         true,
+		"backchannel_logout_session_supported": true,
 
 		"authorization_response_iss_parameter_supported": true,
 		"claims_parameter_supported":                     true,

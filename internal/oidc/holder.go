@@ -45,6 +45,12 @@ func (s *Service) allowed(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]
 	return all, err
 }
 
+// NameOf is what people know a client by; empty if there is none by that id.
+func (s *Service) NameOf(ctx context.Context, tx *sqldb.Tx, client string) (string, error) {
+	c, _, err := s.find(ctx, tx, client)
+	return c.Name, err
+}
+
 // Told is what the file of an owner's data has of applications.
 func (s *Service) Told(ctx context.Context, tx *sqldb.Tx, who account.ID) (any, error) {
 	return s.allowed(ctx, tx, who)
@@ -61,6 +67,9 @@ func (s *Service) Withdraw(ctx context.Context, me session.Session, by signin.Cl
 		if err != nil {
 			return err
 		}
+		if err := s.dismiss(ctx, tx, me.Account, client); err != nil {
+			return err
+		}
 		ended, err := endGrantsOf(ctx, tx, me.Account, client, "withdrawn by the holder")
 		if ok = agreed || ended > 0; err != nil || !ok {
 			return err
@@ -70,4 +79,23 @@ func (s *Service) Withdraw(ctx context.Context, me session.Session, by signin.Cl
 		})
 	})
 	return ok, err
+}
+
+// dismiss has an application told that it is signed out of the sessions that live on.
+func (s *Service) dismiss(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) error {
+	held, err := linesOf(ctx, tx, who, client)
+	if err != nil {
+		return err
+	}
+	live := held[:0]
+	for _, g := range held {
+		line, err := s.Sessions.LineOf(ctx, tx, who, g.line)
+		if err != nil {
+			return err
+		}
+		if line.Unended { // of the others it was told
+			live = append(live, g)
+		}
+	}
+	return s.note(ctx, tx, who, live)
 }

@@ -227,14 +227,21 @@ func (s *Service) signer(k signingKey, kind string) (jose.Signer, error) {
 	return made, err
 }
 
-// hinted returns whose an ID token of ours is, however old: it was signed by a key that we have or had, for the client.
-func (s *Service) hinted(ctx context.Context, client, hint string) (subject string, ok bool, err error) {
-	if len(hint) > maxAssertion {
-		return "", false, nil
+// hint is what an ID token of ours says that somebody shows, however old: it was signed by a key that we have or had.
+type hint struct {
+	Issuer   string   `json:"iss"`
+	Audience audience `json:"aud"`
+	Subject  string   `json:"sub"`
+	Session  string   `json:"sid"`
+}
+
+func (s *Service) hint(ctx context.Context, text string) (said hint, ok bool, err error) {
+	if len(text) > maxAssertion {
+		return hint{}, false, nil
 	}
-	signed, err := jose.ParseSignedCompact(hint, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
-	if err != nil {
-		return "", false, nil //nolint:nilerr // no token of ours
+	signed, err := jose.ParseSignedCompact(text, []jose.SignatureAlgorithm{jose.ES256, jose.RS256, jose.EdDSA})
+	if err != nil || signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType] != idTokenType {
+		return hint{}, false, nil //nolint:nilerr // no ID token of ours
 	}
 	var jwk string
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
@@ -242,19 +249,23 @@ func (s *Service) hinted(ctx context.Context, client, hint string) (subject stri
 		return err
 	})
 	if err != nil || jwk == "" {
-		return "", false, err
+		return hint{}, false, err
 	}
 	var key jose.JSONWebKey
 	if err := json.Unmarshal([]byte(jwk), &key); err != nil {
+		return hint{}, false, err
+	}
+	if !verified(signed, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, &said) || said.Issuer != s.Issuer || len(said.Audience.of) != 1 {
+		return hint{}, false, nil
+	}
+	return said, true, nil
+}
+
+// hinted returns whose an ID token of ours is that was given to the client.
+func (s *Service) hinted(ctx context.Context, client, text string) (subject string, ok bool, err error) {
+	said, ok, err := s.hint(ctx, text)
+	if err != nil || !ok || said.Audience.of[0] != client {
 		return "", false, err
-	}
-	var said struct {
-		Issuer   string   `json:"iss"`
-		Audience audience `json:"aud"`
-		Subject  string   `json:"sub"`
-	}
-	if !verified(signed, jose.JSONWebKeySet{Keys: []jose.JSONWebKey{key}}, &said) || said.Issuer != s.Issuer || len(said.Audience.of) != 1 || said.Audience.of[0] != client {
-		return "", false, nil
 	}
 	return said.Subject, true, nil
 }

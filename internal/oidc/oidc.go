@@ -1,6 +1,6 @@
 // Package oidc is the OpenID provider: which applications there are, what they ask for, what people let them do, and the
 // tokens that say so. It owns the tables oidc_client, oidc_invitation, oidc_key, oidc_request, oidc_pushed, oidc_grant, oidc_token,
-// oidc_consent and oidc_assertion.
+// oidc_consent, oidc_assertion, oidc_logout, oidc_own_token and oidc_device.
 //
 // A request is kept on the server, and only the browser that brought it goes on with it. Who signs in, and how, is the
 // sign-in machine's to decide: this package says what a request still lacks. A code and a refresh token are each spent by
@@ -46,7 +46,7 @@ const (
 	secretPrefix  = "csk"
 )
 
-// Service is the provider. All fields are required but Listed.
+// Service is the provider. All fields are required but Listed, and Post where nobody is told that people are signed out.
 type Service struct {
 	DB       *sqldb.DB
 	Ring     *keyring.Ring
@@ -56,8 +56,11 @@ type Service struct {
 	Sessions *session.Service
 	Issuer   string   // our public origin: what tokens call iss
 	Listed   []Client // those of the file of clients
+	// Post sends a logout token to an application. An error means that it has not taken it.
+	Post func(ctx context.Context, to Client, token string) error
 
-	keys keyCache
+	keys     keyCache
+	goodbyes goodbyes
 }
 
 // Refusal is an error in the words of OAuth (RFC 6749, OpenID Connect Core, RFC 9470). Why is ours, and repeats nothing that was sent.

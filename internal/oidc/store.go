@@ -14,6 +14,7 @@ import (
 	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
 )
 
 // sealedKeys is the column of private keys; keyPlace says where each stands.
@@ -28,6 +29,9 @@ func digested() []keyring.Column {
 		{Table: "oidc_pushed", Name: "digest", Live: "expires_at > $1"},
 		{Table: "oidc_grant", Name: "code", Live: "code_until > $1"},
 		{Table: "oidc_token", Name: "digest", Live: "expires_at > $1"},
+		{Table: "oidc_device", Keys: []string{"id"}, Name: "device_code", Live: "expires_at > $1"},
+		{Table: "oidc_device", Keys: []string{"id"}, Name: "user_code", Live: "expires_at > $1"},
+		{Table: "oidc_own_token", Name: "digest", Live: "expires_at > $1"},
 	}
 }
 
@@ -119,6 +123,9 @@ func setSecret(ctx context.Context, tx *sqldb.Tx, id string, digest []byte) erro
 func deleteClient(ctx context.Context, tx *sqldb.Tx, id string) (bool, error) {
 	n, err := tx.Exec(ctx, `DELETE FROM oidc_client WHERE id = $1`, id)
 	if err != nil || n == 0 {
+		return false, err
+	}
+	if _, err = tx.Exec(ctx, `DELETE FROM oidc_own_token WHERE client_id = $1`, id); err != nil {
 		return false, err
 	}
 	_, err = tx.Exec(ctx, `UPDATE oidc_grant SET ended_at = $1, ended_why = $2 WHERE client_id = $3 AND ended_at IS NULL`,
@@ -366,6 +373,10 @@ func prolongRefresh(ctx context.Context, tx *sqldb.Tx, g grant, digests [][]byte
 	return n == 1, err
 }
 
+func grantByID(ctx context.Context, tx *sqldb.Tx, id string) (grant, error) {
+	return scanGrant(tx.QueryRow(ctx, `SELECT `+grantColumns+` FROM oidc_grant WHERE id = $1`, id).Scan)
+}
+
 // bindGrant binds what was not bound yet.
 func bindGrant(ctx context.Context, tx *sqldb.Tx, id string, key dpop.Thumbprint) error {
 	_, err := tx.Exec(ctx, `UPDATE oidc_grant SET jkt = $1 WHERE id = $2 AND jkt = ''`, key, id)
@@ -395,9 +406,162 @@ func dropToken(ctx context.Context, tx *sqldb.Tx, digests [][]byte) error {
 	return err
 }
 
+func putOwnToken(ctx context.Context, tx *sqldb.Tx, t ownToken, digest []byte) error {
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_own_token (digest, client_id, scopes, key, created_at, expires_at) VALUES ($1, $2, $3, $4, $5, $6)`,
+		digest, t.client, strings.Join(t.scopes, " "), string(t.key), tx.Now().UnixMilli(), t.expires.UnixMilli())
+	return err
+}
+
+// ownTokenOf returns a token that can be used.
+func ownTokenOf(ctx context.Context, tx *sqldb.Tx, digests [][]byte) (t ownToken, ok bool, err error) {
+	var scopes string
+	var created, expires int64
+	err = tx.QueryRow(ctx, `SELECT client_id, scopes, key, created_at, expires_at FROM oidc_own_token WHERE expires_at > $1 AND digest IN (`+sqldb.Params(2, len(digests))+`)`,
+		append([]any{tx.Now().UnixMilli()}, sqldb.Args(digests)...)...).Scan(&t.client, &scopes, &t.key, &created, &expires)
+	if errors.Is(err, sql.ErrNoRows) {
+		return ownToken{}, false, nil
+	}
+	t.scopes, t.created, t.expires = strings.Fields(scopes), time.UnixMilli(created), time.UnixMilli(expires)
+	return t, err == nil, err
+}
+
+func dropOwnToken(ctx context.Context, tx *sqldb.Tx, client string, digests [][]byte) error {
+	_, err := tx.Exec(ctx, `DELETE FROM oidc_own_token WHERE client_id = $1 AND digest IN (`+sqldb.Params(2, len(digests))+`)`, append([]any{client}, sqldb.Args(digests)...)...)
+	return err
+}
+
 func putAssertion(ctx context.Context, tx *sqldb.Tx, digest []byte, until time.Time) (first bool, err error) {
 	n, err := tx.Exec(ctx, `INSERT INTO oidc_assertion (digest, expires_at) VALUES ($1, $2) ON CONFLICT (digest) DO NOTHING`, digest, until.UnixMilli())
 	return n == 1, err
+}
+
+// givenWhere returns which clients got tokens in which lines of sessions, whatever became of those: a client may have a session of its own.
+func givenWhere(ctx context.Context, tx *sqldb.Tx, where string, args ...any) (all []given, err error) {
+	err = tx.Each(ctx, `SELECT DISTINCT client_id, session_id FROM oidc_grant WHERE code_used_at IS NOT NULL AND `+where, func(scan func(...any) error) error {
+		var g given
+		err := scan(&g.client, &g.line)
+		all = append(all, g)
+		return err
+	}, args...)
+	return all, err
+}
+
+func givenIn(ctx context.Context, tx *sqldb.Tx, who account.ID, lines []session.ID) ([]given, error) {
+	return givenWhere(ctx, tx, `account_id = $1 AND session_id IN (`+sqldb.Params(2, len(lines))+`)`, append([]any{who}, sqldb.Args(lines)...)...)
+}
+
+// linesOf returns the lines in which a client got something of an account that nobody has taken back.
+func linesOf(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) ([]given, error) {
+	return givenWhere(ctx, tx, `account_id = $1 AND client_id = $2 AND ended_at IS NULL`, who, client)
+}
+
+func putFarewell(ctx context.Context, tx *sqldb.Tx, f farewell) error {
+	now := tx.Now()
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_logout (id, client_id, subject, sid, attempts, next_at, give_up_at) VALUES ($1, $2, $3, $4, 0, $5, $6)`,
+		f.id, f.client, f.subject, f.sid, now.UnixMilli(), now.Add(logoutPatience).UnixMilli())
+	return err
+}
+
+// waitedFor returns the clients that something is due for.
+func waitedFor(ctx context.Context, tx *sqldb.Tx) (clients []string, err error) {
+	err = tx.Each(ctx, `SELECT DISTINCT client_id FROM oidc_logout WHERE next_at <= $1`, func(scan func(...any) error) error {
+		var one string
+		err := scan(&one)
+		clients = append(clients, one)
+		return err
+	}, tx.Now().UnixMilli())
+	return clients, err
+}
+
+// claimFarewells moves next_at to the end of the lease, and only of rows that are still due: of nodes racing for one, one gets it.
+func claimFarewells(ctx context.Context, tx *sqldb.Tx, client, holder string) (all []farewell, err error) {
+	now := tx.Now()
+	err = tx.Each(ctx, `
+		UPDATE oidc_logout SET lease = $3, next_at = $4, attempts = attempts + 1
+		WHERE next_at <= $2 AND id IN (SELECT id FROM oidc_logout WHERE client_id = $1 AND next_at <= $2 ORDER BY next_at, id LIMIT $5)
+		RETURNING id, subject, sid, attempts, give_up_at`, func(scan func(...any) error) error {
+		f := farewell{client: client, lease: holder}
+		var giveUp int64
+		err := scan(&f.id, &f.subject, &f.sid, &f.attempts, &giveUp)
+		f.last = now.UnixMilli() >= giveUp
+		all = append(all, f)
+		return err
+	}, client, now.UnixMilli(), holder, now.Add(logoutLease).UnixMilli(), logoutTogether)
+	return all, err
+}
+
+// settleFarewell ends what was told, or given up, and has the rest wait.
+func settleFarewell(ctx context.Context, tx *sqldb.Tx, f farewell, over bool) error {
+	if over {
+		_, err := tx.Exec(ctx, `DELETE FROM oidc_logout WHERE id = $1`, f.id)
+		return err
+	}
+	wait := min(logoutFirst<<min(f.attempts-1, 20), logoutLongest)
+	_, err := tx.Exec(ctx, `UPDATE oidc_logout SET lease = NULL, next_at = $3 WHERE id = $1 AND lease = $2`, f.id, f.lease, tx.Now().Add(wait).UnixMilli())
+	return err
+}
+
+func putDevice(ctx context.Context, tx *sqldb.Tx, d waitingDevice, device, user []byte) error {
+	now := tx.Now()
+	_, err := tx.Exec(ctx, `INSERT INTO oidc_device (id, client_id, scopes, least, device_code, user_code, state, pause, next_at, expires_at)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10)`,
+		d.id, d.client, strings.Join(d.scopes, " "), string(d.least), device, user, string(deviceWaiting), devicePause.Milliseconds(), now.UnixMilli(), now.Add(deviceFor).UnixMilli())
+	return err
+}
+
+// deviceTyped returns the device that waits with a code.
+func deviceTyped(ctx context.Context, tx *sqldb.Tx, users [][]byte) (d waitingDevice, ok bool, err error) {
+	var scopes string
+	err = tx.QueryRow(ctx, `SELECT id, client_id, scopes, least FROM oidc_device
+		WHERE user_code IN (`+sqldb.Params(3, len(users))+`) AND state = $1 AND expires_at > $2 ORDER BY id LIMIT 1`,
+		append([]any{string(deviceWaiting), tx.Now().UnixMilli()}, sqldb.Args(users)...)...).Scan(&d.id, &d.client, &scopes, &d.least)
+	if errors.Is(err, sql.ErrNoRows) {
+		return waitingDevice{}, false, nil
+	}
+	d.scopes = strings.Fields(scopes)
+	return d, err == nil, err
+}
+
+// askDevice counts a question of a device. patient is false if it came too early: then it has to wait for longer, from now on. One UPDATE each, so that
+// questions that come at once are not all taken for the first.
+func askDevice(ctx context.Context, tx *sqldb.Tx, client string, codes [][]byte) (d waitingDevice, patient, ok bool, err error) {
+	now := tx.Now().UnixMilli()
+	ask := func(statement string, args ...any) error {
+		var grantID sql.NullString
+		var expires int64
+		err := tx.QueryRow(ctx, statement+` RETURNING id, state, grant_id, expires_at`, args...).Scan(&d.id, &d.state, &grantID, &expires)
+		d.client, d.grant, d.over = client, grantID.String, expires <= now
+		return err
+	}
+	which := func(from int) string {
+		return ` WHERE client_id = $2 AND device_code IN (` + sqldb.Params(from, len(codes)) + `)`
+	}
+	err = ask(`UPDATE oidc_device SET next_at = $1 + pause - $3`+which(4)+` AND next_at <= $1`,
+		append([]any{now, client, deviceEarly.Milliseconds()}, sqldb.Args(codes)...)...)
+	if err == nil {
+		return d, true, true, nil
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		err = ask(`UPDATE oidc_device SET next_at = $1 + pause + $4 - $3, pause = pause + $4`+which(5),
+			append([]any{now, client, deviceEarly.Milliseconds(), deviceSlower.Milliseconds()}, sqldb.Args(codes)...)...)
+	}
+	if errors.Is(err, sql.ErrNoRows) {
+		return waitingDevice{}, false, false, nil
+	}
+	return d, false, err == nil, err
+}
+
+// moveDevice changes what became of a device: of two who do so at once one is the first.
+func moveDevice(ctx context.Context, tx *sqldb.Tx, d waitingDevice, to deviceState) (first bool, err error) {
+	n, err := tx.Exec(ctx, `UPDATE oidc_device SET state = $1, grant_id = $2 WHERE id = $3 AND state = $4 AND expires_at > $5`,
+		string(to), sql.NullString{String: d.grant, Valid: d.grant != ""}, d.id, string(d.state), tx.Now().UnixMilli())
+	return n == 1, err
+}
+
+// markRedeemed notes that a client has what was granted to a device: the grant has a code that nobody was told.
+func markRedeemed(ctx context.Context, tx *sqldb.Tx, grantID string) error {
+	_, err := tx.Exec(ctx, `UPDATE oidc_grant SET code_used_at = $1 WHERE id = $2`, tx.Now().UnixMilli(), grantID)
+	return err
 }
 
 func erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
@@ -419,6 +583,8 @@ func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
 	for _, statement := range []string{
 		`DELETE FROM oidc_token WHERE digest IN (SELECT digest FROM oidc_token WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_grant WHERE id IN (SELECT id FROM oidc_grant g WHERE g.expires_at < $1 AND NOT EXISTS (SELECT 1 FROM oidc_token t WHERE t.grant_id = g.id) LIMIT $2)`,
+		`DELETE FROM oidc_device WHERE id IN (SELECT id FROM oidc_device WHERE expires_at < $1 LIMIT $2)`,
+		`DELETE FROM oidc_own_token WHERE digest IN (SELECT digest FROM oidc_own_token WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_request WHERE id IN (SELECT id FROM oidc_request WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_pushed WHERE digest IN (SELECT digest FROM oidc_pushed WHERE expires_at < $1 LIMIT $2)`,
 		`DELETE FROM oidc_invitation WHERE digest IN (SELECT digest FROM oidc_invitation WHERE expires_at < $1 LIMIT $2)`,

@@ -71,6 +71,11 @@ type issued struct {
 	code  bool // by a code: the nonce is told once
 }
 
+// grantTypes are what the token endpoint takes.
+func grantTypes() []string {
+	return []string{"authorization_code", "refresh_token", "client_credentials", deviceGrant}
+}
+
 var errGrant = oauth(invalidGrant, "the code or token is not good: unknown, used, over, another client's, or for another redirect URI or verifier")
 
 // verifier is what RFC 7636 section 4.1 takes.
@@ -88,10 +93,14 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Ca
 		out, err = s.redeem(ctx, c, form, by)
 	case "refresh_token":
 		out, err = s.refresh(ctx, c, form, by)
+	case deviceGrant:
+		out, err = s.poll(ctx, c, form, by)
+	case "client_credentials":
+		return s.ofItself(ctx, c, form, by.Key)
 	case "":
 		return Tokens{}, oauth(invalidRequest, "grant_type is missing")
 	default:
-		return Tokens{}, oauth("unsupported_grant_type", "grant_type must be authorization_code or refresh_token")
+		return Tokens{}, oauth("unsupported_grant_type", "grant_type must be one of "+strings.Join(grantTypes(), ", "))
 	}
 	if err != nil {
 		return Tokens{}, err
@@ -272,6 +281,9 @@ func (s *Service) good(ctx context.Context, tx *sqldb.Tx, g grant) (bool, error)
 	return line.Live, err
 }
 
+// idTokenType is the typ of an ID token: it tells them from logout tokens.
+const idTokenType = "JWT"
+
 // identity is what an ID token says (OpenID Connect Core section 2).
 type identity struct {
 	About
@@ -302,17 +314,17 @@ func (s *Service) idToken(ctx context.Context, c Client, of issued) (string, err
 	now := s.DB.Now()
 	say := identity{
 		About: s.about(c, of.grant), Issuer: s.Issuer, Audience: c.ID, At: now.Unix(), Until: now.Add(idTokenFor).Unix(),
-		Hash: half(c.Alg, of.Access.Reveal()), Session: s.sid(c, of.grant),
+		Hash: half(c.Alg, of.Access.Reveal()), Session: s.sid(c.ID, of.grant.session),
 	}
 	if of.code {
 		say.Nonce = of.grant.nonce
 	}
-	return s.sign(ctx, c.Alg, "JWT", say)
+	return s.sign(ctx, c.Alg, idTokenType, say)
 }
 
 // sid names a line of sessions to a client, and to nobody else.
-func (s *Service) sid(c Client, g grant) string {
-	return base64.RawURLEncoding.EncodeToString(s.Ring.Stable("oidc/session", c.ID+"\x00"+string(g.session)))
+func (s *Service) sid(client string, line session.ID) string {
+	return base64.RawURLEncoding.EncodeToString(s.Ring.Stable("oidc/session", client+"\x00"+string(line)))
 }
 
 // Fact is what is known of a token.
@@ -331,6 +343,9 @@ type Fact struct {
 func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) (f Fact, err error) {
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
+		if err == nil && of.ID == "" {
+			f, err = s.ownFact(ctx, tx, c, shown)
+		}
 		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess) {
 			return err
 		}
@@ -400,7 +415,10 @@ func (s *Service) Revoke(ctx context.Context, c Client, shown secret.Token, from
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		digests := s.Ring.Digests(tokenPurpose, shown)
 		t, g, ok, err := tokenOf(ctx, tx, digests)
-		if err != nil || !ok || g.client != c.ID {
+		if err == nil && !ok {
+			return dropOwnToken(ctx, tx, c.ID, digests)
+		}
+		if err != nil || g.client != c.ID {
 			return err
 		}
 		if t.kind == kindAccess {

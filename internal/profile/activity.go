@@ -1,6 +1,7 @@
 package profile
 
 import (
+	"cmp"
 	"context"
 	"net/netip"
 	"slices"
@@ -32,7 +33,7 @@ type Deed struct {
 	Actor   string // person, operator or system
 	Source  netip.Addr
 	Name    string   // of the browser or app that it was done in, where that is known
-	Subject string   // of the device or sign-in that it was done to, where that is known
+	Subject string   // name of the device, sign-in or application that it was done to, where that is known
 	Way     string   // of a code: sms, email
 	Methods []string // what was proved
 	Times   int      // how often in a row
@@ -69,6 +70,11 @@ func (s *Service) page(ctx context.Context, tx *sqldb.Tx, me session.Session, be
 		}
 		for _, e := range events {
 			d, shown := n.deed(e, finished)
+			if shown {
+				if err := s.nameApplication(ctx, tx, &d); err != nil {
+					return Activity{}, err
+				}
+			}
 			if shown && !p.add(d) {
 				p.Further = true
 				return p, nil
@@ -117,7 +123,9 @@ func (s *Service) Deed(ctx context.Context, me session.Session, id string) (d De
 			return err
 		}
 		n, err := s.namesOf(ctx, tx, me)
-		d, ok = n.deed(e, map[string]bool{})
+		if d, ok = n.deed(e, map[string]bool{}); err == nil && ok {
+			err = s.nameApplication(ctx, tx, &d)
+		}
 		return err
 	})
 	return d, ok && err == nil, err
@@ -168,6 +176,10 @@ func (n names) deed(e audit.Past, finished map[string]bool) (d Deed, shown bool)
 	if by, ok := n.sessions[e.Detail["by_session"]]; ok {
 		d.Name = by.Name
 	}
+	if what.ofApplication() {
+		d.Subject = e.Detail["client"]
+		return d, true
+	}
 	d.Subject = n.devices[e.Detail["device"]]
 	if which := e.Detail["which"]; which != "" {
 		d.Subject = n.devices[which]
@@ -176,4 +188,14 @@ func (n names) deed(e audit.Past, finished map[string]bool) (d Deed, shown bool)
 		}
 	}
 	return d, true
+}
+
+// nameApplication has a deed say which application by the name that people know.
+func (s *Service) nameApplication(ctx context.Context, tx *sqldb.Tx, d *Deed) error {
+	if !d.What.ofApplication() || s.ApplicationName == nil {
+		return nil
+	}
+	name, err := s.ApplicationName(ctx, tx, d.Subject)
+	d.Subject = cmp.Or(name, d.Subject) // its id, if it is not registered any more
+	return err
 }

@@ -39,6 +39,8 @@ type Service struct {
 	Erasers    []Eraser      // of every package that keeps something of accounts, but of account itself
 	// Applications is what of those that sign people in through us stands in the file of the owner's data; nil for nothing.
 	Applications func(ctx context.Context, tx *sqldb.Tx, id account.ID) (any, error)
+	// ApplicationName is what people know an application by; empty for one that there is not. nil knows none.
+	ApplicationName func(ctx context.Context, tx *sqldb.Tx, client string) (string, error)
 }
 
 // Prune deletes a bounded number of unfinished changes whose time is over and returns how many.

@@ -231,6 +231,11 @@ func either(yes bool, a, b What) What {
 // leadsOn says that a sign-in which succeeded had this on its way.
 func (w What) leadsOn() bool { return slices.Contains([]What{RightPassword, CodeAsked, LetInAsked}, w) }
 
+// ofApplication says that it is about one that signs people in through us.
+func (w What) ofApplication() bool {
+	return slices.Contains([]What{AppAllowed, AppEnded, AppReplayed}, w)
+}
+
 // repeats says that many of the same in a row are one line.
 func (w What) repeats() bool {
 	return slices.Contains([]What{WrongPassword, RightPassword, CodeAsked, WrongCode, WrongPasskey, TooMany, Unproved, AddressCode, RecoveryCode, RecoveryFailed, LookedAt, LookedAtAll}, w)

@@ -4,14 +4,18 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/http"
 	"net/netip"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
+	"sync"
 
 	"github.com/pelletier/go-toml/v2"
 
+	"countersign/internal/courier/post"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
@@ -24,10 +28,11 @@ import (
 const fewestSecret = 32
 
 // applications is the OpenID provider, with the clients of the file.
-func applications(c config.Config, p signin.Parts) (*oidc.Service, error) {
+func applications(c config.Config, p signin.Parts, log *slog.Logger) (*oidc.Service, error) {
 	s := &oidc.Service{
-		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(),
+		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(), Post: farewells(log),
 	}
+	p.Sessions.Ended = s.SignedOut
 	listed, err := clientsOf(c)
 	for _, one := range listed {
 		if !one.secret.Empty() {
@@ -36,6 +41,36 @@ func applications(c config.Config, p signin.Parts) (*oidc.Service, error) {
 		s.Listed = append(s.Listed, one.Client)
 	}
 	return s, err
+}
+
+// farewells posts logout tokens, under the guard of webhooks. What goes wrong is logged by a word, without the address.
+func farewells(log *slog.Logger) func(context.Context, oidc.Client, string) error {
+	var mu sync.Mutex
+	clients := map[string]*post.Client{} // by address, so that connections are used again
+	dial := func(address string) (c *post.Client, err error) {
+		mu.Lock()
+		defer mu.Unlock()
+		if c = clients[address]; c == nil {
+			if c, err = post.New("logout", address, nil); err == nil {
+				clients[address] = c
+			}
+		}
+		return c, err
+	}
+	return func(ctx context.Context, to oidc.Client, token string) error {
+		client, err := dial(to.Backchannel)
+		if err != nil {
+			return err
+		}
+		_, no, err := client.Do(ctx, to.Backchannel, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(url.Values{"logout_token": {token}}.Encode()))
+		if no != nil {
+			err = client.Fault(no, "")
+		}
+		if err != nil {
+			log.LogAttrs(ctx, slog.LevelWarn, "an application was not told that somebody is signed out", slog.String("client", to.ID), slog.Any("error", err))
+		}
+		return err
+	}
 }
 
 type listedClient struct {
@@ -120,8 +155,10 @@ func (c *Core) EnsureSigningKeys(ctx context.Context) error {
 // provide mounts the OpenID provider: the pages that people come to, and what programs call.
 func (s *Server) provide(mux *http.ServeMux, way pages.SignIn) {
 	way.MountProvider(mux, s.core.Applications)
+	way.MountLogout(mux, s.core.Applications)
+	way.MountDevices(mux, s.core.Applications, s.core.Applications)
 	(&oidcweb.Door{
-		Log: s.deps.Log, Provider: s.core.Applications, Requests: s.core.Applications, Registry: s.core.Applications, Proofs: s.core.Proofs, Now: s.deps.Now, Issuer: s.core.Applications.Issuer,
+		Log: s.deps.Log, Provider: s.core.Applications, Requests: s.core.Applications, Registry: s.core.Applications, Devices: s.core.Applications, Proofs: s.core.Proofs, Now: s.deps.Now, Issuer: s.core.Applications.Issuer,
 		Source: func(r *http.Request) netip.Addr { return way.Client(r).Source },
 	}).Mount(mux)
 }

@@ -241,6 +241,7 @@ func (s *Server) Work(ctx context.Context) {
 	loop("keys", s.keys)
 	loop("erasures", s.erasures)
 	loop("webhooks", s.core.Subscribers.Run)
+	loop("logouts", s.core.Applications.Run)
 	if s.deps.Notify != nil && s.deps.Watchdog > 0 {
 		loop("watchdog", s.watchdog)
 	}

@@ -39,7 +39,7 @@ const MaxPerAccount = 50
 // atAAL3 is how long a session lasts at most that was opened at AAL3 (N-2.3.3-01).
 const atAAL3 = 12 * time.Hour
 
-// Service keeps sessions. All fields are required.
+// Service keeps sessions. All fields are required but Ended.
 type Service struct {
 	DB       *sqldb.DB
 	Ring     *keyring.Ring
@@ -48,6 +48,8 @@ type Service struct {
 	Absolute time.Duration // ends every session, used or not
 	MaxStale time.Duration // how long memory is trusted while the database is away
 	Devices  *device.Service
+	// Ended is told, in the transaction that ends them, of the lines of sessions that somebody has ended: not of those whose time ran out.
+	Ended func(ctx context.Context, tx *sqldb.Tx, who account.ID, lines []ID) error
 
 	memory memory
 }
@@ -452,6 +454,12 @@ func (s *Service) End(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) 
 	return n == 1, err
 }
 
+// Replace ends one session of the account whose place another one of its line takes, in this transaction: the line goes on. ok is as End's.
+func (s *Service) Replace(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (ok bool, err error) {
+	n, err := s.end(ctx, tx, ended{account: who, only: id, replaced: true, why: "ended by its owner"})
+	return n == 1, err
+}
+
 // EndOthers ends every session of the account but one.
 func (s *Service) EndOthers(ctx context.Context, tx *sqldb.Tx, who account.ID, keep ID) error {
 	_, err := s.end(ctx, tx, ended{account: who, keep: keep, why: "ended by its owner"})
@@ -471,9 +479,14 @@ func (s *Service) EndAll(ctx context.Context, tx *sqldb.Tx, who account.ID, why 
 }
 
 func (s *Service) end(ctx context.Context, tx *sqldb.Tx, e ended) (int, error) {
-	ids, err := endRows(ctx, tx, e)
+	ids, lines, err := endRows(ctx, tx, e)
 	if err != nil {
 		return 0, err
+	}
+	if s.Ended != nil && len(lines) > 0 && !e.replaced {
+		if err := s.Ended(ctx, tx, e.account, lines); err != nil {
+			return 0, err
+		}
 	}
 	for _, id := range ids {
 		if err := announce(ctx, tx, id); err != nil {

@@ -137,10 +137,12 @@ type ended struct {
 	from       device.ID
 	enrol      bool
 	beyond     int
+	replaced   bool // by another one of its line
 	why        string
 }
 
-func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
+// endRows returns the sessions that it ends, and the lines that they are of.
+func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids, lines []ID, err error) {
 	which, args := `account_id = $3 AND id <> $4`, []any{tx.Now().UnixMilli(), e.why, e.account, e.keep}
 	switch {
 	case e.only != "":
@@ -155,14 +157,14 @@ func endRows(ctx context.Context, tx *sqldb.Tx, e ended) (ids []ID, err error) {
 			ORDER BY created_at DESC, id DESC LIMIT 1000 OFFSET $4)`
 		args[3] = e.beyond
 	}
-	err = tx.Each(ctx, `UPDATE session SET ended_at = $1, ended_why = $2 WHERE ended_at IS NULL AND `+which+` RETURNING id`,
+	err = tx.Each(ctx, `UPDATE session SET ended_at = $1, ended_why = $2 WHERE ended_at IS NULL AND `+which+` RETURNING id, origin_id`,
 		func(scan func(...any) error) error {
-			var id ID
-			err := scan(&id)
-			ids = append(ids, id)
+			var id, origin ID
+			err := scan(&id, &origin)
+			ids, lines = append(ids, id), append(lines, cmp.Or(origin, id))
 			return err
 		}, args...)
-	return ids, err
+	return ids, lines, err
 }
 
 // bind marks a live session as bound, once.

@@ -43,7 +43,7 @@ func (s *Service) replace(ctx context.Context, tx *sqldb.Tx, f flow) error {
 	if f.Replaces == "" {
 		return nil
 	}
-	ended, err := s.Sessions.End(ctx, tx, f.Account, f.Replaces)
+	ended, err := s.Sessions.Replace(ctx, tx, f.Account, f.Replaces)
 	if err == nil && !ended {
 		err = gone()
 	}

@@ -108,6 +108,7 @@ func answered() []Code {
 		{"oidc_request_invalid", 422, "The application is not registered here, or its request is not in order and says nowhere how to tell it", "Tell the application's maker: its client_id has to be as it was registered. Of a request that is signed the log says what is wrong. The browser is sent nowhere."},
 		{"oidc_redirect_unregistered", 422, "The application wants its answer at an address that was not registered for it", "Tell the application's maker: its redirect_uri has to be one of those that were registered, letter by letter. The browser is sent nowhere."},
 		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
+		{"device_code_unknown", 422, "No device waits with that code", "Type the code that the device shows, or have it show a new one."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},
 		{"client_outdated", 426, "This version of the application is not accepted any more", "Show the person `detail`, which is in their language, and have them update. Upgrade names the first version that is accepted, if there is one (HTTP/1.1 only)."},
 		{"api_retired", 410, "This version of the API is withdrawn", "Show the person `detail`, and use a newer version of the API. Every call of this version gets this answer."},

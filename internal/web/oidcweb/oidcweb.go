@@ -37,6 +37,7 @@ type provider interface {
 type Door struct {
 	Log      *slog.Logger
 	Provider provider
+	Devices  devices
 	Requests requests
 	Registry registry
 	Proofs   *dpop.Service
@@ -59,6 +60,7 @@ func (d *Door) Mount(mux *http.ServeMux) {
 		"POST " + string(oidc.TokenPath):      d.token,
 		"POST " + string(oidc.IntrospectPath): d.introspect,
 		"POST " + string(oidc.RevokePath):     d.revoke,
+		"POST " + string(oidc.PairPath):       d.pair,
 		"GET " + string(oidc.UserInfoPath):    d.userInfo,
 		"POST " + string(oidc.UserInfoPath):   d.userInfo,
 	} {
@@ -298,8 +300,8 @@ type known struct {
 	From     int64    `json:"iat"`
 	To       int64    `json:"exp"`
 	Subject  string   `json:"sub"`
-	Time     int64    `json:"auth_time"`
-	ACR      string   `json:"acr"`
+	Time     int64    `json:"auth_time,omitempty"` // neither is there of a token that is about nobody
+	ACR      string   `json:"acr,omitempty"`
 	AMR      []string `json:"amr,omitempty"`
 
 	Bound *confirmation `json:"cnf,omitempty"`

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"strings"
 
 	"countersign/internal/audit"
 	links "countersign/internal/notice"
@@ -98,6 +99,9 @@ func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
 	text, ok := f.words[key]
 	if !ok {
 		return deedRow{}, false
+	}
+	if text = f.say(key, "name", "\u2068"+d.Subject+"\u2069"); strings.Contains(f.words[key], "{name}") { // isolated: it may be written the other way
+		d.Subject = ""
 	}
 	if methods := f.methodList(d.Methods); d.What == profile.SignedIn && len(methods) > 0 {
 		text = f.say("did_signed_in_with", "methods", f.and(methods))

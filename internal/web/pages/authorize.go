@@ -218,6 +218,9 @@ func (h *authorize) goOn(w http.ResponseWriter, r *http.Request, next oidc.Next,
 	case oidc.StepConsent:
 		return h.Pages.show(w, http.StatusOK, authorizePage(f, r.PathValue("request"), next))
 	case oidc.StepAnswer:
+		if next.Code != "" {
+			return sendBack(w, next.Answer) // a page of ours
+		}
 		return h.onward(w, r, next.Answer)
 	case oidc.StepSignIn, oidc.StepAgain:
 	}
@@ -274,6 +277,7 @@ type authorizeView struct {
 	frame
 
 	Path, Name, Host string
+	Code             string   // that a device shows, where one is let in
 	Asks             []string // in words
 	Offline          bool
 }
@@ -281,7 +285,7 @@ type authorizeView struct {
 func (authorizeView) template() string { return "authorize" }
 
 func authorizePage(f frame, request string, next oidc.Next) authorizeView {
-	v := authorizeView{frame: f, Path: requestPath(request), Name: next.Name, Host: next.Host}
+	v := authorizeView{frame: f, Path: requestPath(request), Name: next.Name, Host: next.Host, Code: next.Code}
 	v.Asks, v.Offline = f.scopes(next.Scopes), slices.Contains(next.Scopes, "offline_access")
 	return v
 }

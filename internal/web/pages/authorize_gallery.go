@@ -18,6 +18,15 @@ func (p *Pages) authorizeShots() []Shot {
 		p.shot("authorize", "authorize_title", page("openid")),
 		p.shot("authorize-offline", "authorize_title", page("openid", "email", "offline_access")),
 		p.shot("onward", "onward_title", func(f frame) view { return onwardPage(f, request, "sealed") }),
+		p.shot("pair", "pair_title", func(f frame) view { return pairPage(f, "") }),
+		p.shot("pair-link", "pair_title", func(f frame) view { return pairPage(f, "BCDF-GHJK") }),
+		p.shot("pair-unknown", "pair_title", func(f frame) view { return pairPage(f.fails(f.say("pair_unknown")), "") }),
+		p.shot("pair-allowed", "pair_title", func(f frame) view { return pairDone(f, "pair_allowed") }),
+		p.shot("pair-refused", "pair_title", func(f frame) view { return pairDone(f, "pair_refused") }),
+		p.shot("authorize-device", "authorize_title", func(f frame) view {
+			return authorizePage(f, request, oidc.Next{Name: "Corner TV", Code: "BCDF-GHJK", Scopes: []string{"openid", "offline_access"}})
+		}),
+		p.shot("logout", "logout_title", func(f frame) view { return logoutPage(f, "sealed") }),
 		p.shot("applications", "applications_title", func(f frame) view {
 			at := time.Date(2026, time.November, 20, 19, 12, 0, 0, time.UTC)
 			return applicationsPage(f.flash("withdrawn"), []oidc.Allowed{

@@ -96,6 +96,8 @@ func New(o Options) (*Pages, error) {
 		accountView{},
 		againView{},
 		authorizeView{},
+		logoutView{},
+		pairView{},
 		applicationsView{},
 		securityView{},
 		passwordView{},

@@ -156,6 +156,12 @@ func (p *Pages) language(r *http.Request) string {
 	if lang, ok := p.chosen(web.Cookie(r, web.LangCookie).Reveal()); ok {
 		return lang
 	}
+	for tag := range strings.FieldsSeq(r.URL.Query().Get("ui_locales")) { // the first of ours, best first (OpenID Connect Core section 3.1.2.1)
+		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if lang, ok := p.chosen(primary); ok {
+			return lang
+		}
+	}
 	best, weight := fallback, 0.0
 	header := r.Header.Get("Accept-Language")
 	for part := range strings.SplitSeq(header[:min(len(header), 512)], ",") {

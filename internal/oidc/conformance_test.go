@@ -1,0 +1,124 @@
+package oidc_test
+
+import (
+	"encoding/json"
+	"os"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign/internal/oidc"
+)
+
+// What docs/openid-conformance.md says is tested is tested, and no module stands there twice.
+func TestConformanceNamesTests(t *testing.T) {
+	text, err := os.ReadFile("../../docs/openid-conformance.md")
+	if err != nil {
+		t.Fatal(err)
+	}
+	there := map[string]bool{}
+	for _, folder := range []string{"internal/oidc", "internal/server", "internal/web/oidcweb", "test/oidc", "test/leak"} {
+		files, err := filepath.Glob("../../" + folder + "/*_test.go")
+		if err != nil {
+			t.Fatal(err)
+		}
+		for _, f := range files {
+			code, err := os.ReadFile(f)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, m := range regexp.MustCompile(`(?m)^func (Test\w+)\(`).FindAllStringSubmatch(string(code), -1) {
+				there[m[1]] = true
+			}
+		}
+	}
+	var modules []string
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(line, "|")
+		if len(cells) < 4 || !strings.HasPrefix(strings.TrimSpace(cells[1]), "`") {
+			continue
+		}
+		module := strings.Trim(cells[1], " `")
+		if slices.Contains(modules, module) {
+			t.Errorf("%s stands there twice", module)
+		}
+		modules = append(modules, module)
+		tests := regexp.MustCompile("`(Test\\w+)`").FindAllStringSubmatch(cells[2], -1)
+		if len(tests) == 0 && strings.Trim(cells[3], " –\n") == "" {
+			t.Errorf("%s has neither a test nor a reason", module)
+		}
+		for _, m := range tests {
+			if !there[m[1]] {
+				t.Errorf("%s: there is no %s", module, m[1])
+			}
+		}
+	}
+	if len(modules) < 52 { // Basic 38, Config 1, Back-Channel 2, RP-Initiated 11
+		t.Errorf("%d modules", len(modules))
+	}
+}
+
+// What the Basic profile sends, and ends well.
+func TestBasicRequests(t *testing.T) {
+	each(t, func(k *kit) {
+		for name, ask := range map[string][]string{
+			"no nonce":              {"nonce", ""},
+			"scope profile":         {"scope", "openid profile"},
+			"scope email":           {"scope", "openid email"},
+			"scope address":         {"scope", "openid address"},
+			"scope phone":           {"scope", "openid phone"},
+			"every scope":           {"scope", "openid profile email address phone"},
+			"display page":          {"display", "page"},
+			"display popup":         {"display", "popup"},
+			"ui_locales":            {"ui_locales", "se"},
+			"claims_locales":        {"claims_locales", "se"},
+			"an essential claim":    {"claims", `{"userinfo":{"name":{"essential":true}}}`},
+			"scopes in other order": {"scope", "offline_access openid"},
+		} {
+			out := k.tokens(redeeming(k.code(ask...)))
+			claims, _ := k.claimsOf(out.ID)
+			info, err := k.UserInfo(t.Context(), out.Access, "")
+			if err != nil || len(info) != 1 || info["sub"] != claims["sub"] {
+				t.Errorf("%s: userinfo %v %v", name, info, err)
+			}
+			for _, never := range []string{"name", "email", "phone_number", "address"} {
+				if _, there := claims[never]; there {
+					t.Errorf("%s: %s is in the token", name, never)
+				}
+			}
+		}
+	})
+}
+
+// R-OI-01, R-OA-19, and what OpenID Connect Discovery and the logout specifications want in it.
+func TestMetadata(t *testing.T) {
+	text, err := (&oidc.Service{Issuer: issuer}).Describe()
+	if err != nil {
+		t.Fatal(err)
+	}
+	var m map[string]any
+	if err := json.Unmarshal(text, &m); err != nil {
+		t.Fatal(err)
+	}
+	if m["issuer"] != issuer || m["backchannel_logout_supported"] != true || m["backchannel_logout_session_supported"] != true {
+		t.Errorf("%s", text)
+	}
+	for _, at := range []string{
+		"authorization_endpoint", "token_endpoint", "userinfo_endpoint", "jwks_uri", "introspection_endpoint", "revocation_endpoint", "end_session_endpoint",
+	} {
+		if u, _ := m[at].(string); !strings.HasPrefix(u, issuer+"/") {
+			t.Errorf("%s is %v", at, m[at])
+		}
+	}
+	for name, want := range map[string]string{
+		"response_types_supported": "code", "subject_types_supported": "pairwise", "id_token_signing_alg_values_supported": "RS256",
+		"scopes_supported": "openid", "code_challenge_methods_supported": "S256", "token_endpoint_auth_methods_supported": "client_secret_basic",
+		"grant_types_supported": "client_credentials", "claims_supported": "sub",
+	} {
+		if list, _ := m[name].([]any); !slices.Contains(list, any(want)) {
+			t.Errorf("%s is %v, without %s", name, m[name], want)
+		}
+	}
+}
