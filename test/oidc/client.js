@@ -1,5 +1,5 @@
 // A client by openid-client, unmodified. It reads one JSON object a line and answers with one:
-// begin → the URL to send the browser to; finish → what came of the URL that the browser was sent back to; refresh, introspect, revoke.
+// begin → the URL to send the browser to; finish → what came of the URL that the browser was sent back to; logout → the URL to send the browser to; refresh, introspect, revoke.
 import { createInterface } from 'node:readline'
 import * as client from 'openid-client'
 
@@ -27,6 +27,7 @@ const answers = {
     return tokens.claims()
   },
   introspect: () => client.tokenIntrospection(config, tokens.access_token),
+  logout: more => client.buildEndSessionUrl(config, { id_token_hint: tokens.id_token, ...more }).href,
   revoke: () => client.tokenRevocation(config, tokens.refresh_token),
 }
 

@@ -170,6 +170,7 @@ func TestOpenIDClient(t *testing.T) {
 			n.Account("ada@example.org", "+4915112345678")
 			token, err := n.Core().Applications.Add(t.Context(), oidc.Client{
 				ID: "shop", Name: "Corner Shop", RedirectURIs: []string{callback}, Scopes: []string{"openid", "offline_access"},
+				PostLogout: []string{callback + "/bye"},
 			})
 			if err != nil {
 				t.Fatal(err)
@@ -211,6 +212,11 @@ func TestOpenIDClient(t *testing.T) {
 			f.good("begin", nil, &link)
 			if a := f.ask("finish", back); a.Error == "" {
 				t.Errorf("an answer to another request is taken: %+v", a)
+			}
+			// Signed out by it: at once, and back to it.
+			f.good("logout", map[string]string{"post_logout_redirect_uri": callback + "/bye", "state": "s 1"}, &link)
+			if back, _ := p.do(http.MethodGet, link, nil); back != callback+"/bye?state=s+1" {
+				t.Errorf("logged out, and led to %q", back)
 			}
 			// And where nobody may be asked.
 			f.good("begin", map[string]string{"prompt": "none", "acr_values": "aal3"}, &link)
