@@ -19,7 +19,7 @@ type Code struct {
 
 // Codes lists every error code an answer can have, in the order of the documentation. A test
 // finds the codes in the source and demands each here.
-func Codes() []Code { return slices.Concat(answered(), toldOperators()) }
+func Codes() []Code { return slices.Concat(answered(), ofApplications(), toldOperators()) }
 
 // answered are those of pages and calls.
 func answered() []Code {
@@ -51,17 +51,6 @@ func answered() []Code {
 		{"last_notice_address", 409, "The account's holder could not be told of anything any more", "Add another address for notices first."},
 		{"account_frozen", 409, "Addresses, contacts and the saved code stay as they are for now", "Wait until frozen_until, or use a device that was remembered long before."},
 		{"reauthentication_required", 403, "The session proved who it is too long ago for this", "Go through /api/v1/signin/again, then ask again with the new token."},
-		{"client_unproved", 401, "The call does not prove which client it is of", "Send the client's id and secret, or a fresh assertion. The client must be registered for the second door."},
-		{"account_locked", 403, "The account is locked", "Ask the operator. Only clients of the second door are told."},
-		{"reference_malformed", 422, "The reference cannot be one", "Name the account by 1 to 128 bytes of characters that print, without spaces."},
-		{"reference_held", 409, "The account was erased lately, and its codes went elsewhere", "Open it with an address that it had, or wait as Retry-After says: 72 hours from when it was erased. Its addresses were told."},
-		{"idempotency_key_malformed", 400, "The Idempotency-Key cannot be one", "Send it once, with 1 to 255 characters that print, in double quotes, and another for each call."},
-		{"call_under_way", 409, "The same call is under way", "Repeat it a moment later: then its answer is there."},
-		{"call_differs", 422, "The Idempotency-Key stands for another call", "Give each call a key of its own; the same only for the very same call."},
-		{"second_door_required", 403, "What protects the account changes after the second door alone", "Have the person pass the second door, and name its flow within the next minutes."},
-		{"contact_missing", 422, "A new account needs an address that codes go to", "Send email or phone."},
-		{"contact_proof_required", 403, "Where codes go changes after the second door alone", "Have the person pass the second door, and name its flow within the next minutes."},
-		{"site_unknown", 422, "The client was not registered with this origin", "Name one of the origins of countersign oidc add --second-door, or none."},
 		{"enrolment_required", 403, "The session is good for nothing before a passkey or an app is enrolled", "Enrol with this session what the sign-in asked for (enrol; with passkey_only nothing but a passkey will do): begin-passkey and add-passkey, or add-app and confirm-app. Then ask again."},
 		{"factor_choice_invalid", 422, "There is no such way here, or it stands there twice", "Send each way once. The call that lists factors names those of the account; off takes those that are sent."},
 		{"last_passkey", 409, "Sign-ins of this account take nothing but a passkey, and this is its last", "Add another first."},
@@ -105,10 +94,6 @@ func answered() []Code {
 		{"claim_missing", 422, "Something that is asked for was left out", "See GET /api/v1/registration."},
 		{"claim_malformed", 422, "An answer has the wrong form, or nobody asked for it", "One line of at most 200 characters; a date as YYYY-MM-DD."},
 		{"terms_not_accepted", 422, "The terms in force were not accepted", "Show them, and send their version."},
-		{"oidc_request_invalid", 422, "The application is not registered here, or its request is not in order and says nowhere how to tell it", "Tell the application's maker: its client_id has to be as it was registered. Of a request that is signed the log says what is wrong. The browser is sent nowhere."},
-		{"oidc_redirect_unregistered", 422, "The application wants its answer at an address that was not registered for it", "Tell the application's maker: its redirect_uri has to be one of those that were registered, letter by letter. The browser is sent nowhere."},
-		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
-		{"device_code_unknown", 422, "No device waits with that code", "Type the code that the device shows, or have it show a new one."},
 		{"host_unknown", 421, "The Host header names another server", "Use the address in site.public_url, or list the name in http.internal_hosts (API only)."},
 		{"client_outdated", 426, "This version of the application is not accepted any more", "Show the person `detail`, which is in their language, and have them update. Upgrade names the first version that is accepted, if there is one (HTTP/1.1 only)."},
 		{"api_retired", 410, "This version of the API is withdrawn", "Show the person `detail`, and use a newer version of the API. Every call of this version gets this answer."},
@@ -121,6 +106,27 @@ func answered() []Code {
 		{"busy", 503, "Too much is going on at once", "Wait as Retry-After says, then try again."},
 		{"database_unavailable", 503, "The database cannot be reached", "Wait as Retry-After says, then try again."},
 		{"keys_missing", 503, "This node does not have the keys that the database needs", "Wait as Retry-After says, then try again; the operator copies the key file to the node."},
+	}
+}
+
+// ofApplications are those that applications meet, or people on their way to one.
+func ofApplications() []Code {
+	return []Code{
+		{"client_unproved", 401, "The call does not prove which client it is of", "Send the client's id and secret, or a fresh assertion. The client must be registered for the second door."},
+		{"account_locked", 403, "The account is locked", "Ask the operator. Only clients of the second door are told."},
+		{"reference_malformed", 422, "The reference cannot be one", "Name the account by 1 to 128 bytes of characters that print, without spaces."},
+		{"reference_held", 409, "The account was erased lately, and its codes went elsewhere", "Open it with an address that it had, or wait as Retry-After says: 72 hours from when it was erased. Its addresses were told."},
+		{"idempotency_key_malformed", 400, "The Idempotency-Key cannot be one", "Send it once, with 1 to 255 characters that print, in double quotes, and another for each call."},
+		{"call_under_way", 409, "The same call is under way", "Repeat it a moment later: then its answer is there."},
+		{"call_differs", 422, "The Idempotency-Key stands for another call", "Give each call a key of its own; the same only for the very same call."},
+		{"second_door_required", 403, "What protects the account changes after the second door alone", "Have the person pass the second door, and name its flow within the next minutes."},
+		{"contact_missing", 422, "A new account needs an address that codes go to", "Send email or phone."},
+		{"contact_proof_required", 403, "Where codes go changes after the second door alone", "Have the person pass the second door, and name its flow within the next minutes."},
+		{"site_unknown", 422, "The client was not registered with this origin", "Name one of the origins of countersign oidc add --second-door, or none."},
+		{"oidc_request_invalid", 422, "The application is not registered here, or its request is not in order and says nowhere how to tell it", "Tell the application's maker: its client_id has to be as it was registered. Of a request that is signed the log says what is wrong. The browser is sent nowhere."},
+		{"oidc_redirect_unregistered", 422, "The application wants its answer at an address that was not registered for it", "Tell the application's maker: its redirect_uri has to be one of those that were registered, letter by letter. The browser is sent nowhere."},
+		{"oidc_request_ended", 410, "The application's request is over, was answered, or was begun in another browser", "Go back to the application and begin again."},
+		{"device_code_unknown", 422, "No device waits with that code", "Type the code that the device shows, or have it show a new one."},
 	}
 }
 
