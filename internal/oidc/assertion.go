@@ -114,6 +114,9 @@ func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error
 	if err != nil {
 		return false, nil //nolint:nilerr // a refusal, as any other
 	}
+	if !slices.Contains([]string{"", "jwt", "client-authentication+jwt"}, typeOf(signed)) { // request objects stand in address bars
+		return false, nil
+	}
 	var a assertion
 	if !verified(signed, c.keys, &a) || !a.fits(c, s.Issuer, s.DB.Now()) {
 		return false, nil

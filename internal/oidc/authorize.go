@@ -118,6 +118,7 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 // brought finds the client of a request, and what it says.
 func (s *Service) brought(ctx context.Context, a Asked, q request) (c Client, t taken, err error) {
 	within, known := false, false
+	var over error
 	name, isPushed := pushed(a.Query)
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		t = taken{says: a.Query}
@@ -133,10 +134,15 @@ func (s *Service) brought(ctx context.Context, a Asked, q request) (c Client, t 
 		}
 		q.Client = c.ID
 		t, err = s.take(ctx, tx, name, q, a.Browser)
+		if over = nil; fault.Of(err).Kind == fault.Gone { // which is counted, so nothing is undone
+			over, err = err, nil
+		}
 		return err
 	})
 	switch {
 	case err != nil:
+	case over != nil:
+		err = over
 	case !within:
 		err = tooMany()
 	case !known:

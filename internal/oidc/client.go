@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/go-jose/go-jose/v4"
 	"github.com/google/uuid"
@@ -159,8 +160,11 @@ func (c *Client) Check() error {
 	return errors.Join(bad...)
 }
 
+// unprintable is what is seen by nobody, or turns round what stands beside it: names are shown to people, and on terminals. Persian joins its letters by two
+// of those.
 func unprintable(r rune) bool {
-	return r < ' ' || r == 0x7f || r >= 0x202a && r <= 0x202e || r >= 0x2066 && r <= 0x2069
+	const joins, joinsNot = 0x200d, 0x200c
+	return unicode.IsControl(r) || unicode.In(r, unicode.Cf, unicode.Zl, unicode.Zp) && r != joins && r != joinsNot
 }
 
 // readKeys reads the client's public keys.
@@ -277,7 +281,8 @@ func (s *Service) Clients(ctx context.Context) (all []Registered, err error) {
 	return all, err
 }
 
-// Add registers a client, or changes the one of its id, and returns the secret of a new one that has one: it is shown this once.
+// Add registers a client, or changes the one of its id, and returns the secret of a new one that has one: it is shown this once. One that had registered
+// itself cannot change that any more.
 func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err error) {
 	if err := c.Check(); err != nil {
 		return token, fault.New(fault.Invalid, "oidc_client_invalid", err)

@@ -48,8 +48,7 @@ func (s *Service) readObject(c Client, v url.Values) (object, error) {
 	if err != nil {
 		return object{}, oauth(invalidObject, "the request object is none, or its algorithm is not taken")
 	}
-	typ, _ := signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType].(string)
-	if !strings.EqualFold(strings.TrimPrefix(typ, "application/"), objectType) {
+	if typeOf(signed) != objectType {
 		return object{}, oauth(invalidObject, "the request object's typ is not "+objectType)
 	}
 	var payload json.RawMessage
@@ -70,6 +69,12 @@ func (s *Service) readObject(c Client, v url.Values) (object, error) {
 	}
 	o.says.Set("client_id", c.ID)
 	return o, err
+}
+
+// typeOf is what a signed text says that it is, in small letters and without what goes without saying (RFC 7515 section 4.1.9).
+func typeOf(signed *jose.JSONWebSignature) string {
+	typ, _ := signed.Signatures[0].Protected.ExtraHeaders[jose.HeaderType].(string)
+	return strings.TrimPrefix(strings.ToLower(typ), "application/")
 }
 
 // mayAsk says what a request object has to be that is from a client, for us, and made just now; empty if it is. It may be for others as well: nobody

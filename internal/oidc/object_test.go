@@ -209,3 +209,22 @@ func TestAClientThatSigns(t *testing.T) {
 		}
 	})
 }
+
+// RFC 9101 section 10.8: a request object stands in an address bar. One that a library gave a sub is no proof of who calls.
+func TestARequestObjectIsNoAssertion(t *testing.T) {
+	each(t, func(k *kit) {
+		b := k.bank(jose.ES256, func(*oidc.Client) {})
+		claims := b.says(map[string]any{"sub": "bank"})
+		for typ, want := range map[jose.ContentType]string{
+			objectType: "invalid_client", "application/" + objectType: "invalid_client", "dpop+jwt": "invalid_client", "JWT": "", "": "", "client-authentication+jwt": "",
+		} {
+			claims["jti"] = secret.NewToken("cs").Reveal()
+			_, err := k.Authenticate(t.Context(), oidc.Caller{
+				Method: oidc.ByAssertion, ID: "bank", Assertion: b.signs(typ, claims), AssertionType: oidc.AssertionType, Source: from,
+			})
+			if word(err) != want {
+				t.Errorf("typ %q: %v, want %q", typ, err, want)
+			}
+		}
+	})
+}

@@ -185,3 +185,16 @@ func TestPushingHasALimit(t *testing.T) {
 		k.push()
 	})
 }
+
+// P9: what a browser brings that is no request is counted as one that is.
+func TestBringingWhatWasNotPushedIsLimited(t *testing.T) {
+	each(t, func(k *kit) {
+		for range 60 {
+			_, err := k.bring("shop", "urn:ietf:params:oauth:request_uri:"+secret.NewToken("csp").Reveal(), k.held)
+			k.gone("a name that nothing has", err)
+		}
+		if _, err := k.bring("shop", "urn:ietf:params:oauth:request_uri:"+secret.NewToken("csp").Reveal(), k.held); fault.Of(err).Kind != fault.TooMany {
+			t.Errorf("the sixty-first in a moment: %v", err)
+		}
+	})
+}

@@ -110,7 +110,16 @@ func (m Metadata) client(id string) (Client, error) {
 	if c.Check() != nil {
 		return c, oauth(inviteError, "client_name (60 characters), token_endpoint_auth_method, scope, jwks or id_token_signed_response_alg is missing or not among those in our metadata")
 	}
+	c.Sector = id // and not its host: it may name any, and would be told by what names others there know people
 	return c, nil
+}
+
+// hosts are those that a client is answered at.
+func (c Client) hosts() (all []string) {
+	for _, uri := range c.RedirectURIs {
+		all = append(all, hostOf(uri))
+	}
+	return all
 }
 
 // metadataOf is what is registered of a client.
@@ -168,7 +177,8 @@ func (s *Service) Own(ctx context.Context, id string, with secret.Token, from ne
 	return s.own(ctx, id, with, from, func(*sqldb.Tx, Client) error { return nil })
 }
 
-// Amend replaces all of it (RFC 7592 section 2.2). What was given to it before stays as it was: tokens, consents, the secret.
+// Amend replaces all of it (RFC 7592 section 2.2). What was given to it before stays as it was: tokens, the secret, and consents unless it is answered at
+// another host now, which nobody has agreed to.
 func (s *Service) Amend(ctx context.Context, id string, with secret.Token, m Metadata, from netip.Addr) (e Entry, err error) {
 	c, refused := m.client(id)
 	if m.ID != id {
@@ -183,6 +193,11 @@ func (s *Service) Amend(ctx context.Context, id string, with secret.Token, m Met
 		}
 		if err := putClient(ctx, tx, c); err != nil {
 			return err
+		}
+		if slices.ContainsFunc(c.hosts(), func(h string) bool { return !slices.Contains(before.hosts(), h) }) {
+			if err := deleteConsents(ctx, tx, id); err != nil {
+				return err
+			}
 		}
 		return s.recordSelf(ctx, tx, id, "changed")
 	})

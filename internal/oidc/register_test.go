@@ -2,6 +2,8 @@ package oidc_test
 
 import (
 	"net/netip"
+	"net/url"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -111,6 +113,9 @@ func TestWhatCannotBeRegisteredUsesUpNothing(t *testing.T) {
 			"addresses":                 {func(m *oidc.Metadata) { m.Scope = "openid email" }, "invalid_client_metadata"},
 			"no name":                   {func(m *oidc.Metadata) { m.Name = "" }, "invalid_client_metadata"},
 			"a name that turns round":   {func(m *oidc.Metadata) { m.Name = "Bank\u202eevil" }, "invalid_client_metadata"},
+			"a name of a terminal's":    {func(m *oidc.Metadata) { m.Name = "Wiki\u009b2J" }, "invalid_client_metadata"},
+			"a name with nothing in it": {func(m *oidc.Metadata) { m.Name = "Ba\u200bnk" }, "invalid_client_metadata"},
+			"a name of two lines":       {func(m *oidc.Metadata) { m.Name = "Wiki\u2028Bank" }, "invalid_client_metadata"},
 			"keys that are none":        {func(m *oidc.Metadata) { m.Auth, m.Keys = oidc.ByAssertion, []byte(`{"keys":[]}`) }, "invalid_client_metadata"},
 		} {
 			m := wiki()
@@ -169,6 +174,79 @@ func TestOneInvitationRegistersOneApplication(t *testing.T) {
 		all.Wait()
 		if done.Load() != 1 {
 			k.t.Errorf("%d were registered", done.Load())
+		}
+	})
+}
+
+// Pairwise names are per application: one that registers itself names any host it likes, and is not to be told by what names another of that host knows
+// people.
+func TestARegisteredApplicationHasNamesOfItsOwn(t *testing.T) {
+	each(t, func(k *kit) {
+		shop, err := k.UserInfo(k.t.Context(), k.tokens(redeeming(k.code())).Access, "")
+		k.must(err)
+		m := wiki()
+		m.RedirectURIs = []string{"https://evil.example.net/callback"}
+		e, err := k.Register(k.t.Context(), k.invited(), m, from)
+		k.must(err)
+		subject := func() any {
+			info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, "https://evil.example.net/callback"), "")
+			k.must(err)
+			return info["sub"]
+		}
+		before := subject()
+		m.ID, m.RedirectURIs = e.ID, []string{"https://shop.example.com/any"}
+		_, err = k.Amend(k.t.Context(), e.ID, e.Token, m, from)
+		k.must(err)
+		m.RedirectURIs = []string{"https://shop.example.com/any", callback}
+		_, err = k.Amend(k.t.Context(), e.ID, e.Token, m, from)
+		k.must(err)
+		info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, callback), "")
+		k.must(err)
+		if info["sub"] == shop["sub"] {
+			k.t.Error("it is told the name by which the shop knows them")
+		}
+		if info["sub"] != before {
+			k.t.Error("a change of its host changes by what names it knows people")
+		}
+	})
+}
+
+// agreedBy is an access token of a client that the holder has agreed to.
+func (k *kit) agreedBy(client, redirect string) secret.Token {
+	k.t.Helper()
+	b := k.begin("client_id", client, "redirect_uri", redirect, "prompt", "consent")
+	n, err := k.Decide(k.t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}, oidc.Decision{Session: k.me, Agreed: true, Source: from})
+	k.must(err)
+	u, err := url.Parse(n.Answer)
+	k.must(err)
+	v := redeeming(u.Query().Get("code"))
+	v.Set("redirect_uri", redirect)
+	all, err := k.Clients(k.t.Context())
+	k.must(err)
+	at := slices.IndexFunc(all, func(r oidc.Registered) bool { return r.ID == client })
+	out, err := k.Exchange(k.t.Context(), all[at].Client, v, oidc.Caller{Source: from})
+	k.must(err)
+	return out.Access
+}
+
+// What the holder agreed to was that this application may know them, at this host: whoever has its token does not lead their browsers elsewhere unasked.
+func TestConsentIsNotForAnotherHost(t *testing.T) {
+	each(t, func(k *kit) {
+		m := wiki()
+		e, err := k.Register(k.t.Context(), k.invited(), m, from)
+		k.must(err)
+		k.agreedBy(e.ID, m.RedirectURIs[0])
+		m.ID, m.RedirectURIs = e.ID, []string{m.RedirectURIs[0], "https://wiki.example.com/other"}
+		_, err = k.Amend(k.t.Context(), e.ID, e.Token, m, from)
+		k.must(err)
+		if v := k.answer("client_id", e.ID, "redirect_uri", m.RedirectURIs[1], "prompt", "none"); v.Get("code") == "" {
+			k.t.Errorf("another path of the host: %v", v)
+		}
+		m.RedirectURIs = []string{"https://evil.example.net/"}
+		_, err = k.Amend(k.t.Context(), e.ID, e.Token, m, from)
+		k.must(err)
+		if v := k.answer("client_id", e.ID, "redirect_uri", m.RedirectURIs[0], "prompt", "none"); v.Get("error") != "consent_required" {
+			k.t.Errorf("answered without being asked: %v", v)
 		}
 	})
 }

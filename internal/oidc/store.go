@@ -260,6 +260,12 @@ func deleteConsent(ctx context.Context, tx *sqldb.Tx, who account.ID, client str
 	return n > 0, err
 }
 
+// deleteConsents has everybody asked again who has agreed to a client.
+func deleteConsents(ctx context.Context, tx *sqldb.Tx, client string) error {
+	_, err := tx.Exec(ctx, `DELETE FROM oidc_consent WHERE client_id = $1`, client)
+	return err
+}
+
 const grantColumns = `id, client_id, account_id, session_id, scopes, challenge, nonce, jkt, methods, authenticated_at, expires_at`
 
 func scanGrant(scan func(...any) error, more ...any) (g grant, err error) {
