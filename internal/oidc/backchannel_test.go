@@ -150,8 +150,11 @@ func TestWhichEndsAreTold(t *testing.T) {
 			return k.me
 		}
 		k.tokens(redeeming(k.code()))
-		k.me = k.proveAgain(k.me) // the line goes on
-		k.hears(e, 0)
+		k.me = k.proveAgain(k.me)
+		k.settled()
+		if n := k.waiting() + e.count(); n != 0 {
+			t.Errorf("%d are told of a line that goes on", n)
+		}
 		k.end(k.me)
 		k.hears(e, 1)
 		var elsewhere session.Session

@@ -6,10 +6,11 @@ import (
 
 	"countersign/internal/audit"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/seconddoor"
 	"countersign/internal/totp"
 )
 
-// equipped gives Ada a hardware token, and backup codes; and the installation a key for applications, and a webhook.
+// equipped gives Ada a hardware token, and backup codes; and the installation a key for applications, a webhook, and a call that may be repeated.
 func (l *life) equipped() {
 	l.t.Helper()
 	ctx := l.t.Context()
@@ -22,6 +23,9 @@ func (l *life) equipped() {
 	}
 	if err == nil {
 		_, _, err = l.core.Subscribers.Add(ctx, "https://hooks.example.org/", []audit.Kind{audit.EraseStopped}) // which nobody does here
+	}
+	if err == nil {
+		_, err = l.core.SecondDoor().Once(ctx, seconddoor.Call{App: "shop", Name: "1", Asked: "a"}, func() ([]byte, error) { return []byte("an answer"), nil })
 	}
 	if err = errors.Join(err, l.core.Applications.EnsureKeys(ctx, "ES256")); err != nil {
 		l.t.Fatal(err)

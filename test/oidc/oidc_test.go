@@ -121,6 +121,7 @@ func (p person) do(method, to string, form url.Values) (where, body string) {
 	if err != nil {
 		p.t.Fatal(err)
 	}
+	r.Header.Set("Accept", "text/html") // or some take it for a script's call, and lead nowhere
 	if method == http.MethodPost {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Origin", p.n.URL)
