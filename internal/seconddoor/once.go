@@ -32,7 +32,7 @@ type Call struct {
 func (s *Service) Once(ctx context.Context, c Call, do func() (answer []byte, err error)) (answer []byte, err error) {
 	t := try{
 		name: s.Parts.Ring.Stable("seconddoor/call", c.App+"\x00"+c.Name), id: uuid.NewString(),
-		print: s.Parts.Ring.Stable("seconddoor/asked", c.Asked),
+		asked: s.Parts.Ring.Stable("seconddoor/asked", c.Asked),
 	}
 	var mine bool
 	err = s.Parts.DB.Write(ctx, func(tx *sqldb.Tx) error {

@@ -54,7 +54,7 @@ func prune(ctx context.Context, tx *sqldb.Tx) (deleted int64, err error) {
 
 // try is one try at a call.
 type try struct {
-	name, print []byte
+	name, asked []byte
 	id          string
 }
 
@@ -65,15 +65,15 @@ func takeCall(ctx context.Context, tx *sqldb.Tx, t try) (bool, error) {
 		INSERT INTO door_call (name, id, print, taken_till, expires_at) VALUES ($1, $2, $3, $4, $5)
 		ON CONFLICT (name) DO UPDATE SET id = $2, print = $3, taken_till = $4, expires_at = $5, answer = NULL
 		WHERE door_call.expires_at <= $6 OR door_call.answer IS NULL AND door_call.taken_till <= $6 AND door_call.print = $3`,
-		t.name, t.id, t.print, now.Add(tryFor).UnixMilli(), now.Add(onceFor).UnixMilli(), now.UnixMilli())
+		t.name, t.id, t.asked, now.Add(tryFor).UnixMilli(), now.Add(onceFor).UnixMilli(), now.UnixMilli())
 	return n == 1, err
 }
 
 // callOf returns what is known of a call: whether it is the same, and its sealed answer, if it has one.
 func callOf(ctx context.Context, tx *sqldb.Tx, t try) (same bool, id string, sealed []byte, err error) {
-	var print []byte
-	err = tx.QueryRow(ctx, `SELECT id, print, answer FROM door_call WHERE name = $1`, t.name).Scan(&id, &print, &sealed)
-	return bytes.Equal(print, t.print), id, sealed, err
+	var asked []byte
+	err = tx.QueryRow(ctx, `SELECT id, print, answer FROM door_call WHERE name = $1`, t.name).Scan(&id, &asked, &sealed)
+	return bytes.Equal(asked, t.asked), id, sealed, err
 }
 
 func answerCall(ctx context.Context, tx *sqldb.Tx, t try, sealed []byte) error {

@@ -103,21 +103,6 @@ func (p person) sent(to string) (h http.Header, elsewhere string) {
 	return h, where
 }
 
-// again proves once more who somebody is, at the page that a request has led to, and returns where that leads.
-func (p person) again(at string) string {
-	p.t.Helper()
-	_, page := p.do(http.MethodGet, at, nil)
-	m := wish.FindStringSubmatch(page)
-	if m == nil {
-		p.t.Fatalf("%s asks for nothing: %s", at, page)
-	}
-	flow, _ := p.do(http.MethodPost, "/reauth", url.Values{"password": {servertest.Password}, "for": {m[1]}})
-	request, _ := p.do(http.MethodPost, flow+"/code", url.Values{"code": {p.n.Code("+4915112345678")}})
-	onward, _ := p.do(http.MethodGet, request, nil)
-	back, _ := p.do(http.MethodGet, onward, nil)
-	return back
-}
-
 const apacheModules = "/usr/lib/apache2/modules/"
 
 // Apache's mod_auth_openidc, unmodified, signs somebody in, has them prove more for one of its places, signs them out here, and is told when they

@@ -96,11 +96,11 @@ func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
 	if _, special := f.words[key+"_"+d.Way]; special {
 		key += "_" + d.Way
 	}
-	text, ok := f.words[key]
-	if !ok {
+	if _, ok := f.words[key]; !ok {
 		return deedRow{}, false
 	}
-	if text = f.say(key, "name", "\u2068"+d.Subject+"\u2069"); strings.Contains(f.words[key], "{name}") { // isolated: it may be written the other way
+	text := f.say(key, "name", "\u2068"+d.Subject+"\u2069")
+	if strings.Contains(f.words[key], "{name}") { // isolated: it may be written the other way
 		d.Subject = ""
 	}
 	if methods := f.methodList(d.Methods); d.What == profile.SignedIn && len(methods) > 0 {
