@@ -94,8 +94,13 @@ func owners() map[string]string {
 
 const schemaFolder = "internal/server/schema"
 
+// isStore reports whether a file is its package's store.go, or a part of it with a name of its own, such as consent_store.go.
+func isStore(file string) bool {
+	return path.Base(file) == "store.go" || strings.HasSuffix(file, "_store.go")
+}
+
 func mayHoldSQL(s *source) bool {
-	return s.kit() || path.Base(s.path) == "store.go" || s.dir() == "internal/platform/sqldb" || s.dir() == schemaFolder
+	return s.kit() || isStore(s.path) || s.dir() == "internal/platform/sqldb" || s.dir() == schemaFolder
 }
 
 func sqlPlace(t tree) (broken []string) {
@@ -134,7 +139,7 @@ func tableOwner(t tree) (broken []string) {
 			continue
 		}
 		for text, pos := range literals(s) {
-			if !isSQL(text) && path.Base(s.path) != "store.go" {
+			if !isSQL(text) && !isStore(s.path) {
 				continue
 			}
 			for _, list := range named.FindAllStringSubmatch(text, -1) {

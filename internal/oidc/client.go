@@ -144,6 +144,7 @@ func (c *Client) Check() error {
 		c.Sector = c.ID
 		want(c.Public || len(hosts) <= 1, "sector: its redirect URIs have several hosts: name the one whose subjects it shares")
 	}
+	want(!c.Device || !c.RequirePAR && !c.RequireSigned && !c.FAPI, "device_grant: what a device asks for is neither pushed nor signed")
 	want(!c.WithoutPKCE || c.Auth != ByNothing, "pkce_exempt: a client without a secret needs PKCE")
 	want(!c.Introspects || c.Auth != ByNothing, "introspects: a client that asks about tokens has to prove who it is")
 	want(len(c.SecondDoor) == 0 || c.Auth == ByBasic || c.Auth == ByAssertion, "second_door: a client of the second door proves itself by client_secret_basic or private_key_jwt")

@@ -488,3 +488,14 @@ func TestAClientOfFAPI(t *testing.T) {
 		t.Errorf("%+v %v", c, err)
 	}
 }
+
+// A device that is let in by a typed code pushes and signs nothing: whoever is held to that does not ask by it.
+func TestWhoIsHeldToPushedRequestsLetsInNoDevice(t *testing.T) {
+	_, jwks := keyPair(t, jose.ES256)
+	for what, c := range map[string]oidc.Client{"FAPI": {FAPI: true}, "pushed": {RequirePAR: true}, "signed": {RequireSigned: true}} {
+		c.ID, c.Name, c.RedirectURIs, c.Auth, c.Keys, c.Device = "bank", "Bank", []string{callback}, oidc.ByAssertion, jwks, true
+		if c.Check() == nil {
+			t.Errorf("%s: it is registered for devices, too", what)
+		}
+	}
+}
