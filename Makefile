@@ -30,12 +30,12 @@ build: ## the binary: bin/countersign, static
 	CGO_ENABLED=0 $(GO) build -trimpath -ldflags "-s -w" -o bin/ ./cmd/countersign
 
 # The browser's and the leaks' tests take one step after another, and those of faults kill a server that is built without it: the race detector finds
-# nothing in them, and makes them four times as long.
+# nothing in them, and makes them four times as long. Those of faults wait for most of their time, so all three run at once.
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
 	$(WITH) $(GO) test $(TESTFLAGS) -skip $(MANY) $(filter-out $(CALM) $(ALONE),$(PACKAGES))
 	$(WITH) $(GO) test -timeout 15m $(filter $(CALM),$(PACKAGES))
-	$(WITH) $(GO) test -timeout 25m -skip $(TIMED) ./test/browser ./test/leak ./test/fault
+	$(WITH) $(GO) test -p 3 -timeout 25m -skip $(TIMED) ./test/browser ./test/leak ./test/fault
 	$(WITH) $(GO) test -timeout 15m -run $(MANY) ./internal/signin ./internal/oidc ./internal/server
 	$(WITH) $(GO) test -timeout 15m -run $(TIMED) ./test/leak
 

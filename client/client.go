@@ -15,6 +15,7 @@ import (
 	"fmt"
 	"io"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"strconv"
 	"strings"
@@ -49,8 +50,8 @@ type Client struct {
 // New returns a client, or says what of the configuration cannot be.
 func New(c Config) (*Client, error) {
 	u, err := url.Parse(c.URL)
-	if err != nil || u.Host == "" || u.Scheme != "https" && u.Scheme != "http" {
-		return nil, errors.New("countersign: want URL as scheme and host, such as https://id.example.org")
+	if err != nil || u.Host == "" || u.Scheme != "https" && (u.Scheme != "http" || !near(u.Hostname())) {
+		return nil, errors.New("countersign: want URL as https and host, such as https://id.example.org; http for this machine and private networks alone")
 	}
 	if c.Key != nil {
 		if _, _, err := algorithm(c.Key); err != nil {
@@ -66,6 +67,12 @@ func New(c Config) (*Client, error) {
 		out.now = time.Now
 	}
 	return out, nil
+}
+
+// near reports whether a host is this machine's, or an address of a private network: over http the secret crosses nothing else in clear.
+func near(host string) bool {
+	a, err := netip.ParseAddr(host)
+	return host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate())
 }
 
 // Error is a refusal. Code is one of docs/errors.md, or "unreachable"; Detail is for people who develop, but for client_outdated.

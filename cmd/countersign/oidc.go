@@ -140,7 +140,8 @@ func reveal(w world, token secret.Token) {
 }
 
 type oidcInviteCmd struct {
-	For time.Duration `default:"24h" help:"How long it is good for: 720h at most."`
+	For      time.Duration `default:"24h" help:"How long it is good for: 720h at most."`
+	Withdraw bool          `help:"Make none, and take back all that were not used."`
 }
 
 // Help is shown after the flags.
@@ -149,7 +150,8 @@ func (oidcInviteCmd) Help() string {
 names of its own; list shows it, and remove takes it away.
 
   countersign oidc invite
-  countersign oidc invite --for 168h`
+  countersign oidc invite --for 168h
+  countersign oidc invite --withdraw`
 }
 
 // Run makes a token.
@@ -158,6 +160,13 @@ func (i oidcInviteCmd) Run(ctx context.Context, w world, c *cli) error {
 		return fmt.Errorf("--for: want a time up to %s; %w", oidc.MaxInvitation, errUsage)
 	}
 	return withCore(ctx, w, c, func(core *server.Core) error {
+		if i.Withdraw {
+			n, err := core.Applications.WithdrawInvitations(ctx)
+			if err == nil {
+				w.say("%d were taken back", n)
+			}
+			return explained(err)
+		}
 		token, err := core.Applications.Invite(ctx, i.For)
 		if err == nil {
 			_, _ = fmt.Fprintf(w.stderr, "whoever has it may register one application at %s%s\n", core.Applications.Issuer, oidc.RegisterPath)

@@ -66,6 +66,17 @@ func (s *Service) Invite(ctx context.Context, lasts time.Duration) (token secret
 	return token, err
 }
 
+// WithdrawInvitations takes back those that were not used, and returns how many there were.
+func (s *Service) WithdrawInvitations(ctx context.Context) (n int64, err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		if n, err = deleteInvitations(ctx, tx); err != nil || n == 0 {
+			return err
+		}
+		return s.recordClient(ctx, tx, "", "invitations withdrawn")
+	})
+	return n, err
+}
+
 func (s *Service) invitationDigest(t secret.Token) []byte {
 	return s.Ring.Stable("oidc/invitation", t.Reveal())
 }
@@ -122,7 +133,7 @@ func (c Client) hosts() (all []string) {
 	return all
 }
 
-// metadataOf is what is registered of a client.
+// metadataOf is what is registered of a client that registered itself: nobody else's token reads one.
 func metadataOf(c Client) Metadata {
 	m := Metadata{
 		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Auth: c.Auth, Grants: []string{"authorization_code"}, Responses: []string{"code"},

@@ -83,6 +83,13 @@ func TestAnApplicationRegistersItself(t *testing.T) {
 		if _, err := k.Own(ctx, "shop", e.Token, from); word(err) != "invalid_token" {
 			k.t.Errorf("one that a command registered is read: %v", err)
 		}
+		lost := k.invited()
+		if n, err := k.WithdrawInvitations(ctx); err != nil || n != 1 {
+			k.t.Errorf("%d were taken back, %v", n, err)
+		}
+		if _, err := k.Register(ctx, lost, wiki(), from); word(err) != "invalid_token" {
+			k.t.Errorf("one that was taken back: %v", err)
+		}
 		k.clock.Advance(25 * time.Hour)
 		late, err := k.Invite(ctx, time.Hour)
 		k.must(err)

@@ -68,7 +68,7 @@ func TestEveryLetterIsAccessible(t *testing.T) {
 			b := visit(t, site).tab
 			b.bringAxe()
 			b.open("/" + lang)
-			b.measure(lang)
+			b.measure(lang, narrow, large, spaced)
 			for _, k := range built {
 				path := "/" + string(k) + "/" + lang
 				b.open(path + "/letter")

@@ -1,7 +1,7 @@
 // Package spoken keeps what a call is to say until somebody presses a key.
 //
-// A provider of calls asks at an address what to say then. The code stands in that address, sealed, so that any node can answer and the provider
-// learns the code no earlier than the person.
+// A provider of calls asks at an address what to say then. The code stands in that address, sealed, so that any node can answer and no log of
+// the request for the call has it. The key comes from a secret that the provider has too: it is told the code in any case.
 package spoken
 
 import (
