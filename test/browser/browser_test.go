@@ -127,7 +127,11 @@ func settle(t testing.TB, site string, flags ...chromedp.ExecAllocatorOption) *p
 func (p *person) start(t testing.TB, site string) {
 	t.Helper()
 	b := &tab{t: t, site: site}
-	ctx, quit, err := launch(p.folder, b.listen, p.flags)
+	flags := p.flags
+	if len(flags) == 0 {
+		flags = []chromedp.ExecAllocatorOption{chromedp.ExecPath(shell())}
+	}
+	ctx, quit, err := launch(p.folder, b.listen, flags)
 	if err != nil {
 		t.Fatalf("start Chromium: %v", err)
 	}
