@@ -22,7 +22,7 @@ func rounds(t *testing.T) int {
 	t.Helper()
 	text := os.Getenv("FAULT_ROUNDS")
 	if text == "" {
-		return 5
+		return 3
 	}
 	n, err := strconv.Atoi(text)
 	if err != nil {
