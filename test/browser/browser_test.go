@@ -444,7 +444,7 @@ func (b *tab) turnPage(what string, act func()) {
 	b.t.Helper()
 	await[bool](b, what, `document.readyState === "complete" && (document.querySelector("main").old = true)`)
 	act()
-	await[bool](b, what+": a new page", `document.readyState === "complete" && !document.querySelector("main").old`)
+	await[bool](b, what+": a new page", `document.readyState === "complete" && !document.querySelector("main")?.old`) // an application's own page may have none
 }
 
 // write replaces what the field of that label holds.
