@@ -103,17 +103,22 @@ func TestACodeOfAnAnnouncedKey(t *testing.T) {
 	})
 }
 
+// agreed is the code of a request whose holder was asked.
+func (k *kit) agreed() string {
+	k.t.Helper()
+	n, err := k.Decide(k.t.Context(), oidc.Ref{Request: k.begin().Request, Browser: k.held}, oidc.Decision{Session: k.me, Agreed: true, Source: from})
+	if err != nil {
+		k.t.Fatal(err)
+	}
+	to, _ := url.Parse(n.Answer)
+	return to.Query().Get("code")
+}
+
 // R-DP-08, A-10.4.5: an app's refresh token is bound to its key, so it stays what it is: whoever loses an answer on the way asks again.
 func TestARefreshTokenThatIsBoundStays(t *testing.T) {
 	each(t, func(k *kit) {
 		k.app()
-		b := k.begin()
-		n, err := k.Decide(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}, oidc.Decision{Session: k.me, Agreed: true, Source: from})
-		if err != nil {
-			t.Fatal(err)
-		}
-		to, _ := url.Parse(n.Answer)
-		first := k.bound(redeeming(to.Query().Get("code")))
+		first := k.bound(redeeming(k.agreed()))
 		for range 3 {
 			k.clock.Advance(9 * 24 * time.Hour) // 27 days in all, and 14 without use would be too many
 			if next := k.bound(refreshing(first.Refresh)); !next.Refresh.Empty() || next.Access.Equal(first.Access) {
@@ -126,7 +131,7 @@ func TestARefreshTokenThatIsBoundStays(t *testing.T) {
 		}
 		k.bound(refreshing(first.Refresh))  // what a thief tried ends nothing of the holder's
 		k.clock.Advance(4 * 24 * time.Hour) // and 30 days in all end it
-		_, err = k.exchange(refreshing(first.Refresh), mine)
+		_, err := k.exchange(refreshing(first.Refresh), mine)
 		k.refused("invalid_grant", err)
 	})
 }
@@ -158,13 +163,7 @@ func TestBoundTokensOfAClientWithASecret(t *testing.T) {
 func TestABearersTokenThatAThiefHasBound(t *testing.T) {
 	each(t, func(k *kit) {
 		k.app()
-		b := k.begin()
-		n, err := k.Decide(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}, oidc.Decision{Session: k.me, Agreed: true, Source: from})
-		if err != nil {
-			t.Fatal(err)
-		}
-		to, _ := url.Parse(n.Answer)
-		first := k.tokens(redeeming(to.Query().Get("code")))
+		first := k.tokens(redeeming(k.agreed()))
 		stolen, err := k.exchange(refreshing(first.Refresh), thief)
 		if err != nil {
 			t.Fatal(err)

@@ -455,10 +455,10 @@ func TestFAPI(t *testing.T) {
 	each(t, func(k *kit) {
 		k.m.Throttle.Exempt = append(k.m.Throttle.Exempt, prefix("192.0.2.0/24"))
 		for _, m := range modules() {
+			if m.run == nil { // m.not says where it is tested, or why it does not apply; that is looked at above
+				continue
+			}
 			k.t.Run(m.name, func(t *testing.T) {
-				if m.run == nil {
-					t.Skip(m.not)
-				}
 				one := *k
 				one.t, one.me = t, k.signIn(k.who, assurance.Password, assurance.SMS)
 				m.run(fapi{one.bank(jose.ES256, onFAPI)})
