@@ -42,7 +42,8 @@ const (
 	kindEnrol   kind = "enrol"   // give everybody a passkey
 	kindPasskey kind = "passkey" // sign in by passkey
 	kindHash    kind = "hash"    // hash passwords, and nothing else
-	kindCount   kind = "count"   // take letters slowly and count them, or say how many there were: different ones, and again
+	kindCount   kind = "count"   // take letters slowly from now on, and count them
+	kindCounted kind = "counted" // say how many there were: different ones, and again
 	kindBurst   kind = "burst"   // sign everybody in at once
 
 	kindUserInfo  kind = "userinfo"  // ask as an application who somebody is
@@ -172,7 +173,10 @@ func (l *load) do(ctx context.Context, j job) (outcome, error) {
 	case kindHash:
 		return l.repeat(j, hashOnce)
 	case kindCount:
-		return l.letters.counted(j.For), nil
+		l.letters.count(j.For)
+		return outcome{}, nil
+	case kindCounted:
+		return l.letters.counted(), nil
 	case kindBurst:
 		return l.burst(ctx, j)
 	case kindUserInfo:

@@ -46,16 +46,20 @@ func (l letter) wait(ctx context.Context) (string, error) {
 	}
 }
 
-// counted begins to count, with answers that take a while, or says what was counted if that is 0.
-func (b *letters) counted(slow time.Duration) (o outcome) {
+// count begins to count, with answers that take a while.
+func (b *letters) count(slow time.Duration) {
 	b.mu.Lock()
 	defer b.mu.Unlock()
+	b.slow, b.seen = slow, map[string]int{}
+}
+
+// counted says how many different letters came so far, and how many came again.
+func (b *letters) counted() (o outcome) {
+	b.mu.Lock()
+	defer b.mu.Unlock()
+	o.Done = len(b.seen)
 	for _, times := range b.seen {
-		o.Done++
 		o.Odd += times - 1
-	}
-	if b.slow = slow; slow > 0 {
-		b.seen = map[string]int{}
 	}
 	return o
 }

@@ -36,7 +36,6 @@ func (b *bench) sends(p *place) (err error) {
 	if _, err := p.helper.do(job{Kind: kindCount, For: sendLatency}); err != nil { // from now on
 		return err
 	}
-	began := b.now()
 	for range nodes {
 		n, err := b.start(p)
 		if err != nil {
@@ -47,31 +46,52 @@ func (b *bench) sends(p *place) (err error) {
 			return err
 		}
 	}
-	for left := letters; left > 0; pause(b.ctx, 250*time.Millisecond) { // to count them takes the database a while
-		all, err := core.Outbox.Status(b.ctx)
-		if err != nil {
-			return err
-		}
-		left = 0
-		for _, s := range all {
-			left += s.Waiting
-			if s.Dead > 0 {
-				return fmt.Errorf("%d letters are dead", s.Dead)
-			}
-		}
-		if b.now().Sub(began) > 5*time.Minute {
-			return fmt.Errorf("%d letters are left after five minutes", left)
-		}
-	}
-	took := b.now().Sub(began)
-	got, err := p.helper.do(job{Kind: kindCount})
+	early, err := p.helper.do(job{Kind: kindCounted}) // while the last node started
 	if err != nil {
 		return err
 	}
-	b.table.above(fmt.Sprintf("letters sent from the outbox, each taking %s, by %d node(s)", sendLatency, nodes), "/s", float64(letters)/took.Seconds(), least)
+	took, err := b.emptied(p, core, letters)
+	if err != nil {
+		return err
+	}
+	got, err := p.helper.do(job{Kind: kindCounted})
+	if err != nil {
+		return err
+	}
+	b.table.above(fmt.Sprintf("letters sent from the outbox, each taking %s, by %d node(s)", sendLatency, nodes), "/s", float64(letters-early.Done)/took.Seconds(), least)
 	b.table.rows[len(b.table.rows)-1].rate = true
 	b.table.below(fmt.Sprintf("… of %d, lost or doubled", letters), "letters", float64(letters-got.Done+got.Odd), 1)
 	return nil
+}
+
+// emptied returns how long it took until the outbox said that it is empty. It is asked once the provider has them all: to count a
+// long backlog four times a second took PostgreSQL a fifth of the machine.
+func (b *bench) emptied(p *place, core *server.Core, letters int) (time.Duration, error) {
+	began := b.now()
+	for ; ; pause(b.ctx, 50*time.Millisecond) {
+		if b.now().Sub(began) > 5*time.Minute {
+			return 0, errors.New("letters are left after five minutes")
+		}
+		if got, err := p.helper.do(job{Kind: kindCounted}); err != nil {
+			return 0, err
+		} else if got.Done < letters {
+			continue
+		}
+		all, err := core.Outbox.Status(b.ctx)
+		if err != nil {
+			return 0, err
+		}
+		left := 0
+		for _, s := range all {
+			left += s.Waiting
+			if s.Dead > 0 {
+				return 0, fmt.Errorf("%d letters are dead", s.Dead)
+			}
+		}
+		if left == 0 {
+			return b.now().Sub(began), nil
+		}
+	}
 }
 
 // put puts letters, some hundred a transaction.

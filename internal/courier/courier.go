@@ -58,8 +58,8 @@ func (r Route) Now(ctx context.Context, words *message.Catalog, l message.Letter
 	return rec, err
 }
 
-// usualWorkers are enough for 500 letters a second at a provider that takes a fifth of a second for each.
-const usualWorkers = 128
+// usualWorkers are enough for a thousand letters a second at a provider that takes a fifth of a second for each.
+const usualWorkers = 256
 
 // usualTimeout is how long one try may take.
 const usualTimeout = 10 * time.Second

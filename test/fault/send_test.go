@@ -164,7 +164,7 @@ func TestAProviderThatDiesUnderLoad(t *testing.T) {
 func TestKilledInMidSend(t *testing.T) {
 	const (
 		letters = 2000
-		workers = 128 // courier's
+		workers = 256 // courier's
 	)
 	for _, engine := range dbtest.Engines() {
 		t.Run(string(engine), func(t *testing.T) {

@@ -26,8 +26,8 @@ const (
 	firstRest = 15 * time.Second // and for how long, doubled each time
 	mostRest  = 5 * time.Minute
 
-	// atOnce is how many letters are with one provider: half of what a courier has under way, so that one that hangs leaves room for the
-	// others' letters. A few may wait for a place, and only as long as nobody notices.
+	// atOnce is how many letters are with one provider: a quarter of what a courier has under way, so that one that hangs leaves room for the
+	// others' letters, and makes few late. A few may wait for a place, and only as long as nobody notices.
 	atOnce   = 64
 	waiting  = 16
 	waitsFor = 500 * time.Millisecond

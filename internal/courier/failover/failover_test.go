@@ -126,7 +126,7 @@ func TestAHangingProviderIsLeftInSeconds(t *testing.T) {
 	})
 }
 
-// A courier has 128 letters under way. Those for a provider that hangs leave room for the others', which are on their way within a second.
+// A courier has 256 letters under way. Those for a provider that hangs leave room for the others', which are on their way within a second.
 func TestAHangingProviderDelaysNoOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		a, b := &line{name: "a", hang: true}, &line{name: "b", took: 100 * time.Millisecond}
@@ -140,7 +140,7 @@ func TestAHangingProviderDelaysNoOther(t *testing.T) {
 		var worst time.Duration
 		var mu sync.Mutex
 		var workers sync.WaitGroup
-		for range 128 {
+		for range 256 {
 			workers.Go(func() {
 				for to := range letters {
 					_, err := f.Send(t.Context(), courier.Message{ID: to, To: to})

@@ -46,7 +46,7 @@ func outbox(t *testing.T, f *failover.Provider, n int, m courier.Message, sent f
 	t.Helper()
 	var all sync.WaitGroup
 	var mu sync.Mutex
-	workers := make(chan struct{}, 128)
+	workers := make(chan struct{}, 256)
 	for i := range n {
 		all.Go(func() {
 			mine := m

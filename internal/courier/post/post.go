@@ -57,7 +57,7 @@ func New(name, address string, roots *x509.CertPool) (*Client, error) {
 }
 
 // atOnce is how many letters a courier has under way: each has its connection, and opening one anew takes longer than the letter.
-const atOnce = 128
+const atOnce = 256
 
 // notOfThisLink refuses the addresses at which clouds tell a machine's secrets to whoever runs on it, and others that no provider has.
 // It is asked after the name was resolved. Addresses of private networks are allowed: an operator's own programs are there.
