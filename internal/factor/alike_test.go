@@ -11,13 +11,14 @@ import (
 	"countersign/internal/testkit/dbtest"
 )
 
-// P2: whether there is a passkey or a list is answered by an index alone. To read their rows takes a time that
+// P2: whether there is a passkey, an app or a list is answered by an index alone. To read their rows takes a time that
 // decoys, which have none, do not take.
 func TestWhetherSomethingIsEnrolledIsReadFromAnIndex(t *testing.T) {
 	db := dbtest.SQLite(t)
 	for table, asked := range map[string]string{
-		"passkey":     `SELECT EXISTS (SELECT 1 FROM passkey WHERE account_id = $1 AND ended_at IS NULL)`,
-		"backup_code": `SELECT EXISTS (SELECT 1 FROM backup_code WHERE account_id = $1 AND used_at IS NULL)`,
+		"passkey":            `SELECT EXISTS (SELECT 1 FROM passkey WHERE account_id = $1 AND ended_at IS NULL)`,
+		"totp_authenticator": `SELECT COUNT(*) FROM totp_authenticator WHERE account_id = $1 AND confirmed_at IS NOT NULL`,
+		"backup_code":        `SELECT EXISTS (SELECT 1 FROM backup_code WHERE account_id = $1 AND used_at IS NULL)`,
 	} {
 		var plan string
 		err := db.Read(t.Context(), func(tx *sqldb.Tx) error {

@@ -64,6 +64,7 @@ func begun(ctx context.Context, tx *sqldb.Tx, who account.ID, id ID) (row, bool,
 	return r, err == nil, err
 }
 
+// countConfirmed reads an index alone: rows, which no decoy has, take a time that tells.
 func countConfirmed(ctx context.Context, tx *sqldb.Tx, who account.ID) (n int, err error) {
 	err = tx.QueryRow(ctx, `SELECT COUNT(*) FROM totp_authenticator WHERE account_id = $1 AND confirmed_at IS NOT NULL`, who).Scan(&n)
 	return n, err
