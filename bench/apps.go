@@ -225,7 +225,8 @@ func (l *load) doors(ctx context.Context, j job) (outcome, error) {
 	if j.Rate == 0 {
 		return l.repeat(j, func() error { return l.beginDoor(ctx, j, i.Add(1)) })
 	}
-	n := int(j.Rate * j.For.Seconds())
+	first := int(j.Rate) // of the first second, in which connections are opened, nothing is counted
+	n := first + int(j.Rate*j.For.Seconds())
 	took, errs := make([]float64, n), make([]error, n)
 	var wg sync.WaitGroup
 	began := l.now()
@@ -238,7 +239,7 @@ func (l *load) doors(ctx context.Context, j job) (outcome, error) {
 		})
 	}
 	wg.Wait()
-	return outcome{Done: n, Seconds: l.now().Sub(began).Seconds(), P99: quantile(took, .99)}, errors.Join(slices.Compact(errs)...)
+	return outcome{Done: n, Seconds: l.now().Sub(began).Seconds(), P99: quantile(took[first:], .99)}, errors.Join(slices.Compact(errs)...)
 }
 
 // apps measures what applications ask of us.

@@ -18,11 +18,12 @@ import (
 // The flow takes the place of me: it ends in a new session with a new token, and me ends in the same
 // transaction. Once me has ended, by another tab or by its owner, the flow leads nowhere.
 func (s *Service) Again(ctx context.Context, me session.Session, b Begin) (Started, error) {
-	return s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
+	started, _, err := s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
 		f, err := s.ofSession(ctx, tx, me)
 		f.Replaces, f.Back, f.Least = me.ID, b.Back, b.Least
 		return f, err
 	})
+	return started, err
 }
 
 // ofSession is the beginning of a flow of the session's account. No name was typed, so what counts by

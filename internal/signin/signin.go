@@ -247,7 +247,7 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 	if err != nil {
 		return Started{}, err
 	}
-	return s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
+	started, _, err := s.start(ctx, b, func(tx *sqldb.Tx) (flow, error) {
 		who, err := s.Accounts.Find(ctx, tx, ident)
 		if err != nil {
 			return flow{}, err
@@ -257,14 +257,15 @@ func (s *Service) Begin(ctx context.Context, b Begin) (Started, error) {
 			errand: errand{Back: b.Back, Least: b.Least},
 		}, nil
 	})
+	return started, err
 }
 
-// start writes a flow for whoever it is about.
-func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flow, error)) (Started, error) {
+// start writes a flow for whoever it is about, and says what its step is.
+func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flow, error)) (_ Started, next Next, err error) {
 	handle, id, nonce := secret.NewToken(FlowPrefix), uuid.Must(uuid.NewV7()).String(), newNonce()
 	var f flow
 	limited := false
-	err := s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		limited = false // a lost race runs this again
 		if f, err = about(tx); err != nil {
 			return err
@@ -281,15 +282,19 @@ func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flo
 			}
 			f.Taken = 1
 		}
-		return put(ctx, tx, f, s.digest(handle), s.digest(b.Browser))
+		if err := put(ctx, tx, f, s.digest(handle), s.digest(b.Browser)); err != nil {
+			return err
+		}
+		next, err = s.next(ctx, tx, f)
+		return err
 	})
+	if err == nil && limited {
+		err = tooMany()
+	}
 	if err != nil {
-		return Started{}, err
+		return Started{}, Next{}, err
 	}
-	if limited {
-		return Started{}, tooMany()
-	}
-	return Started{Flow: handle, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt}, nil
+	return Started{Flow: handle, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt}, next, nil
 }
 
 // At says where a flow stands.

@@ -23,40 +23,21 @@ type Vouched struct {
 // Vouch starts a flow of an account whose first proof an application has looked at. It stands at the device's step if there are handles, and
 // else at the second door, and ends without a session: Next.Methods says what was proved. Limits, tries, letters and the record are those of any
 // sign-in. A locked account's flow leads nowhere.
-func (s *Service) Vouch(ctx context.Context, v Vouched) (started Started, next Next, err error) {
-	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		who, err := s.Accounts.Get(ctx, tx, v.Account)
-		if err == nil && who.State == account.Locked {
-			err = fault.New(fault.Forbidden, "account_locked", nil)
-		}
-		return err
-	})
-	if err != nil {
-		return Started{}, Next{}, err
-	}
+func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
 	step := StepSecond
 	if len(v.Handles) > 0 {
 		step = StepDevice
 	}
-	started, err = s.start(ctx, v.Begin, func(tx *sqldb.Tx) (flow, error) {
+	return s.start(ctx, v.Begin, func(tx *sqldb.Tx) (flow, error) {
 		who, err := s.Accounts.Get(ctx, tx, v.Account)
+		if err == nil && who.State == account.Locked {
+			err = fault.New(fault.Forbidden, "account_locked", nil)
+		}
 		return flow{
 			Account: who.ID, Barred: who.State != active, NameKey: s.againKey(who.ID), OwnerKey: s.ownerKey(who, account.Identifier{}),
 			Step: step, errand: errand{App: v.App, Site: v.Site},
 		}, err
 	})
-	if err != nil {
-		return Started{}, Next{}, err
-	}
-	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		f, err := s.find(ctx, tx, request{Ref{Flow: started.Flow}, v.Client})
-		if err != nil {
-			return err
-		}
-		next, err = s.next(ctx, tx, f)
-		return err
-	})
-	return started, next, err
 }
 
 // Passed reports whether a flow of the application's for the account has ended well lately.
