@@ -297,6 +297,7 @@ func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err er
 		if there && slices.ContainsFunc(s.Listed, func(l Client) bool { return l.ID == c.ID }) {
 			return fault.New(fault.Conflict, "oidc_client_listed", errors.New("it stands in the file of clients: change it there"))
 		}
+		s.over(tx)
 		if err := putClient(ctx, tx, c); err != nil {
 			return err
 		}
@@ -337,6 +338,7 @@ func (s *Service) Renew(ctx context.Context, id string) (token secret.Token, err
 // Remove takes a client away, and ends everything that it was let do.
 func (s *Service) Remove(ctx context.Context, id string) error {
 	return s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+		s.over(tx)
 		ok, err := deleteClient(ctx, tx, id)
 		if err == nil && !ok {
 			err = unknownClient()

@@ -70,6 +70,7 @@ func (s *Service) Withdraw(ctx context.Context, me session.Session, by signin.Cl
 		if err := s.dismiss(ctx, tx, me.Account, client); err != nil {
 			return err
 		}
+		s.over(tx)
 		ended, err := endGrantsOf(ctx, tx, me.Account, client, "withdrawn by the holder")
 		if ok = agreed || ended > 0; err != nil || !ok {
 			return err

@@ -61,6 +61,7 @@ type Service struct {
 
 	keys     keyCache
 	goodbyes goodbyes
+	lately   lately
 }
 
 // Refusal is an error in the words of OAuth (RFC 6749, OpenID Connect Core, RFC 9470). Why is ours, and repeats nothing that was sent.
@@ -115,6 +116,7 @@ func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { retu
 
 // Erase ends and deletes everything that applications were let do for an account.
 func (s *Service) Erase(ctx context.Context, tx *sqldb.Tx, who account.ID) error {
+	s.over(tx)
 	return erase(ctx, tx, who)
 }
 

@@ -202,6 +202,7 @@ func (s *Service) Amend(ctx context.Context, id string, with secret.Token, m Met
 		if refused != nil {
 			return refused
 		}
+		s.over(tx)
 		if err := putClient(ctx, tx, c); err != nil {
 			return err
 		}
@@ -222,6 +223,7 @@ func (s *Service) Amend(ctx context.Context, id string, with secret.Token, m Met
 // Deregister takes the application away, and ends everything that it was let do (RFC 7592 section 2.3).
 func (s *Service) Deregister(ctx context.Context, id string, with secret.Token, from netip.Addr) error {
 	_, err := s.own(ctx, id, with, from, func(tx *sqldb.Tx, _ Client) error {
+		s.over(tx)
 		if _, err := deleteClient(ctx, tx, id); err != nil {
 			return err
 		}

@@ -225,6 +225,7 @@ func (s *Service) refreshedBefore(ctx context.Context, tx *sqldb.Tx, digests [][
 }
 
 func (s *Service) replayed(ctx context.Context, tx *sqldb.Tx, g grant, what string, from netip.Addr) error {
+	s.over(tx)
 	first, err := endGrant(ctx, tx, g.id, what+" used again")
 	if err != nil || !first {
 		return err
@@ -374,6 +375,14 @@ func (s *Service) alive(ctx context.Context, tx *sqldb.Tx, shown secret.Token) (
 // UserInfo is what a client that has an access token may know of whoever signed in. key is what it has proved; empty for none. A token that is bound to
 // none is not shown with a proof either: whoever does takes it for one that is.
 func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thumbprint) (claims map[string]any, err error) {
+	if !shown.WellFormed(accessPrefix) {
+		return nil, oauth(invalidToken, "that is no access token")
+	}
+	digest := s.Ring.Digests(tokenPurpose, shown)[0]
+	if claims, ok := s.believed(digest, key); ok {
+		return claims, nil
+	}
+	answer := told{key: key, at: s.moment()}
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
 		switch {
@@ -387,12 +396,20 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thu
 			return oauth("insufficient_scope", "the access token was not given for openid")
 		}
 		claims = map[string]any{"sub": s.subject(of, g.account)}
+		if answer.until = tx.Now().Add(believed); t.expires.Before(answer.until) {
+			answer.until = t.expires
+		}
 		if slices.Contains(t.scopes, scopeEmail) && slices.Contains(of.Scopes, scopeEmail) { // which the operator may have taken back
 			return s.addEmail(ctx, tx, g.account, claims)
 		}
 		return nil
 	})
-	return claims, err
+	if err != nil {
+		return nil, err
+	}
+	answer.claims = claims
+	s.believe(digest, answer)
+	return claims, nil
 }
 
 // addEmail adds the first address that was proved (OpenID Connect Core section 5.1). Of one that was not nobody is told.
@@ -421,6 +438,7 @@ func (s *Service) Revoke(ctx context.Context, c Client, shown secret.Token, from
 		if err != nil || g.client != c.ID {
 			return err
 		}
+		s.over(tx)
 		if t.kind == kindAccess {
 			return dropToken(ctx, tx, digests)
 		}

@@ -32,6 +32,7 @@ type memory struct {
 	byDigest map[[32]byte]*entry
 	byID     map[ID]*entry
 	polled   atomic.Int64 // ms of the last successful poll
+	ends     atomic.Int64
 	reads    atomic.Int64
 }
 
@@ -94,6 +95,7 @@ func (m *memory) put(key [32]byte, row Session, now time.Time) *entry {
 }
 
 func (m *memory) drop(key [32]byte) {
+	m.ends.Add(1)
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if e := m.byDigest[key]; e != nil {
@@ -104,6 +106,7 @@ func (m *memory) drop(key [32]byte) {
 }
 
 func (m *memory) end(ids []ID) {
+	m.ends.Add(int64(len(ids)))
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	for _, id := range ids {
@@ -131,6 +134,9 @@ func (m *memory) unflushed(limit int) (out []*entry) {
 
 // Staleness is how long ago this node last read what others ended.
 func (s *Service) Staleness() time.Duration { return s.memory.staleness(s.DB.Now()) }
+
+// Ends grows with each session that this node ended, or hears to have ended: what depends on one and was read before is to be read again.
+func (s *Service) Ends() int64 { return s.memory.ends.Load() }
 
 // Cached is how many sessions this node holds in memory, and how many it read from the database so far.
 func (s *Service) Cached() (held int, reads int64) {
