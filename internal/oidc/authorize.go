@@ -43,13 +43,11 @@ type request struct {
 	State     string          `json:"state,omitempty"`
 	Nonce     string          `json:"nonce,omitempty"`
 	Challenge string          `json:"challenge,omitempty"`
-	Prompt    []string        `json:"prompt,omitempty"`
-	Since     int64           `json:"since,omitempty"`   // a sign-in before that is too old, in milliseconds
-	Least     assurance.Level `json:"least,omitempty"`   // that the sign-in has to have proved
-	Subject   string          `json:"subject,omitempty"` // whom it is about (id_token_hint)
-	Key       dpop.Thumbprint `json:"jkt,omitempty"`     // that what comes of it is bound to (dpop_jkt)
-	Before    session.ID      `json:"before,omitempty"`  // the session that the browser had when it came
+	Key       dpop.Thumbprint `json:"jkt,omitempty"`    // that what comes of it is bound to (dpop_jkt)
+	Before    session.ID      `json:"before,omitempty"` // the session that the browser had when it came
+	wish
 
+	Door *firstProof `json:"door,omitempty"` // at the second door: what the application has looked at; nil at our own
 	// Pair is there where somebody lets in a device by its code (RFC 8628); then nobody is sent back to a redirect URI.
 	Pair struct {
 		Device string `json:"device,omitempty"`
@@ -57,7 +55,16 @@ type request struct {
 	} `json:"pair,omitzero"`
 
 	id      string
+	browser secret.Token // in which it is under way
 	created time.Time
+}
+
+// wish is what a request wants of a sign-in.
+type wish struct {
+	Prompt  []string        `json:"prompt,omitempty"`
+	Since   int64           `json:"since,omitempty"`   // a sign-in before that is too old, in milliseconds
+	Least   assurance.Level `json:"least,omitempty"`   // that the sign-in has to have proved
+	Subject string          `json:"subject,omitempty"` // whom it is about (id_token_hint)
 }
 
 func (q request) prompts(what string) bool { return slices.Contains(q.Prompt, what) }
@@ -74,7 +81,7 @@ const (
 )
 
 // Begin judges a request and keeps it. Of one whose client is not known ("oidc_request_invalid") or whose redirect URI is not in the client's list
-// ("oidc_redirect_unregistered", both fault.Invalid) the browser is sent nowhere (RFC 9700 section 4.11.2). login_hint is looked at by
+// ("oidc_redirect_unregistered", both fault.Invalid) the browser is sent nowhere (RFC 9700 section 4.11.2). At our own door login_hint is looked at by
 // nobody: an answer that knew it could tell whether there is such an account.
 func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 	q := request{Before: a.Session.ID, id: uuid.Must(uuid.NewV7()).String(), created: s.DB.Now()}
@@ -101,9 +108,10 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", errors.New("the redirect URI is missing, or none of the client's"))
 	}
 	if no == nil {
-		if err = s.read(ctx, &q, c, t.says); err != nil {
-			no, ok = errors.AsType[*Refusal](err)
+		if err = s.read(ctx, &q, c, t.says); err == nil && t.pushed {
+			err = q.readDoor(c, t.says)
 		}
+		no, ok = errors.AsType[*Refusal](err)
 	}
 	if ok {
 		return Begun{Answer: s.refused(q, no)}, nil
@@ -295,6 +303,7 @@ const (
 	StepSignIn  Step = "signin"  // somebody signed in
 	StepAgain   Step = "again"   // another proof of who is signed in
 	StepConsent Step = "consent" // their consent
+	StepDoor    Step = "door"    // that the second door is passed: see Vouch
 	StepAnswer  Step = "answer"  // nothing: the browser goes back
 )
 
@@ -324,6 +333,10 @@ func (s *Service) At(ctx context.Context, ref Ref, me session.Session, from neti
 		return n, err
 	}
 	n.Code = q.Pair.Typed
+	if n.Answer == "" && q.Door != nil {
+		n.Answer, err = s.giveDoor(ctx, q, from)
+		return n, err
+	}
 	if n.Answer == "" {
 		n.Answer, err = s.give(ctx, q, me, giving{from: from})
 		return n, err
@@ -337,8 +350,10 @@ func (s *Service) pending(ctx context.Context, tx *sqldb.Tx, ref Ref) (request, 
 	if err != nil || !ok {
 		return request{}, Client{}, errors.Join(err, absent(ok))
 	}
+	q.browser = ref.Browser
 	c, ok, err := s.find(ctx, tx, q.Client)
-	return q, c, errors.Join(err, absent(ok && (q.Pair.Device != "" && c.Device || c.redirects(q.Redirect)))) // which an operator may have taken away since
+	ok = ok && (q.Pair.Device != "" && c.Device || c.redirects(q.Redirect)) && (q.Door == nil || len(c.SecondDoor) > 0) // which an operator may have taken away since
+	return q, c, errors.Join(err, absent(ok))
 }
 
 func absent(there bool) error {
@@ -355,6 +370,9 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 			return Next{Step: StepAnswer, Answer: s.refused(q, &Refusal{code, why})}, nil
 		}
 		return Next{Step: step, Least: q.Least, Name: c.Name, Host: hostOf(q.Redirect), Scopes: q.Scopes, Code: q.Pair.Typed}, nil
+	}
+	if q.Door != nil {
+		return s.judgeDoor(ctx, tx, q, c)
 	}
 	anew := me.ID != q.Before // somebody has signed in for this request
 	switch {
@@ -404,7 +422,7 @@ func (s *Service) Decide(ctx context.Context, ref Ref, d Decision) (n Next, err 
 		n, err = s.judge(ctx, tx, q, c, me)
 		return err
 	})
-	if err != nil || n.Step != StepConsent && n.Step != StepAnswer || n.Answer != "" {
+	if err != nil || q.Door != nil || n.Step != StepConsent && n.Step != StepAnswer || n.Answer != "" { // at the second door there is nothing to decide
 		return n, err
 	}
 	n = Next{Step: StepAnswer, Code: q.Pair.Typed}

@@ -57,7 +57,7 @@ func (s *Service) Describe() ([]byte, error) {
 		"id_token_signing_alg_values_supported": algorithms(),
 		"acr_values_supported":                  levels(),
 		"prompt_values_supported":               []string{"none", "login", "consent", "select_account"},
-		"claims_supported":                      []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "sid", "email", "email_verified"},
+		"claims_supported":                      []string{"sub", "iss", "aud", "exp", "iat", "auth_time", "acr", "amr", "nonce", "at_hash", "sid", "reference", "email", "email_verified"},
 		"ui_locales_supported":                  []string{"en", "de", "fr", "es", "ar"},
 
 		"token_endpoint_auth_methods_supported":                    methods,

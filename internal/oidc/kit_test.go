@@ -42,7 +42,7 @@ type kit struct {
 
 func provider(m *testkit.Machine) *oidc.Service {
 	return &oidc.Service{
-		DB: m.DB, Ring: m.Ring, Audit: m.Audit, Throttle: m.Throttle, Accounts: m.Accounts, Sessions: m.Sessions, Issuer: issuer,
+		DB: m.DB, Ring: m.Ring, Audit: m.Audit, Throttle: m.Throttle, Accounts: m.Accounts, Sessions: m.Sessions, SignIn: m.Service, Issuer: issuer,
 	}
 }
 

@@ -109,14 +109,14 @@ func parameters(payload []byte) (url.Values, error) {
 	if all["request"] != nil || all["request_uri"] != nil {
 		return v, oauth(invalidObject, "a request object names no other")
 	}
-	for _, name := range said() {
+	for _, name := range append(said(), loginHint, firstFactor) {
 		switch value := all[name].(type) {
 		case nil:
 		case string:
 			v.Set(name, value)
 		case float64: // max_age
 			v.Set(name, strconv.FormatFloat(value, 'f', -1, 64))
-		case map[string]any: // claims
+		case map[string]any: // claims, first_factor
 			text, err := json.Marshal(value)
 			if err != nil {
 				return v, err
@@ -132,6 +132,8 @@ func parameters(payload []byte) (url.Values, error) {
 // unpushed is what a browser brings that was not pushed.
 func (s *Service) unpushed(ctx context.Context, c Client, q request, a Asked) (t taken, err error) {
 	switch {
+	case a.Query.Has(firstFactor):
+		return taken{}, errUnsigned
 	case c.RequirePAR:
 		return taken{}, oauth(invalidRequest, "the client pushes its requests")
 	case !a.Query.Has("request") && c.RequireSigned:
@@ -140,6 +142,9 @@ func (s *Service) unpushed(ctx context.Context, c Client, q request, a Asked) (t
 		return taken{says: a.Query}, nil
 	}
 	o, err := s.readObject(c, a.Query)
+	if err == nil && o.says.Has(firstFactor) {
+		err = errUnsigned
+	}
 	if err != nil || o.name.Empty() {
 		return taken{says: o.says}, err
 	}

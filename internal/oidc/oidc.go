@@ -19,6 +19,7 @@ import (
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
+	"countersign/internal/signin"
 	"countersign/internal/throttle"
 )
 
@@ -54,8 +55,9 @@ type Service struct {
 	Throttle *throttle.Service
 	Accounts *account.Service
 	Sessions *session.Service
-	Issuer   string   // our public origin: what tokens call iss
-	Listed   []Client // those of the file of clients
+	SignIn   *signin.Service // the machine behind the second door
+	Issuer   string          // our public origin: what tokens call iss
+	Listed   []Client        // those of the file of clients
 	// Post sends a logout token to an application. An error means that it has not taken it.
 	Post func(ctx context.Context, to Client, token string) error
 

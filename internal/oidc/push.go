@@ -20,7 +20,8 @@ const (
 	pushedURI = "urn:ietf:params:oauth:request_uri:"
 )
 
-// said are the parameters that a request is read from. Nothing else that is pushed is kept: neither a client's secret, nor the address in login_hint.
+// said are the parameters that a request is read from. Nothing else that is pushed is kept: neither a client's secret, nor the address in login_hint. At the
+// second door that is the application's name for the account, which is kept.
 func said() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
@@ -41,6 +42,10 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 			v[name] = says[name]
 		}
 	}
+	if o.says.Has(firstFactor) {
+		v.Set(firstFactor, o.says.Get(firstFactor))
+		v.Set(loginHint, o.says.Get(loginHint))
+	}
 	v.Set("client_id", c.ID)
 	if by.Key != "" && !v.Has("dpop_jkt") { // a proof says whose the code is to be, as dpop_jkt does (RFC 9449 section 10.1)
 		v.Set("dpop_jkt", string(by.Key))
@@ -52,6 +57,9 @@ func (s *Service) Push(ctx context.Context, c Client, form url.Values, by Caller
 		return "", 0, oauth(invalidRequest, "redirect_uri is missing, or none of those that were registered")
 	}
 	if err := s.read(ctx, &q, c, v); err != nil {
+		return "", 0, err
+	}
+	if err := s.readPushedDoor(ctx, &q, c, pushedDoor{v, o}); err != nil {
 		return "", 0, err
 	}
 	token, within := secret.NewToken(pushedPrefix), false
@@ -82,6 +90,8 @@ func (s *Service) pushes(c Client, form url.Values) (says url.Values, o object, 
 	case form.Has("request"):
 		o, err = s.readObject(c, form)
 		return o.says, o, err
+	case form.Has(firstFactor):
+		return nil, o, errUnsigned
 	case c.RequireSigned:
 		return nil, o, oauth(invalidRequest, "the client signs its requests")
 	}

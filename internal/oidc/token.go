@@ -35,6 +35,7 @@ type grant struct {
 	authenticated time.Time
 	expires       time.Time
 	ended         bool
+	reference     string // what the application calls the account, of one of its own; only where an ID token is made
 }
 
 const (
@@ -144,6 +145,11 @@ func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Call
 				return err
 			}
 			return s.replayed(ctx, tx, g, "code", by.Source)
+		}
+		if g.ofDoor() {
+			if _, g.reference, err = s.Accounts.Named(ctx, tx, g.account); err != nil {
+				return err
+			}
 		}
 		out, err = s.issue(ctx, tx, g, g.scopes)
 		out.code = true
@@ -275,6 +281,9 @@ func (s *Service) good(ctx context.Context, tx *sqldb.Tx, g grant) (bool, error)
 	if err != nil || owner.State != account.Active {
 		return false, err
 	}
+	if g.ofDoor() {
+		return s.doorGood(ctx, tx, g)
+	}
 	line, err := s.Sessions.LineOf(ctx, tx, g.account, g.session)
 	if slices.Contains(g.scopes, scopeOffline) {
 		return line.Unended, err
@@ -295,7 +304,9 @@ type identity struct {
 	At       int64  `json:"iat"`
 	Nonce    string `json:"nonce,omitempty"`
 	Hash     string `json:"at_hash"`
-	Session  string `json:"sid"`
+	Session  string `json:"sid,omitempty"` // there is none of the second door's
+
+	Reference string `json:"reference,omitempty"` // of the second door's alone: what the application calls the account
 }
 
 // About is what a token says of whoever signed in.
@@ -315,7 +326,10 @@ func (s *Service) idToken(ctx context.Context, c Client, of issued) (string, err
 	now := s.DB.Now()
 	say := identity{
 		About: s.about(c, of.grant), Issuer: s.Issuer, Audience: c.ID, At: now.Unix(), Until: now.Add(idTokenFor).Unix(),
-		Hash: half(c.Alg, of.Access.Reveal()), Session: s.sid(c.ID, of.grant.session),
+		Hash: half(c.Alg, of.Access.Reveal()), Reference: of.grant.reference,
+	}
+	if !of.grant.ofDoor() {
+		say.Session = s.sid(c.ID, of.grant.session)
 	}
 	if of.code {
 		say.Nonce = of.grant.nonce
@@ -347,7 +361,7 @@ func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) 
 		if err == nil && of.ID == "" {
 			f, err = s.ownFact(ctx, tx, c, shown)
 		}
-		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess) {
+		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess || g.ofDoor()) { // of whom a resource server knows nothing
 			return err
 		}
 		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key, About: s.about(of, g)}
@@ -398,6 +412,9 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thu
 		claims = map[string]any{"sub": s.subject(of, g.account)}
 		if answer.until = tx.Now().Add(believed); t.expires.Before(answer.until) {
 			answer.until = t.expires
+		}
+		if g.ofDoor() { // which ends with no session: nobody would hear of it
+			answer.until = time.Time{}
 		}
 		if slices.Contains(t.scopes, scopeEmail) && slices.Contains(of.Scopes, scopeEmail) { // which the operator may have taken back
 			return s.addEmail(ctx, tx, g.account, claims)

@@ -286,6 +286,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 	if err != nil {
 		return nil, err
 	}
+	provider.SignIn = machine
 	parts.Notices.Apps = appOf(provider)
 	return &Core{
 		Config: c, Parts: parts, SignIn: machine, Recovery: back, Places: where, Models: models, Revoked: revoked,

@@ -85,6 +85,9 @@ func (s *Service) send(ctx context.Context, tx *sqldb.Tx, f flow, w factor.Way) 
 	if err != nil {
 		return Sent{}, err
 	}
+	if f.Request != "" { // typed on our own page, which the browser and the letter have to name
+		params["app_site"] = s.Notices.Base
+	}
 	params["code"], params["minutes"] = code.Code.Reveal(), minutes(code.ExpiresAt.Sub(tx.Now()))
 	err = s.PutCode(ctx, tx, f.ID, outbox.Letter{
 		Letter:  message.Letter{Kind: message.SigninCode, Channel: message.Channel(w), To: to.Normal, Language: who.Language, Params: params},

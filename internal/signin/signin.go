@@ -138,6 +138,9 @@ type Notes struct {
 	Fate outbox.Fate
 	// Methods is what was proved at an application's second door, at StepDone: there is no session then.
 	Methods []assurance.Method
+	// App is the name of the application whose second door a flow on our own pages is, and Language that of the account's letters. Both are empty
+	// everywhere else.
+	App, Language string
 }
 
 // Next is what a flow wants next.
@@ -316,8 +319,8 @@ func (s *Service) Prune(ctx context.Context, tx *sqldb.Tx) (int64, error) { retu
 // next describes a flow's step.
 func (s *Service) next(ctx context.Context, tx *sqldb.Tx, f flow) (Next, error) {
 	n := Next{Step: f.Step, Nonce: f.Nonce, ExpiresAt: f.ExpiresAt, Again: f.Replaces != "", Back: f.Back}
-	if f.Step != StepSecond {
-		return n, nil
+	if err := s.forApp(ctx, tx, f, &n.Notes); err != nil || f.Step != StepSecond {
+		return n, err
 	}
 	d, err := s.doorOf(ctx, tx, f)
 	if err != nil {
@@ -401,7 +404,7 @@ func (s *Service) find(ctx context.Context, tx *sqldb.Tx, r request) (flow, erro
 	if err != nil {
 		return flow{}, err
 	}
-	if !ok || f.Step == StepDone || f.App != r.from.App { // a flow is for the door that it began at
+	if !ok || f.Step == StepDone || f.App != r.from.App && f.Request == "" { // a flow is for the door that it began at; of our own pages the browser says it
 		return flow{}, gone()
 	}
 	who, err := s.Accounts.Get(ctx, tx, f.Account) // it may have been locked since the flow began

@@ -41,15 +41,17 @@ type errand struct {
 	App  string // that looked at the first proof; empty at our own door
 	Site string // the origin of its pages, whose browsers sign; empty: ours
 
+	Request string // of the application's, that a flow on our own pages is for: see Vouched
+
 	Least assurance.Level // see Begin
 }
 
 func put(ctx context.Context, tx *sqldb.Tx, f flow, handle, browser []byte) error {
 	_, err := tx.Exec(ctx, `
-		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back, app, site, least)
-		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17)`,
+		INSERT INTO signin_flow (id, handle, browser, account_id, name_key, owner_key, step, barred, taken, nonce, created_at, expires_at, replaces, back, app, site, least, request)
+		VALUES ($1, $2, $3, $4, $5, $6, $7, $8, $9, $10, $11, $12, $13, $14, $15, $16, $17, $18)`,
 		f.ID, handle, browser, f.Account, f.NameKey, f.OwnerKey, f.Step, f.Barred, f.Taken, f.Nonce, tx.Now().UnixMilli(), f.ExpiresAt.UnixMilli(),
-		f.Replaces, f.Back, f.App, f.Site, f.Least)
+		f.Replaces, f.Back, f.App, f.Site, f.Least, f.Request)
 	return err
 }
 
@@ -71,11 +73,11 @@ func failedSealed() keyring.Column {
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
 	var expires int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device, app, site, least FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device, app, site, least, request FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site, &f.Least)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site, &f.Least, &f.Request)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
@@ -108,6 +110,24 @@ func end(ctx context.Context, tx *sqldb.Tx, who account.ID, id string) error {
 	_, err := tx.Exec(ctx, `UPDATE signin_flow SET barred = TRUE, expires_at = $1 WHERE id = $2 AND account_id = $3 AND step <> $4`,
 		tx.Now().UnixMilli(), id, who, StepDone)
 	return err
+}
+
+// setMethods writes down what a flow that is for an application's request has proved.
+func setMethods(ctx context.Context, tx *sqldb.Tx, id string, methods string) error {
+	_, err := tx.Exec(ctx, `UPDATE signin_flow SET methods = $1 WHERE id = $2`, methods, id)
+	return err
+}
+
+// provedFor returns what a flow has proved that is done and was for a request, in the browser that began it.
+func provedFor(ctx context.Context, tx *sqldb.Tx, v Vouched, browsers [][]byte) (methods string, ok bool, err error) {
+	err = tx.QueryRow(ctx, `SELECT methods FROM signin_flow
+		WHERE request = $1 AND request <> '' AND app = $2 AND account_id = $3 AND step = $4 AND expires_at > $5 AND browser IN (`+sqldb.Params(6, len(browsers))+`)
+		ORDER BY id DESC LIMIT 1`,
+		append([]any{v.Request, v.App, v.Account, StepDone, tx.Now().UnixMilli()}, sqldb.Args(browsers)...)...).Scan(&methods)
+	if errors.Is(err, sql.ErrNoRows) {
+		return "", false, nil
+	}
+	return methods, err == nil, err
 }
 
 type failedFlow struct {

@@ -1,7 +1,9 @@
 package signin
 
 import (
+	"cmp"
 	"context"
+	"strings"
 	"time"
 
 	"countersign/internal/account"
@@ -17,7 +19,10 @@ type Vouched struct {
 	Account account.ID
 	App     string // that vouches; Client.App of each later call must be the same
 	Site    string // origin of the pages whose browsers sign; empty: ours
-	Begin          // Identifier is not looked at
+	// Request is the application's that the flow is for, where it goes on at our own pages, in the browser of Begin: then that browser's secret says whose
+	// the flow is, and no call names the application.
+	Request string
+	Begin   // Identifier is not looked at
 }
 
 // Vouch starts a flow of an account whose first proof an application has looked at. It stands at the device's step if there are handles, and
@@ -35,7 +40,7 @@ func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
 		}
 		return flow{
 			Account: who.ID, Barred: who.State != active, NameKey: s.againKey(who.ID), OwnerKey: s.ownerKey(who, account.Identifier{}),
-			Step: step, errand: errand{App: v.App, Site: v.Site},
+			Step: step, errand: errand{App: v.App, Site: v.Site, Request: v.Request, Back: v.Back, Least: v.Least},
 		}, err
 	})
 }
@@ -47,6 +52,12 @@ func (s *Service) Passed(ctx context.Context, tx *sqldb.Tx, ref Ref, app string,
 	}
 	f, ok, err := byHandle(ctx, tx, s.digests(ref.Flow), s.digests(ref.Browser))
 	return ok && f.Step == StepDone && f.App == app && f.Account == who, err
+}
+
+// Proved returns what was proved in a flow that Vouch began with the same, if one has ended well lately.
+func (s *Service) Proved(ctx context.Context, tx *sqldb.Tx, v Vouched) (methods []string, ok bool, err error) {
+	text, ok, err := provedFor(ctx, tx, v, s.digests(v.Browser))
+	return strings.Split(text, ","), ok, err
 }
 
 // sendAddress is how many codes of applications go to one address: its holder may have several accounts at several of them, and needs a code
@@ -68,6 +79,20 @@ func (s *Service) admitAddress(ctx context.Context, tx *sqldb.Tx, f flow, to acc
 // hides reports whether strangers come as far as the second door of a flow. None comes to that of an application.
 func (s *Service) hides(f flow) bool { return s.HidePasswordResult && f.App == "" }
 
+// forApp says in the notes of a flow on our own pages for which application it is, and in which language its letters are.
+func (s *Service) forApp(ctx context.Context, tx *sqldb.Tx, f flow, n *Notes) error {
+	if f.Request == "" {
+		return nil
+	}
+	who, err := s.Accounts.Get(ctx, tx, f.Account)
+	if err != nil {
+		return err
+	}
+	params, err := s.Notices.From(ctx, tx, f.Account)
+	n.App, n.Language = cmp.Or(params["app"], f.App), who.Language
+	return err
+}
+
 // vouch ends a flow at the second door: the application hears what was proved, and nobody is signed in here.
 func (s *Service) vouch(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
 	if err := s.record(ctx, tx, f, audit.SecondDoorPassed, map[string]string{"app": f.App, "methods": listed(d.methods)}); err != nil {
@@ -78,5 +103,10 @@ func (s *Service) vouch(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next
 			return Next{}, err
 		}
 	}
-	return Next{Step: StepDone, Device: d.kept, Notes: Notes{Methods: d.methods}}, nil
+	if f.Request != "" {
+		if err := setMethods(ctx, tx, f.ID, listed(d.methods)); err != nil {
+			return Next{}, err
+		}
+	}
+	return Next{Step: StepDone, Device: d.kept, Back: f.Back, Notes: Notes{Methods: d.methods}}, nil
 }

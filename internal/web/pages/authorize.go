@@ -15,6 +15,7 @@ import (
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/session"
+	"countersign/internal/signin"
 	"countersign/internal/web"
 	"countersign/internal/web/bound"
 	"countersign/internal/web/forwardauth"
@@ -23,6 +24,7 @@ import (
 // wishes says what the requests of applications want of a sign-in.
 type wishes interface {
 	Least(context.Context, oidc.Ref) (assurance.Level, error)
+	MayAsk(context.Context, oidc.Ref) (sealed string, err error)
 }
 
 // provider is the OpenID provider, as far as browsers come to it.
@@ -30,6 +32,7 @@ type provider interface {
 	Begin(context.Context, oidc.Asked) (oidc.Begun, error)
 	At(context.Context, oidc.Ref, session.Session, netip.Addr) (oidc.Next, error)
 	Decide(context.Context, oidc.Ref, oidc.Decision) (oidc.Next, error)
+	Vouch(context.Context, oidc.Ref, signin.Begin) (signin.Started, signin.Next, string, error)
 	Seal(answer string) string
 	Unseal(sealed string) (answer string, err error)
 }
@@ -169,6 +172,8 @@ func (h *authorize) begin(w http.ResponseWriter, r *http.Request) error {
 		return sendBack(w, next.Answer)
 	case oidc.StepConsent:
 		return seeOther(w, r, requestPath(begun.Request))
+	case oidc.StepDoor:
+		return h.vouch(w, r, oidc.Ref{Request: begun.Request, Browser: held})
 	case oidc.StepSignIn, oidc.StepAgain:
 	}
 	return lead(w, r, begun.Request, next, me)
@@ -222,9 +227,23 @@ func (h *authorize) goOn(w http.ResponseWriter, r *http.Request, next oidc.Next,
 			return sendBack(w, next.Answer) // a page of ours
 		}
 		return h.onward(w, r, next.Answer)
+	case oidc.StepDoor:
+		return h.vouch(w, r, h.reference(r))
 	case oidc.StepSignIn, oidc.StepAgain:
 	}
 	return lead(w, r, r.PathValue("request"), next, me)
+}
+
+// vouch begins a flow at the second door, whose pages are those of a sign-in that stands there.
+func (h *authorize) vouch(w http.ResponseWriter, r *http.Request, ref oidc.Ref) error {
+	started, next, answer, err := h.Provider.Vouch(r.Context(), ref, signin.Begin{Client: h.Client(r), Handles: deviceHandles(r), Back: requestWord + ref.Request})
+	switch {
+	case err != nil:
+		return err
+	case answer != "":
+		return sendBack(w, answer)
+	}
+	return h.advance(w, r, signin.Ref{Flow: started.Flow, Browser: ref.Browser}, next)
 }
 
 func (h *authorize) decide(w http.ResponseWriter, r *http.Request) error {
@@ -260,7 +279,11 @@ func (h *authorize) other(w http.ResponseWriter, r *http.Request) error {
 
 // onward goes back to the application from a page of ours.
 func (h *authorize) onward(w http.ResponseWriter, r *http.Request, answer string) error {
-	return h.Pages.onward(w, onwardPage(h.Pages.frame(h.Pages.language(r), "onward_title"), r.PathValue("request"), h.Provider.Seal(answer)))
+	return h.toApplication(w, r, r.PathValue("request"), h.Provider.Seal(answer))
+}
+
+func (h *SignIn) toApplication(w http.ResponseWriter, r *http.Request, request, sealed string) error {
+	return h.Pages.onward(w, onwardPage(h.Pages.frame(h.Pages.language(r), "onward_title"), request, sealed))
 }
 
 // leave leads to the application. Where to is sealed: it leads nowhere else.

@@ -101,6 +101,11 @@ func (p *Pages) codeShots() []Shot {
 	return []Shot{
 		p.shot("code-sms", "code_title", func(f frame) view { return page(f, 0, factor.SMS, both...) }),
 		p.shot("code-email", "code_title", func(f frame) view { return page(f, 0, factor.Email, both...) }),
+		p.shot("code-for-app", "code_title", func(f frame) view {
+			v := page(f, 0, factor.Email, factor.Email)
+			v.appDoor = appDoor{"Corner Shop", requestPath("0196f0c1-7b1a-7c3e-8f00-0123456789ab")}
+			return v
+		}),
 		p.shot("code-one-way", "code_title", func(f frame) view { return page(f, 0, factor.Email, factor.Email) }),
 		p.shot("code-sms-only", "code_title", func(f frame) view { return page(f, 0, factor.SMS, factor.SMS) }),
 		p.shot("passkey", "passkey_title", func(f frame) view { return p.passkeyPage(f, madeUpFlow(), madeUpPasskey(p)) }),

@@ -13,6 +13,7 @@ import (
 
 	"countersign/internal/device"
 	"countersign/internal/factor"
+	"countersign/internal/oidc"
 	"countersign/internal/outbox"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -144,6 +145,16 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 	case signin.StepDone:
 		return h.welcome(w, r, next)
 	case signin.StepSecond:
+		if next.App != "" {
+			request := requestName(next.Back)
+			sealed, err := h.Requests.MayAsk(r.Context(), oidc.Ref{Request: request, Browser: ref.Browser})
+			switch {
+			case err != nil:
+				return err
+			case sealed != "":
+				return h.toApplication(w, r, request, sealed)
+			}
+		}
 		if len(next.Ways) == 0 || !next.Ways[0].Sent() {
 			return seeOther(w, r, flowPath(ref))
 		}
@@ -183,11 +194,11 @@ func (h *SignIn) getFlow(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	lang := h.Pages.language(r)
+	lang := h.Pages.languageOf(r, next.Language)
 	switch next.Step {
 	case signin.StepDevice:
 		return h.Pages.show(w, http.StatusOK, deviceView{
-			frame: h.Pages.frame(lang, "device_title"), Flow: flowPath(ref), Nonce: next.Nonce, Origin: h.Pages.options.Origin,
+			frame: h.Pages.frame(lang, "device_title"), appDoor: doorOf(next), Flow: flowPath(ref), Nonce: next.Nonce, Origin: h.Pages.options.Origin,
 		})
 	case signin.StepSecond:
 		f := h.Pages.frame(lang, "code_title").flash(r.URL.Query().Get("done"))
@@ -218,15 +229,23 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 	ref, next := at.ref, at.next
 	pause := wait(h.Pages.options.Now(), next.ResendAt)
 	v := codeView{
-		frame: f, Flow: flowPath(ref), Submit: flowPath(ref) + "/code",
+		frame: f, appDoor: doorOf(next), Flow: flowPath(ref), Submit: flowPath(ref) + "/code",
 		Nonce: next.Nonce, Origin: h.Pages.options.Origin, RememberDays: h.Pages.rememberDays(next.Notes),
-		Hidden: h.Pages.options.HidePasswordResult, Fate: next.Fate,
+		Hidden: h.Pages.options.HidePasswordResult && next.App == "", Fate: next.Fate,
 		another: another{NoMore: next.Sent != "" && next.ResendAt.IsZero(), Around: h.Pages.options.Around},
 	}
 	if f.Problem == "" && pause > 0 && r.URL.Query().Has("soon") {
 		v.Flash = f.say("code_too_soon", "wait", f.span(pause))
 	}
 	return v.ways(next.Ways, at.shown(), pause)
+}
+
+// doorOf is the application's door that a flow stands at. It begins anew at the application's request.
+func doorOf(next signin.Next) appDoor {
+	if next.App == "" {
+		return appDoor{}
+	}
+	return appDoor{next.App, requestPath(requestName(next.Back))}
 }
 
 // getSent is what the page asks a few times: what became of the message.
@@ -336,7 +355,7 @@ func (h *SignIn) refuseCode(w http.ResponseWriter, r *http.Request, at atCode, k
 	if at.next.Step != signin.StepSecond {
 		return seeOther(w, r, flowPath(at.ref))
 	}
-	f := h.Pages.frame(h.Pages.language(r), "code_title")
+	f := h.Pages.frame(h.Pages.languageOf(r, at.next.Language), "code_title")
 	return h.Pages.show(w, http.StatusUnprocessableEntity, h.codePage(f.fails(f.say(key)), r, at))
 }
 

@@ -113,8 +113,16 @@ type signInView struct {
 
 func (signInView) template() string { return "signin" }
 
+// appDoor is what a page shows of the application whose second door it is. Both are empty at our own.
+type appDoor struct {
+	App   string
+	Start string // path where it begins anew
+}
+
 type deviceView struct {
 	frame
+
+	appDoor
 
 	Flow          string // path of the flow
 	Nonce, Origin string // what the device signs
@@ -124,6 +132,7 @@ func (deviceView) template() string { return "device" }
 
 type codeView struct {
 	frame
+	appDoor
 
 	Flow, Submit  string // paths
 	Nonce, Origin string

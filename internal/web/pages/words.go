@@ -147,6 +147,17 @@ func (w words) instant(t time.Time) instant {
 	}
 }
 
+// languageOf is what the person has chosen, else the account's, if that is one of ours, else what the browser asks for.
+func (p *Pages) languageOf(r *http.Request, own string) string {
+	_, asked := p.chosen(r.URL.Query().Get("lang"))
+	_, kept := p.chosen(web.Cookie(r, web.LangCookie).Reveal())
+	primary, _, _ := strings.Cut(strings.ToLower(own), "-")
+	if lang, ok := p.chosen(primary); ok && !asked && !kept {
+		return lang
+	}
+	return p.language(r)
+}
+
 // language is what the person has chosen, else one of ours by the Accept-Language header: the highest
 // weight wins, the first of equals.
 func (p *Pages) language(r *http.Request) string {
