@@ -65,6 +65,7 @@ type wish struct {
 	Since   int64           `json:"since,omitempty"`   // a sign-in before that is too old, in milliseconds
 	Least   assurance.Level `json:"least,omitempty"`   // that the sign-in has to have proved
 	Subject string          `json:"subject,omitempty"` // whom it is about (id_token_hint)
+	Locales string          `json:"locales,omitempty"` // languages of the pages on the way, best first (ui_locales)
 }
 
 func (q request) prompts(what string) bool { return slices.Contains(q.Prompt, what) }
@@ -185,7 +186,7 @@ func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) 
 	case v.Has("response_mode") && v.Get("response_mode") != "query":
 		return oauth(invalidRequest, "response_mode must be query")
 	}
-	q.Nonce = v.Get("nonce")
+	q.Nonce, q.Locales = v.Get("nonce"), v.Get("ui_locales")
 	if err := q.readChallenge(c, v); err != nil {
 		return err
 	}
@@ -309,13 +310,14 @@ const (
 
 // Next is what a request wants next.
 type Next struct {
-	Step   Step
-	Answer string          // at StepAnswer: where to send the browser
-	Least  assurance.Level // at StepSignIn and StepAgain: what the sign-in has to prove; empty for the usual
-	Name   string          // of the client, at StepConsent
-	Host   string          // where it is answered, at StepConsent
-	Scopes []string        // that it asks for, at StepConsent
-	Code   string          // that a device shows, where one is let in; empty otherwise
+	Step    Step
+	Answer  string          // at StepAnswer: where to send the browser
+	Least   assurance.Level // at StepSignIn and StepAgain: what the sign-in has to prove; empty for the usual
+	Name    string          // of the client, at StepConsent
+	Host    string          // where it is answered, at StepConsent
+	Scopes  []string        // that it asks for, at StepConsent
+	Code    string          // that a device shows, where one is let in; empty otherwise
+	Locales string          // what the client says in ui_locales, whatever it is; empty at StepAnswer
 }
 
 // At says what a request wants next, for whoever is signed in. If that is nothing, it ends the request, and gives what was asked for.
@@ -369,7 +371,7 @@ func (s *Service) judge(ctx context.Context, tx *sqldb.Tx, q request, c Client, 
 		if q.prompts("none") {
 			return Next{Step: StepAnswer, Answer: s.refused(q, &Refusal{code, why})}, nil
 		}
-		return Next{Step: step, Least: q.Least, Name: c.Name, Host: hostOf(q.Redirect), Scopes: q.Scopes, Code: q.Pair.Typed}, nil
+		return Next{Step: step, Least: q.Least, Name: c.Name, Host: hostOf(q.Redirect), Scopes: q.Scopes, Code: q.Pair.Typed, Locales: q.Locales}, nil
 	}
 	if q.Door != nil {
 		return s.judgeDoor(ctx, tx, q, c)

@@ -25,7 +25,7 @@ const (
 func said() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",
-		"prompt", "max_age", "acr_values", "id_token_hint", "claims", "dpop_jkt",
+		"prompt", "max_age", "acr_values", "id_token_hint", "claims", "dpop_jkt", "ui_locales",
 	}
 }
 

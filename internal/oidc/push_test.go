@@ -8,10 +8,13 @@ import (
 	"testing"
 	"time"
 
+	"github.com/go-jose/go-jose/v4"
+
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/session"
 	"countersign/internal/signin"
 )
 
@@ -196,5 +199,35 @@ func TestBringingWhatWasNotPushedIsLimited(t *testing.T) {
 		if _, err := k.bring("shop", "urn:ietf:params:oauth:request_uri:"+secret.NewToken("csp").Reveal(), k.held); fault.Of(err).Kind != fault.TooMany {
 			t.Errorf("the sixty-first in a moment: %v", err)
 		}
+	})
+}
+
+// OpenID Connect Core section 3.1.2.1: languages are asked for in a link, in what was pushed and in what was signed, and not beside it. No list of them is kept
+// that is longer than other parameters.
+func TestTheLanguagesThatAreAskedFor(t *testing.T) {
+	each(t, func(k *kit) {
+		k.me = session.Session{}
+		want := func(what, locales string, b oidc.Begun, err error) {
+			t.Helper()
+			if err != nil {
+				t.Fatal(what, err)
+			}
+			if got := k.stands(b.Request).Locales; got != locales {
+				t.Errorf("%s: %q, want %q", what, got, locales)
+			}
+		}
+		want("in a link", "xx de fr", k.begin("ui_locales", "xx de fr"), nil)
+		want("nowhere", "", k.begin(), nil)
+		uri := k.push("ui_locales", "de")
+		for range 2 { // the page is loaded anew
+			b, err := k.bring("shop", uri, k.held, "ui_locales", "fr")
+			want("pushed", "de", b, err)
+		}
+		if v := k.answer("ui_locales", strings.Repeat("xx ", 10_000)); v.Get("error") != "invalid_request" {
+			t.Errorf("ten thousand languages: %v", v)
+		}
+		signs := k.bank(jose.ES256, func(*oidc.Client) {})
+		b, err := signs.bringing(signs.object(map[string]any{"ui_locales": "ar"}), k.held, "ui_locales", "fr")
+		want("signed", "ar", b, err)
 	})
 }

@@ -262,3 +262,70 @@ func TestSteppingUp(t *testing.T) {
 		t.Errorf("answered %v", v)
 	}
 }
+
+// english is a browser that asks for English.
+type english struct{ http.RoundTripper }
+
+func (e english) RoundTrip(r *http.Request) (*http.Response, error) {
+	r = r.Clone(r.Context())
+	r.Header.Set("Accept-Language", "en")
+	return e.RoundTripper.RoundTrip(r)
+}
+
+var spoken = regexp.MustCompile(`<html lang="([a-z]+)"`)
+
+// speaks demands the language of a page.
+func (s *shop) speaks(what, want string, p shown) {
+	s.t.Helper()
+	if m := spoken.FindStringSubmatch(p.body); m == nil || m[1] != want {
+		s.t.Errorf("%s: %q, want %s (%d)", what, m, want, p.StatusCode)
+	}
+}
+
+// ui_locales (OpenID Connect Core section 3.1.2.1): every page on the way back to the application speaks what it asks for, unless its reader has chosen
+// something else, and no page after that does.
+func TestPagesSpeakTheLanguageThatAnApplicationAsksFor(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	s := newShop(t, n, shopClient())
+	fresh := func() {
+		s.browser = n.Browser()
+		s.browser.Transport = english{&http.Transport{DisableKeepAlives: true}}
+	}
+	asks := func(locales string) shown { return s.begin(oauth2.SetAuthURLParam("ui_locales", locales)) }
+	fresh()
+
+	at := s.to(asks("xx de fr"), "/signin?for=app")
+	p := s.get(at)
+	s.speaks("the sign-in", "de", p)
+	request := on.FindStringSubmatch(p.body)[1]
+	s.speaks("a wrong password", "de", s.post("/signin", "username", "ada@example.org", "password", "not it at all", "for", request))
+	flow := s.to(s.post("/signin", "username", "ada@example.org", "password", servertest.Password, "for", request), "/signin/")
+	s.speaks("the code", "de", s.get(flow))
+	to := s.to(s.post(flow+"/code", "code", n.Code("ada@example.org")), "/authorize/")
+	s.speaks("consent", "de", s.get(to))
+	back := s.post(to, "decision", "allow")
+	s.speaks("the way back", "de", back)
+	if s.back(back).Get("code") == "" {
+		t.Error("no code")
+	}
+	s.speaks("home", "en", s.get("/"))
+
+	fresh()
+	s.to(asks("de"), "/signin?for=app")
+	s.speaks("for the next application, which asks for nothing", "en", s.get(s.to(s.begin(), "/signin?for=app")))
+	s.to(asks("de"), "/signin?for=app")
+	s.speaks("for the next, which asks for none of ours", "en", s.get(s.to(asks("xx"), "/signin?for=app")))
+	s.get("/signin?lang=es")
+	s.speaks("chosen", "es", s.get(s.to(asks("de"), "/signin?for=app")))
+
+	fresh()
+	s.speaks("a request of nobody", "fr", s.get("/authorize?client_id=nobody&ui_locales=fr-CA"))
+	for _, junk := range []string{" ", "\t", "-", "--de", "../../words/de", "de,fr", "DE_AT", "\u202e", "<de>", strings.Repeat("xx ", 1000) + "de"} {
+		s.speaks(junk, "en", s.get(s.to(asks(junk), "/signin?for=app")))
+	}
+	if p := asks(strings.Repeat("xx ", 10_000)); s.answered(s.to(p, shopCallback)).Get("error") != "invalid_request" {
+		t.Errorf("ten thousand languages: %d", p.StatusCode)
+	}
+	s.speaks("as other browsers write it", "de", s.get(s.to(asks("de-at-1901"), "/signin?for=app")))
+}

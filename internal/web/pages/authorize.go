@@ -167,6 +167,7 @@ func (h *authorize) begin(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	h.Pages.speak(w, r, next.Locales)
 	switch next.Step {
 	case oidc.StepAnswer:
 		return sendBack(w, next.Answer)
@@ -292,6 +293,7 @@ func (h *authorize) leave(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
+	h.Pages.speak(w, r, "")
 	return sendBack(w, to)
 }
 

@@ -158,8 +158,37 @@ func (p *Pages) languageOf(r *http.Request, own string) string {
 	return p.language(r)
 }
 
-// language is what the person has chosen, else one of ours by the Accept-Language header: the highest
-// weight wins, the first of equals.
+const (
+	localeCookie = "__Host-cs_locale" // the language that an application has asked for, while somebody signs in for it; no secret
+
+	maxLocales = 512              // bytes of a list of languages that are read: browsers send some fifty
+	localeFor  = 30 * time.Minute // as long as an application's request is kept
+)
+
+// wished is the first of our languages in ui_locales, where an application names them, best first (OpenID Connect Core section 3.1.2.1).
+func (p *Pages) wished(locales string) (lang string, ok bool) {
+	for tag := range strings.FieldsSeq(locales[:min(len(locales), maxLocales)]) {
+		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
+		if lang, ok = p.chosen(primary); ok {
+			return lang, true
+		}
+	}
+	return "", false
+}
+
+// speak has the pages that follow speak the language that an application asks for. One that asks for none of ours has them speak as ever.
+func (p *Pages) speak(w http.ResponseWriter, r *http.Request, locales string) {
+	lang, ok := p.wished(locales)
+	switch {
+	case ok:
+		web.SetCookie(w, localeCookie, secret.Of(lang), localeFor)
+	case !web.Cookie(r, localeCookie).Empty():
+		web.SetCookie(w, localeCookie, secret.Token{}, -1)
+	}
+}
+
+// language is what the person has chosen, else what the application asks for that they sign in for, else one of ours by the
+// Accept-Language header: the highest weight wins, the first of equals.
 func (p *Pages) language(r *http.Request) string {
 	if lang, ok := p.chosen(r.URL.Query().Get("lang")); ok {
 		return lang
@@ -167,15 +196,15 @@ func (p *Pages) language(r *http.Request) string {
 	if lang, ok := p.chosen(web.Cookie(r, web.LangCookie).Reveal()); ok {
 		return lang
 	}
-	for tag := range strings.FieldsSeq(r.URL.Query().Get("ui_locales")) { // the first of ours, best first (OpenID Connect Core section 3.1.2.1)
-		primary, _, _ := strings.Cut(strings.ToLower(tag), "-")
-		if lang, ok := p.chosen(primary); ok {
-			return lang
-		}
+	if lang, ok := p.wished(r.URL.Query().Get("ui_locales")); ok {
+		return lang
+	}
+	if lang, ok := p.chosen(web.Cookie(r, localeCookie).Reveal()); ok {
+		return lang
 	}
 	best, weight := fallback, 0.0
 	header := r.Header.Get("Accept-Language")
-	for part := range strings.SplitSeq(header[:min(len(header), 512)], ",") {
+	for part := range strings.SplitSeq(header[:min(len(header), maxLocales)], ",") {
 		tag, params, _ := strings.Cut(strings.TrimSpace(part), ";")
 		primary, _, _ := strings.Cut(strings.ToLower(strings.TrimSpace(tag)), "-")
 		if _, known := p.words[primary]; !known {
