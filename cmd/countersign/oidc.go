@@ -27,7 +27,8 @@ type oidcListCmd struct{}
 
 // Help is shown after the flags.
 func (oidcListCmd) Help() string {
-	return `Those of the file (oidc.clients_file) come first, and are changed there.
+	return `Those of the file (oidc.clients_file) come first, and are changed there. One that registered itself, by an invitation, may change
+what it said; once "oidc add" has changed it, that is the operator's.
 
   countersign oidc list`
 }
@@ -40,13 +41,16 @@ func (oidcListCmd) Run(ctx context.Context, w world, c *cli) error {
 			return err
 		}
 		t := tabwriter.NewWriter(w.stdout, 0, 0, 2, ' ', 0)
-		_, _ = fmt.Fprintln(t, "APPLICATION\tNAME\tPROVES ITSELF BY\tSCOPES\tANSWERED AT\tSTANDS IN")
+		_, _ = fmt.Fprintln(t, "APPLICATION\tNAME\tPROVES ITSELF BY\tSCOPES\tANSWERED AT\tREGISTERED BY")
 		for _, r := range all {
-			in := "database"
-			if r.Listed {
-				in = "file"
+			by := "command"
+			switch {
+			case r.Listed:
+				by = "file"
+			case r.Itself:
+				by = "itself"
 			}
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Name, r.Auth, strings.Join(r.Scopes, " "), dash(strings.Join(r.RedirectURIs, " ")), in)
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Name, r.Auth, strings.Join(r.Scopes, " "), dash(strings.Join(r.RedirectURIs, " ")), by)
 		}
 		return t.Flush()
 	})

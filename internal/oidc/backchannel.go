@@ -2,6 +2,7 @@ package oidc
 
 import (
 	"context"
+	"log/slog"
 	"sync"
 	"time"
 
@@ -24,8 +25,8 @@ const (
 	logoutLook     = time.Second // how often a node looks for what other nodes wrote down
 )
 
-// farewell is an application that is to be told.
-type farewell struct {
+// pendingLogout is an application that is to be told.
+type pendingLogout struct {
 	id, client, subject, sid, lease string
 	attempts                        int
 	last                            bool // a failure now is the last
@@ -37,7 +38,7 @@ func (s *Service) SignedOut(ctx context.Context, tx *sqldb.Tx, who account.ID, l
 	if err != nil {
 		return err
 	}
-	return s.note(ctx, tx, who, all)
+	return s.writeLogouts(ctx, tx, who, all)
 }
 
 // given says that a client got tokens of an account in a line of sessions.
@@ -46,11 +47,11 @@ type given struct {
 	line   session.ID
 }
 
-func (s *Service) note(ctx context.Context, tx *sqldb.Tx, who account.ID, all []given) error {
+func (s *Service) writeLogouts(ctx context.Context, tx *sqldb.Tx, who account.ID, all []given) error {
 	for _, g := range all {
 		c, ok, err := s.find(ctx, tx, g.client)
 		if err == nil && ok && c.Backchannel != "" {
-			err = putFarewell(ctx, tx, farewell{id: uuid.Must(uuid.NewV7()).String(), client: c.ID, subject: s.subject(c, who), sid: s.sid(c.ID, g.line)})
+			err = putLogout(ctx, tx, pendingLogout{id: uuid.Must(uuid.NewV7()).String(), client: c.ID, subject: s.subject(c, who), sid: s.sid(c.ID, g.line)})
 			tx.AfterCommit(s.wake)
 		}
 		if err != nil {
@@ -60,8 +61,8 @@ func (s *Service) note(ctx context.Context, tx *sqldb.Tx, who account.ID, all []
 	return nil
 }
 
-// goodbyes are the applications that this node is telling.
-type goodbyes struct {
+// logoutQueue are the applications that this node is telling.
+type logoutQueue struct {
 	mu      sync.Mutex
 	awake   chan struct{}
 	serving map[string]bool
@@ -76,12 +77,12 @@ func (s *Service) wake() {
 }
 
 func (s *Service) alarm() chan struct{} {
-	s.goodbyes.mu.Lock()
-	defer s.goodbyes.mu.Unlock()
-	if s.goodbyes.awake == nil {
-		s.goodbyes.awake, s.goodbyes.serving = make(chan struct{}, 1), map[string]bool{}
+	s.logouts.mu.Lock()
+	defer s.logouts.mu.Unlock()
+	if s.logouts.awake == nil {
+		s.logouts.awake, s.logouts.serving = make(chan struct{}, 1), map[string]bool{}
 	}
-	return s.goodbyes.awake
+	return s.logouts.awake
 }
 
 // Run tells applications that people are signed out, until ctx ends, and lets what is under way end. Each application is told in a loop of its
@@ -97,6 +98,7 @@ func (s *Service) Run(ctx context.Context) error {
 			due, err = waitedFor(ctx, tx)
 			return err
 		})
+		s.troubled(ctx, "look for logouts to tell", err)
 		for _, client := range due {
 			if err == nil && s.serves(client, true) {
 				wg.Go(func() {
@@ -116,10 +118,10 @@ func (s *Service) Run(ctx context.Context) error {
 
 // serves notes that an application is being told, or is not any more; first is false if it was noted before.
 func (s *Service) serves(client string, now bool) (first bool) {
-	s.goodbyes.mu.Lock()
-	defer s.goodbyes.mu.Unlock()
-	first = !s.goodbyes.serving[client]
-	s.goodbyes.serving[client] = now
+	s.logouts.mu.Lock()
+	defer s.logouts.mu.Unlock()
+	first = !s.logouts.serving[client]
+	s.logouts.serving[client] = now
 	return first
 }
 
@@ -127,30 +129,32 @@ func (s *Service) serves(client string, now bool) (first bool) {
 func (s *Service) tell(ctx context.Context, client string) {
 	for ctx.Err() == nil {
 		all, c, err := s.claim(ctx, client)
+		s.troubled(ctx, "look for logouts of an application", err, slog.String("client", client))
 		if err != nil || len(all) == 0 {
 			return
 		}
 		ctx := context.WithoutCancel(ctx) // what was begun ends, and is written down, also while the server stops
 		came := make([]bool, len(all))
 		var wg sync.WaitGroup
-		for i, f := range all {
+		for i, l := range all {
 			wg.Go(func() {
 				ctx, cancel := context.WithTimeout(ctx, logoutTimeout)
 				defer cancel()
-				came[i] = s.say(ctx, c, f)
+				came[i] = s.sendLogout(ctx, c, l)
 			})
 		}
 		wg.Wait()
 		through := false
 		err = s.DB.WriteSoon(ctx, func(tx *sqldb.Tx) error {
-			for i, f := range all {
+			for i, l := range all {
 				through = through || came[i]
-				if err := settleFarewell(ctx, tx, f, came[i] || f.last); err != nil {
+				if err := settleLogout(ctx, tx, l, came[i] || l.last); err != nil {
 					return err
 				}
 			}
 			return nil
 		})
+		s.troubled(ctx, "write down which logouts were told", err, slog.String("client", client))
 		if err != nil || !through {
 			return
 		}
@@ -158,19 +162,19 @@ func (s *Service) tell(ctx context.Context, client string) {
 }
 
 // claim takes what is due for an application, and looks that up.
-func (s *Service) claim(ctx context.Context, client string) (all []farewell, c Client, err error) {
+func (s *Service) claim(ctx context.Context, client string) (all []pendingLogout, c Client, err error) {
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		if c, _, err = s.find(ctx, tx, client); err != nil {
 			return err
 		}
-		all, err = claimFarewells(ctx, tx, client, uuid.NewString())
+		all, err = claimLogouts(ctx, tx, client, uuid.NewString())
 		return err
 	})
 	return all, c, err
 }
 
-// goodbye is what a logout token says (OpenID Connect Back-Channel Logout 1.0 section 2.4). It has no nonce, so that it is no ID token.
-type goodbye struct {
+// logoutToken is what a logout token says (OpenID Connect Back-Channel Logout 1.0 section 2.4). It has no nonce, so that it is no ID token.
+type logoutToken struct {
 	Issuer   string              `json:"iss"`
 	Subject  string              `json:"sub"`
 	Audience string              `json:"aud"`
@@ -181,14 +185,22 @@ type goodbye struct {
 	Session  string              `json:"sid"`
 }
 
-func (s *Service) say(ctx context.Context, c Client, f farewell) (came bool) {
+func (s *Service) sendLogout(ctx context.Context, c Client, l pendingLogout) (came bool) {
 	if c.Backchannel == "" { // it is gone, or wants to be told no more
 		return true
 	}
 	now := s.DB.Now()
-	token, err := s.sign(ctx, c.Alg, "logout+jwt", goodbye{
-		Issuer: s.Issuer, Subject: f.subject, Audience: c.ID, At: now.Unix(), Until: now.Add(logoutTokenFor).Unix(), ID: uuid.NewString(),
-		Events: map[string]struct{}{"http://schemas.openid.net/event/backchannel-logout": {}}, Session: f.sid,
+	token, err := s.sign(ctx, c.Alg, "logout+jwt", logoutToken{
+		Issuer: s.Issuer, Subject: l.subject, Audience: c.ID, At: now.Unix(), Until: now.Add(logoutTokenFor).Unix(), ID: uuid.NewString(),
+		Events: map[string]struct{}{"http://schemas.openid.net/event/backchannel-logout": {}}, Session: l.sid,
 	})
-	return err == nil && s.Post(ctx, c, token) == nil
+	s.troubled(ctx, "sign a logout token", err, slog.String("client", c.ID))
+	return err == nil && s.Post(ctx, c, token) == nil // which logs what went wrong
+}
+
+// troubled logs what keeps applications from being told; but for the end of the server.
+func (s *Service) troubled(ctx context.Context, doing string, err error, about ...slog.Attr) {
+	if err != nil && ctx.Err() == nil {
+		s.Log.LogAttrs(ctx, slog.LevelWarn, doing, append(about, slog.Any("error", err))...)
+	}
 }

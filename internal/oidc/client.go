@@ -268,6 +268,7 @@ type Registered struct {
 	Client
 
 	Listed    bool // in the file of clients
+	Itself    bool // it registered itself, and nobody has changed it since
 	CreatedAt time.Time
 }
 

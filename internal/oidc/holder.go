@@ -45,12 +45,6 @@ func (s *Service) allowed(ctx context.Context, tx *sqldb.Tx, who account.ID) ([]
 	return all, err
 }
 
-// NameOf is what people know a client by; empty if there is none by that id.
-func (s *Service) NameOf(ctx context.Context, tx *sqldb.Tx, client string) (string, error) {
-	c, _, err := s.find(ctx, tx, client)
-	return c.Name, err
-}
-
 // Told is what the file of an owner's data has of applications.
 func (s *Service) Told(ctx context.Context, tx *sqldb.Tx, who account.ID) (any, error) {
 	return s.allowed(ctx, tx, who)
@@ -67,7 +61,7 @@ func (s *Service) Withdraw(ctx context.Context, me session.Session, by signin.Cl
 		if err != nil {
 			return err
 		}
-		if err := s.dismiss(ctx, tx, me.Account, client); err != nil {
+		if err := s.signOutOf(ctx, tx, me.Account, client); err != nil {
 			return err
 		}
 		s.over(tx)
@@ -82,8 +76,8 @@ func (s *Service) Withdraw(ctx context.Context, me session.Session, by signin.Cl
 	return ok, err
 }
 
-// dismiss has an application told that it is signed out of the sessions that live on.
-func (s *Service) dismiss(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) error {
+// signOutOf has an application told that it is signed out of the sessions that live on.
+func (s *Service) signOutOf(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) error {
 	held, err := linesOf(ctx, tx, who, client)
 	if err != nil {
 		return err
@@ -98,5 +92,5 @@ func (s *Service) dismiss(ctx context.Context, tx *sqldb.Tx, who account.ID, cli
 			live = append(live, g)
 		}
 	}
-	return s.note(ctx, tx, who, live)
+	return s.writeLogouts(ctx, tx, who, live)
 }

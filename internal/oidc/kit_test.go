@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/base64"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"testing"
@@ -43,6 +44,7 @@ type kit struct {
 func provider(m *testkit.Machine) *oidc.Service {
 	return &oidc.Service{
 		DB: m.DB, Ring: m.Ring, Audit: m.Audit, Throttle: m.Throttle, Accounts: m.Accounts, Sessions: m.Sessions, SignIn: m.Service, Issuer: issuer,
+		Log: slog.New(slog.DiscardHandler),
 	}
 }
 

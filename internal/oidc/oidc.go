@@ -10,6 +10,7 @@ package oidc
 import (
 	"context"
 	"errors"
+	"log/slog"
 	"net/netip"
 	"time"
 
@@ -47,7 +48,7 @@ const (
 	secretPrefix  = "csk"
 )
 
-// Service is the provider. All fields are required but Listed, and Post where nobody is told that people are signed out.
+// Service is the provider. All fields are required but Listed, and Post and Log where nobody is told that people are signed out.
 type Service struct {
 	DB       *sqldb.DB
 	Ring     *keyring.Ring
@@ -60,10 +61,11 @@ type Service struct {
 	Listed   []Client        // those of the file of clients
 	// Post sends a logout token to an application. An error means that it has not taken it.
 	Post func(ctx context.Context, to Client, token string) error
+	Log  *slog.Logger
 
-	keys     keyCache
-	goodbyes goodbyes
-	lately   lately
+	keys    keyCache
+	logouts logoutQueue
+	lately  lately
 }
 
 // Refusal is an error in the words of OAuth (RFC 6749, OpenID Connect Core, RFC 9470). Why is ours, and repeats nothing that was sent.

@@ -32,6 +32,16 @@ func (k *kit) invited() secret.Token {
 	return token
 }
 
+// listed demands that operators see whether an application registered itself.
+func (k *kit) listed(id string, itself bool) {
+	k.t.Helper()
+	all, err := k.Clients(k.t.Context())
+	k.must(err)
+	if i := slices.IndexFunc(all, func(r oidc.Registered) bool { return r.ID == id }); i < 0 || all[i].Itself != itself {
+		k.t.Errorf("%s is listed as %+v", id, all)
+	}
+}
+
 // RFC 7591 and 7592: an invitation registers one application, which its own token reads, changes and takes away, and nobody else's does.
 func TestAnApplicationRegistersItself(t *testing.T) {
 	each(t, func(k *kit) {
@@ -148,9 +158,11 @@ func TestWhatTheOperatorChangedStays(t *testing.T) {
 		ctx := k.t.Context()
 		e, err := k.Register(ctx, k.invited(), wiki(), from)
 		k.must(err)
+		k.listed(e.ID, true)
 		if _, err := k.Add(ctx, oidc.Client{ID: e.ID, Name: "Wiki", RedirectURIs: e.RedirectURIs, RequirePAR: true}); err != nil {
 			k.t.Fatal(err)
 		}
+		k.listed(e.ID, false)
 		change := wiki()
 		change.ID = e.ID
 		if _, err := k.Amend(ctx, e.ID, e.Token, change, from); word(err) != "invalid_token" {

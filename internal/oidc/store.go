@@ -39,7 +39,7 @@ func scanClient(scan func(...any) error) (r Registered, err error) {
 	var metadata string
 	var secret, former []byte
 	var created int64
-	if err = scan(&r.ID, &metadata, &secret, &former, &created); err != nil {
+	if err = scan(&r.ID, &metadata, &secret, &former, &created, &r.Itself); err != nil {
 		return Registered{}, err
 	}
 	if err = json.Unmarshal([]byte(metadata), &r.Client); err != nil {
@@ -54,7 +54,7 @@ func scanClient(scan func(...any) error) (r Registered, err error) {
 	return r, r.readKeys()
 }
 
-const clientColumns = `SELECT id, metadata, secret, CASE WHEN former_until > $1 THEN former_secret END, created_at FROM oidc_client`
+const clientColumns = `SELECT id, metadata, secret, CASE WHEN former_until > $1 THEN former_secret END, created_at, own_token IS NOT NULL FROM oidc_client`
 
 func registeredByID(ctx context.Context, tx *sqldb.Tx, id string) (Registered, error) {
 	return scanClient(tx.QueryRow(ctx, clientColumns+` WHERE id = $2`, tx.Now().UnixMilli(), id).Scan)
@@ -110,8 +110,10 @@ func deleteClient(ctx context.Context, tx *sqldb.Tx, id string) (bool, error) {
 	if err != nil || n == 0 {
 		return false, err
 	}
-	if _, err = tx.Exec(ctx, `DELETE FROM oidc_own_token WHERE client_id = $1`, id); err != nil {
-		return false, err
+	for _, table := range []string{"oidc_own_token", "oidc_device"} {
+		if _, err = tx.Exec(ctx, `DELETE FROM `+table+` WHERE client_id = $1`, id); err != nil {
+			return false, err
+		}
 	}
 	_, err = tx.Exec(ctx, `UPDATE oidc_grant SET ended_at = $1, ended_why = $2 WHERE client_id = $3 AND ended_at IS NULL`,
 		tx.Now().UnixMilli(), "client removed", id)
@@ -419,10 +421,10 @@ func linesOf(ctx context.Context, tx *sqldb.Tx, who account.ID, client string) (
 	return givenWhere(ctx, tx, `account_id = $1 AND client_id = $2 AND ended_at IS NULL`, who, client)
 }
 
-func putFarewell(ctx context.Context, tx *sqldb.Tx, f farewell) error {
+func putLogout(ctx context.Context, tx *sqldb.Tx, l pendingLogout) error {
 	now := tx.Now()
 	_, err := tx.Exec(ctx, `INSERT INTO oidc_logout (id, client_id, subject, sid, attempts, next_at, give_up_at) VALUES ($1, $2, $3, $4, 0, $5, $6)`,
-		f.id, f.client, f.subject, f.sid, now.UnixMilli(), now.Add(logoutPatience).UnixMilli())
+		l.id, l.client, l.subject, l.sid, now.UnixMilli(), now.Add(logoutPatience).UnixMilli())
 	return err
 }
 
@@ -437,31 +439,31 @@ func waitedFor(ctx context.Context, tx *sqldb.Tx) (clients []string, err error) 
 	return clients, err
 }
 
-// claimFarewells moves next_at to the end of the lease, and only of rows that are still due: of nodes racing for one, one gets it.
-func claimFarewells(ctx context.Context, tx *sqldb.Tx, client, holder string) (all []farewell, err error) {
+// claimLogouts moves next_at to the end of the lease, and only of rows that are still due: of nodes racing for one, one gets it.
+func claimLogouts(ctx context.Context, tx *sqldb.Tx, client, holder string) (all []pendingLogout, err error) {
 	now := tx.Now()
 	err = tx.Each(ctx, `
 		UPDATE oidc_logout SET lease = $3, next_at = $4, attempts = attempts + 1
 		WHERE next_at <= $2 AND id IN (SELECT id FROM oidc_logout WHERE client_id = $1 AND next_at <= $2 ORDER BY next_at, id LIMIT $5)
 		RETURNING id, subject, sid, attempts, give_up_at`, func(scan func(...any) error) error {
-		f := farewell{client: client, lease: holder}
+		l := pendingLogout{client: client, lease: holder}
 		var giveUp int64
-		err := scan(&f.id, &f.subject, &f.sid, &f.attempts, &giveUp)
-		f.last = now.UnixMilli() >= giveUp
-		all = append(all, f)
+		err := scan(&l.id, &l.subject, &l.sid, &l.attempts, &giveUp)
+		l.last = now.UnixMilli() >= giveUp
+		all = append(all, l)
 		return err
 	}, client, now.UnixMilli(), holder, now.Add(logoutLease).UnixMilli(), logoutTogether)
 	return all, err
 }
 
-// settleFarewell ends what was told, or given up, and has the rest wait.
-func settleFarewell(ctx context.Context, tx *sqldb.Tx, f farewell, over bool) error {
+// settleLogout ends what was told, or given up, and has the rest wait.
+func settleLogout(ctx context.Context, tx *sqldb.Tx, l pendingLogout, over bool) error {
 	if over {
-		_, err := tx.Exec(ctx, `DELETE FROM oidc_logout WHERE id = $1`, f.id)
+		_, err := tx.Exec(ctx, `DELETE FROM oidc_logout WHERE id = $1`, l.id)
 		return err
 	}
-	wait := min(logoutFirst<<min(f.attempts-1, 20), logoutLongest)
-	_, err := tx.Exec(ctx, `UPDATE oidc_logout SET lease = NULL, next_at = $3 WHERE id = $1 AND lease = $2`, f.id, f.lease, tx.Now().Add(wait).UnixMilli())
+	wait := min(logoutFirst<<min(l.attempts-1, 20), logoutLongest)
+	_, err := tx.Exec(ctx, `UPDATE oidc_logout SET lease = NULL, next_at = $3 WHERE id = $1 AND lease = $2`, l.id, l.lease, tx.Now().Add(wait).UnixMilli())
 	return err
 }
 

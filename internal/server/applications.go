@@ -30,7 +30,7 @@ const fewestSecret = 32
 // applications is the OpenID provider, with the clients of the file.
 func applications(c config.Config, p signin.Parts, log *slog.Logger) (*oidc.Service, error) {
 	s := &oidc.Service{
-		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(), Post: farewells(log),
+		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(), Post: postLogouts(log), Log: log,
 	}
 	p.Sessions.Ended = s.SignedOut
 	listed, err := clientsOf(c)
@@ -43,8 +43,8 @@ func applications(c config.Config, p signin.Parts, log *slog.Logger) (*oidc.Serv
 	return s, err
 }
 
-// farewells posts logout tokens, under the guard of webhooks. What goes wrong is logged by a word, without the address.
-func farewells(log *slog.Logger) func(context.Context, oidc.Client, string) error {
+// postLogouts posts logout tokens, under the guard of webhooks. What goes wrong is logged by a word, without the address.
+func postLogouts(log *slog.Logger) func(context.Context, oidc.Client, string) error {
 	var mu sync.Mutex
 	clients := map[string]*post.Client{} // by address, so that connections are used again
 	dial := func(address string) (c *post.Client, err error) {

@@ -295,7 +295,7 @@ func wire(c config.Config, d Deps, db *sqldb.DB, ring *keyring.Ring) (*Core, err
 		Proofs:       &dpop.Service{DB: db, Ring: ring, Node: rand.Text()},
 		Owner: &profile.Service{
 			DB: db, Audit: parts.Audit, Accounts: accounts, Devices: parts.Devices, Sessions: parts.Sessions, SignIn: machine, Recovery: back,
-			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Applications: provider.Told, ApplicationName: provider.NameOf, Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase, provider.Erase),
+			Protect: guard, Entry: entry, EraseAfter: c.Account.EraseAfter.D(), Applications: provider.Told, ApplicationName: nameOf(provider), Erasers: append(erasers(parts), machine.Approvals.Erase, back.Erase, entry.Erase, provider.Erase),
 		},
 		Protect: guard, Applications: provider,
 		Moves: &transfer.Service{DB: db, Ring: ring, Accounts: accounts, Passwords: passwords, Audit: parts.Audit},

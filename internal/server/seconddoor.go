@@ -51,6 +51,14 @@ func appOf(provider *oidc.Service) func(context.Context, *sqldb.Tx, string) (not
 	}
 }
 
+// nameOf says what people know an application by; empty if there is none.
+func nameOf(provider *oidc.Service) func(context.Context, *sqldb.Tx, string) (string, error) {
+	return func(ctx context.Context, tx *sqldb.Tx, id string) (string, error) {
+		c, _, err := provider.ByID(ctx, tx, id)
+		return c.Name, err
+	}
+}
+
 // callerOf reads who calls: an id and a secret, or an assertion.
 func callerOf(r *http.Request, source netip.Addr) oidc.Caller {
 	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: source}

@@ -13,8 +13,8 @@ import (
 	"countersign/internal/web/bound"
 )
 
-// farewells judges the logouts that applications ask for.
-type farewells interface {
+// logouts judges the logouts that applications ask for.
+type logouts interface {
 	Leave(context.Context, url.Values, session.Session) (oidc.Leaving, error)
 	Seal(answer string) string
 	Unseal(sealed string) (answer string, err error)
@@ -24,15 +24,15 @@ type farewells interface {
 type logout struct {
 	SignIn
 
-	Farewells farewells
+	Logouts logouts
 }
 
 // logoutPath is outside of what other sites' pages may post to: the answer to our own question goes there.
 const logoutPath = "/signout/asked"
 
 // MountLogout registers the routes where applications send people to be signed out; nobody else knows these paths.
-func (h *SignIn) MountLogout(mux *http.ServeMux, f farewells) {
-	l := &logout{*h, f}
+func (h *SignIn) MountLogout(mux *http.ServeMux, judge logouts) {
+	l := &logout{*h, judge}
 	for pattern, handler := range map[string]func(http.ResponseWriter, *http.Request) error{
 		"GET " + string(oidc.LogoutPath):  l.get,
 		"POST " + string(oidc.LogoutPath): l.post,
@@ -62,7 +62,7 @@ func (h *logout) get(w http.ResponseWriter, r *http.Request) error {
 	if err != nil {
 		return err
 	}
-	l, err := h.Farewells.Leave(r.Context(), r.URL.Query(), me)
+	l, err := h.Logouts.Leave(r.Context(), r.URL.Query(), me)
 	if err != nil {
 		return err
 	}
@@ -72,7 +72,7 @@ func (h *logout) get(w http.ResponseWriter, r *http.Request) error {
 	if l.Ask {
 		sealed := ""
 		if l.Back != "" {
-			sealed = h.Farewells.Seal(l.Back)
+			sealed = h.Logouts.Seal(l.Back)
 		}
 		return h.Pages.show(w, http.StatusOK, logoutPage(h.Pages.frame(h.Pages.language(r), "logout_title"), sealed))
 	}
@@ -98,7 +98,7 @@ func (h *logout) agreed(w http.ResponseWriter, r *http.Request) error {
 	if err := h.end(w, r, me); err != nil {
 		return err
 	}
-	back, err := h.Farewells.Unseal(form.Get("to"))
+	back, err := h.Logouts.Unseal(form.Get("to"))
 	if err != nil { // nobody sealed it, or somebody has thought about it for long
 		return leave(w, r, "signed-out")
 	}
