@@ -62,7 +62,7 @@ func (p *person) serve(w http.ResponseWriter, r *http.Request) {
 		w.WriteHeader(http.StatusUnauthorized)
 		_, _ = w.Write([]byte(`{"code":"session_ended"}`))
 	default:
-		_, _ = fmt.Fprintf(w, `{"id":"s1","account":"a1","expires_at":%q,"acr":"aal2","amr":["pwd","otp"]}`, time.Now().Add(time.Hour).Format(time.RFC3339))
+		_, _ = fmt.Fprintf(w, `{"id":"s1","account":"a1","expires_at":%q,"aal":"aal2","amr":["pwd","otp"]}`, time.Now().Add(time.Hour).Format(time.RFC3339))
 	}
 }
 
