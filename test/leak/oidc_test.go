@@ -259,7 +259,7 @@ func TestNobodyCanTellWhatIsWrongWithAToken(t *testing.T) {
 			{label: "who is it, by an access token", do: func(v *visitor, s *subject) answer {
 				g := has[s]
 				if s.label == "good" || s.label == "used" { // whoever has one may ask: that is what it is for
-					g.access = g.code
+					g.access = secret.NewToken("cst").Reveal()
 				}
 				v.header.Set("Authorization", "Bearer "+g.access)
 				return v.get(string(oidc.UserInfoPath))

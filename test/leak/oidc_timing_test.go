@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"countersign/internal/oidc"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -84,4 +85,44 @@ func TestTimesAreAlikeForApplications(t *testing.T) {
 	}
 	alike(t, newNodes(t), hint, n, tries)
 	alike(t, newNodes(t), mode{label: "second door, another's account", engine: sqldb.SQLite, strays: true, steps: referenceSteps()}, n, tries)
+}
+
+// deviceSteps are of codes that are good for nothing: a person's name is a device's code and what people type, one after the other.
+func deviceSteps() []timed {
+	return []timed{
+		{"another's device code", apart, func(p *person) (string, string, string) {
+			return string(oidc.TokenPath), "application/x-www-form-urlencoded", polling(strings.Fields(p.name)[0]).Encode()
+		}, 400},
+		// The limit over all lets ten through each second.
+		{"a code that is over", time.Second, func(p *person) (string, string, string) {
+			return string(oidc.DevicePath), "application/x-www-form-urlencoded", url.Values{"code": {strings.Fields(p.name)[1]}}.Encode()
+		}, 422},
+	}
+}
+
+// pair puts devices of another application, whose time is over, in the place of names, and as many codes that no device has.
+func (c *clocked) pair() {
+	c.t.Helper()
+	c.fewLimits()
+	tv, _ := onDevice(c.t, c.node, "tv")
+	_, c.client = onDevice(c.t, c.node, "radio")
+	const letters = "BCDFGHJKLMNPQRSTVWXZ"
+	for i := range c.known {
+		c.node.Clock.Advance(time.Millisecond) // the limit over all
+		p := waits(c.t, c.node, tv)
+		c.known[i] = p.Device.Reveal() + " " + p.User
+		user := make([]byte, len("BCDF-GHJK"))
+		for j := range user {
+			user[j] = letters[lot(len(letters))]
+		}
+		user[4] = '-'
+		c.unknown[i] = secret.NewToken("cse").Reveal() + " " + string(user)
+	}
+	c.node.Clock.Advance(11 * time.Minute)
+}
+
+// I-01: neither an application nor who types a code can tell by the time whether there was such a device.
+func TestTimesAreAlikeForDevices(t *testing.T) {
+	n, tries := pairs(t)
+	alike(t, newNodes(t), mode{label: "devices", engine: sqldb.SQLite, devices: true, steps: deviceSteps()}, n, tries)
 }

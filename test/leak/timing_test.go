@@ -46,6 +46,7 @@ type mode struct {
 	links    string // not names are compared, but links of letters to this page
 	equipped bool   // who is known has contacts and a saved code beside the address that both prove
 	strays   bool   // not names are compared, but what another application calls its accounts
+	devices  bool   // not names are compared, but codes of another application's devices
 	phones   bool   // names are numbers
 	foreign  bool   // not a name that nobody has is compared, but an account's with a destination that is not its own
 	before   map[string]func(c *clocked, two [2]*person)
@@ -53,7 +54,7 @@ type mode struct {
 
 // node says which modes can share one: which is one that was made alike, whatever is asked there.
 func (m mode) node() string {
-	return fmt.Sprint(m.engine, m.hidden, m.realCost, m.held, m.imported, m.links, m.equipped, m.strays, m.phones)
+	return fmt.Sprint(m.engine, m.hidden, m.realCost, m.held, m.imported, m.links, m.equipped, m.strays, m.devices, m.phones)
 }
 
 // timed is one step of a flow: what is asked, and the status that must come.
@@ -244,6 +245,9 @@ func newClocked(t *testing.T, m mode, people int) *clocked {
 	}
 	if m.strays {
 		c.stray()
+	}
+	if m.devices {
+		c.pair()
 	}
 	return c
 }

@@ -180,6 +180,7 @@ var random = []struct {
 	{regexp.MustCompile(`(?i)\bapp(?:/|%2f|&#x2f;)([0-9a-f-]{36})`), 1}, // a request of an application's, which its cookie alone opens
 	{regexp.MustCompile(`/authorize/([0-9a-f-]{36})`), 1},
 	{regexp.MustCompile(`(?:"state":|name="state" value=)"([A-Za-z0-9_-]+)"`), 1},
+	{regexp.MustCompile(`\b([B-DF-HJ-NP-TV-XZ]{4}-[B-DF-HJ-NP-TV-XZ]{4})\b`), 1}, // a device's, which whoever typed it or followed a link has brought
 }
 
 // masked returns the answer with what is random in it blotted out, at its length.
