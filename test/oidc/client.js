@@ -1,5 +1,6 @@
 // A client by openid-client, unmodified. It reads one JSON object a line and answers with one:
-// begin → the URL to send the browser to; finish → what came of the URL that the browser was sent back to; logout → the URL to send the browser to; refresh, introspect, revoke.
+// begin → the URL to send the browser to; finish → what came of the URL that the browser was sent back to; logout → the URL to send the browser to; refresh, introspect,
+// revoke; resource → what another server answers to the token.
 import { createInterface } from 'node:readline'
 import * as client from 'openid-client'
 
@@ -25,6 +26,17 @@ const answers = {
   async refresh() {
     tokens = await client.refreshTokenGrant(config, tokens.refresh_token)
     return tokens.claims()
+  },
+  // What a resource answers; where it wants a stronger sign-in (RFC 9470), what the request for one has to say.
+  async resource(url) {
+    try {
+      const res = await client.fetchProtectedResource(config, tokens.access_token, new URL(url), 'GET')
+      return { status: res.status }
+    } catch (e) {
+      if (!(e instanceof client.WWWAuthenticateChallengeError)) throw e
+      const { error, acr_values } = e.cause[0].parameters
+      return { status: e.status, error, more: { acr_values } }
+    }
   },
   introspect: () => client.tokenIntrospection(config, tokens.access_token),
   logout: more => client.buildEndSessionUrl(config, { id_token_hint: tokens.id_token, ...more }).href,
