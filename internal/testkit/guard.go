@@ -42,6 +42,7 @@ var ownRoutes = []string{
 	"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 	"POST /api/v1/account/passkeys/options", "POST /api/v1/account/apps",
 	"POST /account/data", "POST /api/v1/account/data",
+	"GET /oauth/userinfo", // with the scope email
 }
 
 // masks are the shapes of masked addresses and numbers, whoever's they are.

@@ -126,6 +126,12 @@ func (p person) do(method, to string, form url.Values) (where, body string) {
 		r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
 		r.Header.Set("Origin", p.n.URL)
 	}
+	return p.answered(r)
+}
+
+// answered is the answer to a request, and where it leads.
+func (p person) answered(r *http.Request) (where, body string) {
+	p.t.Helper()
 	res, err := p.Do(r)
 	if err != nil {
 		p.t.Fatal(err)

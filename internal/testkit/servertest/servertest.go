@@ -126,6 +126,11 @@ func (n *Node) signedIn(r *http.Request) string {
 		s, _ := n.Core().Sessions.CheckKey(r.Context(), token, proof.Key)
 		return string(s.Account)
 	}
+	if token.WellFormed("cst") { // of an application's, which may know her address: to one that knows her by her id
+		claims, _ := n.Core().Applications.UserInfo(r.Context(), token, "") // or none
+		sub, _ := claims["sub"].(string)
+		return sub
+	}
 	// One that must enrol something first is its owner's too: what they set up has their name on it.
 	s, err := n.Core().Sessions.CheckEnrolling(r.Context(), token, bound.Cookies(r)...)
 	if err != nil {
