@@ -32,10 +32,10 @@ func Enrolment(proof string) (challenge string, key []byte, err error) {
 		return "", nil, err
 	}
 	brought := signed.Signatures[0].Protected.JSONWebKey
-	if brought == nil || !brought.IsPublic() {
+	if brought == nil {
 		return "", nil, errProof
 	}
-	if key, err = x509.MarshalPKIXPublicKey(brought.Key); err != nil {
+	if key, err = x509.MarshalPKIXPublicKey(brought.Key); err != nil { // not of a private key, nor of a secret
 		return "", nil, errProof
 	}
 	challenge, err = Challenge(proof, key)

@@ -4,7 +4,9 @@ import (
 	"crypto/ecdsa"
 	"crypto/elliptic"
 	"crypto/rand"
+	"crypto/rsa"
 	"crypto/x509"
+	"math/big"
 	"strings"
 	"testing"
 
@@ -21,6 +23,38 @@ func spki(t *testing.T, public any) []byte {
 		t.Fatal(err)
 	}
 	return der
+}
+
+// say signs the challenge c with a key that no browser would have, or in a way that none does.
+func say(t *testing.T, by jose.SigningKey, jwk any) string {
+	t.Helper()
+	o := (&jose.SignerOptions{}).WithType("dbsc+jwt")
+	if jwk != nil {
+		o = o.WithHeader("jwk", jwk)
+	}
+	signer, err := jose.NewSigner(by, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	signed, err := signer.Sign([]byte(`{"jti":"c"}`))
+	if err != nil {
+		t.Fatal(err)
+	}
+	text, err := signed.CompactSerialize()
+	if err != nil {
+		t.Fatal(err)
+	}
+	return text
+}
+
+// longRSA is a key of 4484 bits that takes no time to find: its primes are Mersenne's.
+func longRSA() *rsa.PrivateKey {
+	one := big.NewInt(1)
+	mersenne := func(n uint) *big.Int { return new(big.Int).Sub(new(big.Int).Lsh(one, n), one) }
+	p, q := mersenne(2203), mersenne(2281)
+	k := &rsa.PrivateKey{PublicKey: rsa.PublicKey{N: new(big.Int).Mul(p, q), E: 65537}, Primes: []*big.Int{p, q}}
+	k.D = new(big.Int).ModInverse(big.NewInt(65537), new(big.Int).Mul(new(big.Int).Sub(p, one), new(big.Int).Sub(q, one)))
+	return k
 }
 
 // Chromium makes P-256 keys where it can, and RSA keys where the security chip has no others.
@@ -58,6 +92,19 @@ func TestWhatIsNoProof(t *testing.T) {
 			t.Errorf("%s: taken for a proof over %q", name, challenge)
 		}
 	}
+	private, err := rsa.GenerateKey(rand.Reader, 2048)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for name, by := range map[string]struct {
+		algorithm jose.SignatureAlgorithm
+		key       *rsa.PrivateKey
+	}{"PS256": {jose.PS256, private}, "a long RSA key": {jose.RS256, longRSA()}} {
+		proof := say(t, jose.SigningKey{Algorithm: by.algorithm, Key: by.key}, nil)
+		if challenge, err := dbsc.Challenge(proof, spki(t, by.key.Public())); err == nil {
+			t.Errorf("%s: taken for a proof over %q", name, challenge)
+		}
+	}
 	if _, err := dbsc.Challenge(good, []byte("rubbish")); err == nil {
 		t.Error("a key that is none proves something")
 	}
@@ -69,12 +116,16 @@ func TestWhatIsNoEnrolment(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
+	p256, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	if err != nil {
+		t.Fatal(err)
+	}
 	with := func(public any) string { return k.Say("dbsc+jwt", `{"jti":"c"}`, jose.JSONWebKey{Key: public}) }
 	for name, proof := range map[string]string{
 		"no key":         k.Sign("c"),
 		"another's key":  with(other.Public()),
 		"P-384":          with(p384.Public()),
-		"a private key":  with(p384),
+		"a private key":  say(t, jose.SigningKey{Algorithm: jose.ES256, Key: p256}, jose.JSONWebKey{Key: p256}),
 		"a short RSA":    testkit.NewBoundRSAKey(t, 1024).Enrol("c"),
 		"a secret":       with([]byte("a secret of thirty-two bytes, all told")),
 		"another kind":   k.Say("JWT", `{"jti":"c"}`, jose.JSONWebKey{Key: k.Public()}),
