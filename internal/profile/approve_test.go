@@ -10,6 +10,7 @@ import (
 	"time"
 
 	"countersign/internal/approval"
+	"countersign/internal/assurance"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/message"
@@ -180,6 +181,7 @@ func TestOnlyARecognisedDeviceApproves(t *testing.T) {
 		try("a signature for another sign-in", me, device.Proof{Handles: old.handles, Signature: old.key.Sign("approve", testkit.Origin, "another")}, unproved)
 		try("the key without a handle", me, device.Proof{Signature: old.key.Sign("approve", testkit.Origin, string(asked.ID))}, unproved)
 		try("a session of no device", h.signIn(me.Account, ""), old.proof(asked.ID), unproved)
+		try("a session of no device, and no proof", h.signIn(me.Account, ""), device.Proof{}, unproved)
 		spent := old.proof(asked.ID)
 		me = old.comeBack() // the handle is another now
 		try("a handle that was replaced", me, spent, unproved)
@@ -192,11 +194,16 @@ func TestOnlyARecognisedDeviceApproves(t *testing.T) {
 		aged := me
 		aged.AuthenticatedAt = me.AuthenticatedAt.Add(-profile.ApproveFor - time.Minute)
 		try("a session of yesterday", aged, old.proof(asked.ID), "reauthentication_required")
+		aged.AuthenticatedAt = me.AuthenticatedAt.Add(time.Hour)
+		try("a session from before the clock was put back", aged, old.proof(asked.ID), "reauthentication_required")
 		me = old.comeBack()
 		if ok, err := h.Profile.EndSession(t.Context(), me, old.from, me.ID); err != nil || !ok {
 			t.Fatal(ok, err)
 		}
 		try("a session that has ended", me, old.proof(asked.ID), "session_ended")
+		if ok, err := h.Profile.RefuseSignIn(t.Context(), me, old.from, asked.ID); ok || codeOf(err) != "session_ended" {
+			t.Errorf("a session that has ended refuses: %t, %v", ok, err)
+		}
 		me = old.comeBack()
 		if right, code := old.types(me, asked.ID, asked.Number); !right {
 			t.Errorf("the device itself: %s", code)
@@ -204,8 +211,8 @@ func TestOnlyARecognisedDeviceApproves(t *testing.T) {
 	})
 }
 
-// Nobody is asked before the right password, nor where strangers come as far, nor by whoever is signed in already; and
-// only if there is a device that could answer.
+// Nobody is asked before the right password, nor where strangers come as far, nor where an approval is worth too little,
+// nor by whoever is signed in already; and only if there is a device that could answer.
 func TestWhoIsOfferedAnApproval(t *testing.T) {
 	each(t, func(t *testing.T, h home) {
 		old, me, young := h.pair()
@@ -229,6 +236,21 @@ func TestWhoIsOfferedAnApproval(t *testing.T) {
 		if _, err := h.Ask(t.Context(), ref, young.from); slices.Contains(n.Ways, factor.Approve) || codeOf(err) != "way_unknown" {
 			t.Errorf("a session lets itself in: %v, %v", n.Ways, err)
 		}
+		st, err = h.Begin(t.Context(), signin.Begin{Identifier: young.name, Browser: young.browser, Client: young.from, Least: assurance.AAL2})
+		h.must(err)
+		ref = signin.Ref{Flow: st.Flow, Browser: young.browser}
+		n, err = h.Password(t.Context(), ref, young.from, signin.PasswordProof{Password: testkit.Password})
+		h.must(err)
+		if _, err := h.Ask(t.Context(), ref, young.from); slices.Contains(n.Ways, factor.Approve) || codeOf(err) != "way_unknown" {
+			t.Errorf("where more is asked for: %v, %v", n.Ways, err)
+		}
+		photos := young.from
+		photos.App = "photos"
+		st, n, err = h.Vouch(t.Context(), signin.Vouched{Account: me.Account, App: photos.App, Begin: signin.Begin{Client: photos}})
+		h.must(err)
+		if _, err := h.Ask(t.Context(), signin.Ref{Flow: st.Flow}, photos); slices.Contains(n.Ways, factor.Approve) || codeOf(err) != "way_unknown" {
+			t.Errorf("at an application's second door: %v, %v", n.Ways, err)
+		}
 		h.HidePasswordResult = true
 		offered("with the result of the password hidden", false)
 		h.HidePasswordResult = false
@@ -239,8 +261,13 @@ func TestWhoIsOfferedAnApproval(t *testing.T) {
 		offered("with a session on a device that was forgotten", false)
 		h.must(h.Profile.EndAllSessions(t.Context(), me, old.from))
 		old.handles = nil
-		old.enter()
+		me = old.enter()
 		offered("with another", true)
+		if ok, err := h.Profile.EndSession(t.Context(), h.signIn(me.Account, ""), old.from, me.ID); err != nil || !ok {
+			t.Fatal(ok, err)
+		}
+		offered("with a device, and a session elsewhere", false)
+		old.comeBack()
 		h.clock.Advance(13 * time.Hour) // idle
 		offered("with a device and no live session", false)
 	})
