@@ -1,6 +1,7 @@
 package signin_test
 
 import (
+	"strings"
 	"testing"
 	"time"
 
@@ -69,6 +70,7 @@ func TestABoundSessionIsServedBesideAFreshProof(t *testing.T) {
 			eve.proveFor(eve.signedIn, must(t, m, eve.signedIn, eve.cookie))
 			for name, cookies := range map[string][]secret.Token{
 				"no cookie": nil, "another's proof": {eve.cookie}, "an invented one": {secret.Of(string(minted.Device) + ".invented")},
+				"another's under its name": {secret.Of(strings.Replace(eve.cookie.Reveal(), string(eve.id), string(minted.Device), 1))},
 			} {
 				if code, _ := stands(t, m, n, cookies...); code != unproved {
 					t.Errorf("%s: %q", name, code)
@@ -85,6 +87,20 @@ func TestABoundSessionIsServedBesideAFreshProof(t *testing.T) {
 			}
 			if code, _ := stands(t, m, n, old); code != unproved {
 				t.Errorf("the owner's proof counts for the copy of an old one: %q", code)
+			}
+		}
+	})
+}
+
+// Whoever has a copy alone comes in vain; nor does that keep the session from ending when its holder is away.
+func TestACopyKeepsNoSessionAlive(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.Account(ada)
+		b := bindingBrowser(t, m, ada)
+		for _, want := range []string{unproved, "session_ended"} {
+			clock.Advance(m.Sessions.Idle/2 + time.Minute)
+			if _, err := m.Sessions.Check(t.Context(), b.signedIn.Session.Token); code(err) != want {
+				t.Errorf("%v, want %s", err, want)
 			}
 		}
 	})
@@ -120,10 +136,23 @@ func TestASessionIsBoundByTheProofOfItsKey(t *testing.T) {
 		if code != "" || ask == nil {
 			t.Fatalf("the browser has a proof to renew: %q, asked %v", code, ask)
 		}
+		for name, proof := range map[string]string{"no proof": "", "a proof of another key": testkit.NewBoundKey(t).Sign(ask.Challenge)} {
+			me := b.session(other)
+			if minted, err := m.Refresh(t.Context(), me, m.Client, signin.Signed{Device: b.id, Proof: proof}); err != nil || !minted.Cookie.Empty() {
+				t.Errorf("%s: %+v, %v", name, minted, err)
+			}
+			if now := b.session(other); !now.BoundAt.IsZero() {
+				t.Errorf("%s binds the session: its holder would be out in five minutes", name)
+			}
+		}
 		b.proveFor(other, ask)
 		clock.Advance(device.ProofFor + time.Second)
 		if code, _ := stands(t, m, other); code != unproved {
 			t.Errorf("proved beside the session, and not bound: %q", code)
+		}
+		clock.Advance(-2 * device.ProofFor)
+		if code, _ := stands(t, m, other); code != unproved {
+			t.Errorf("the clock was put back to before the proof, which stands for it still: %q", code)
 		}
 	})
 }

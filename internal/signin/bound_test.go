@@ -7,6 +7,7 @@ import (
 	"testing"
 	"time"
 
+	"countersign/internal/audit"
 	"countersign/internal/device"
 	"countersign/internal/factor"
 	"countersign/internal/platform/fault"
@@ -192,6 +193,25 @@ func TestOldProofsAreRefused(t *testing.T) {
 	})
 }
 
+// A handle that was changed long ago is a copy: it is asked for nothing, and ends the remembering at once.
+func TestAnOldHandleIsNotAskedForAProof(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		m.Account(ada)
+		b := bindingBrowser(t, m, ada)
+		copied := b.handles
+		b.returns(ada)
+		clock.Advance(time.Hour)
+		b.handles = copied
+		ref, _ := b.password(ada, testkit.Password)
+		if n := b.device(ref, b.cookie); n.Ask != nil || n.Step != signin.StepSecond {
+			t.Errorf("step %s, asked %v", n.Step, n.Ask)
+		}
+		if !b.refresh("").Ended {
+			t.Error("the device is remembered still")
+		}
+	})
+}
+
 // A browser whose quota is used up, or that our refresh door failed, comes back without the cookie. It is not
 // proved, and no more than that: its other key is taken, or a code, and the next time it is recognised.
 func TestWhoCannotSignIsNotLockedOut(t *testing.T) {
@@ -294,6 +314,13 @@ func TestOfTwoKeysAtOnceOneIsBound(t *testing.T) {
 			return ok
 		}); won != 1 {
 			t.Errorf("%d keys bound, want 1", won)
+		}
+		var recorded int
+		err := m.DB.Read(t.Context(), func(tx *sqldb.Tx) error {
+			return tx.QueryRow(t.Context(), "SELECT count(*) FROM audit_event WHERE kind = $1 AND account_id = $2", audit.DeviceBound, me.Account).Scan(&recorded)
+		})
+		if err != nil || recorded != 1 {
+			t.Errorf("recorded %d times, %v", recorded, err)
 		}
 	})
 }

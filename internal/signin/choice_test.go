@@ -215,9 +215,9 @@ func TestTheStrictestPolicyCounts(t *testing.T) {
 // enrolling one and nothing else.
 func TestNothingButAPasskey(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
-		m.Choices.Policy = factor.PhishingResistant
 		id := m.Account("ada@example.org", "+4915112345678")
 		newBrowser(t, m).signIn("ada@example.org", factor.SMS, true) // it could approve another
+		m.Choices.Policy = factor.PhishingResistant
 		b := newBrowser(t, m)
 		n := b.signIn("ada@example.org", factor.SMS, false)
 		if !n.Nudge.Must || !n.Nudge.Passkey || !b.mustEnrol(n) {

@@ -107,8 +107,8 @@ func setFailed(ctx context.Context, tx *sqldb.Tx, id string, from []byte) error 
 
 // end ends a flow of an account, at whatever step.
 func end(ctx context.Context, tx *sqldb.Tx, who account.ID, id string) error {
-	_, err := tx.Exec(ctx, `UPDATE signin_flow SET barred = TRUE, expires_at = $1 WHERE id = $2 AND account_id = $3 AND step <> $4`,
-		tx.Now().UnixMilli(), id, who, StepDone)
+	_, err := tx.Exec(ctx, `UPDATE signin_flow SET barred = TRUE, expires_at = $1 WHERE id = $2 AND account_id = $3`,
+		tx.Now().UnixMilli(), id, who)
 	return err
 }
 
