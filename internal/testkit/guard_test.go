@@ -63,12 +63,12 @@ type failures struct {
 func (f *failures) Errorf(string, ...any) { f.n++ }
 
 // P1: the routes on which owners see their own contact data. Whatever is added here shows addresses to
-// whoever holds a session, and to nobody else.
+// whoever holds a session, and to nobody else; at userinfo, to an application that the operator gave the scope email, and that has their token.
 func TestWhereOwnersSeeTheirContactData(t *testing.T) {
 	want := []string{
 		"GET /security", "GET /enrol", "GET /api/v1/account", "GET /api/v1/account/addresses", "GET /api/v1/account/contacts",
 		"POST /api/v1/account/passkeys/options", "POST /api/v1/account/apps",
-		"POST /account/data", "POST /api/v1/account/data",
+		"POST /account/data", "POST /api/v1/account/data", "GET /oauth/userinfo",
 	}
 	if !slices.Equal(ownRoutes, want) {
 		t.Errorf("allowed on %v, want %v", ownRoutes, want)
