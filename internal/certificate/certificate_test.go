@@ -1,0 +1,117 @@
+package certificate_test
+
+import (
+	"crypto/rand"
+	"crypto/rsa"
+	"crypto/x509"
+	"crypto/x509/pkix"
+	"encoding/pem"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign/internal/certificate"
+	"countersign/internal/testkit"
+)
+
+func shop(c *x509.Certificate) { c.Subject = pkix.Name{CommonName: "shop"} }
+
+func roots(t *testing.T, all ...*testkit.Authority) *x509.CertPool {
+	t.Helper()
+	var text []byte
+	for _, a := range all {
+		text = append(text, a.PEM()...)
+	}
+	pool, err := certificate.Roots(text)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return pool
+}
+
+// RFC 8705 section 2.1: a certificate is vouched for by one of the roots that the operator has named, now, and for a program that calls others.
+func TestWhoVouches(t *testing.T) {
+	ours, other := testkit.NewAuthority(t, "Our CA"), testkit.NewAuthority(t, "Our CA")
+	below := ours.Below("Below")
+	now := time.Now()
+	leaf := func(a *testkit.Authority, change func(*x509.Certificate)) *x509.Certificate {
+		return a.Issue(func(c *x509.Certificate) {
+			shop(c)
+			if change != nil {
+				change(c)
+			}
+		}).Leaf
+	}
+	weak, err := rsa.GenerateKey(rand.Reader, 1024)
+	if err != nil {
+		t.Fatal(err)
+	}
+	good := certificate.Shown{leaf(ours, nil)}
+	if !good.Vouched(roots(t, ours), now) || !good.Vouched(roots(t, other, ours), now) {
+		t.Error("our own is not vouched for")
+	}
+	if chain := (certificate.Shown{leaf(below, nil), below.Certificate()}); !chain.Vouched(roots(t, ours), now) || !chain.Vouched(roots(t, below), now) {
+		t.Error("one of an authority below is not vouched for")
+	}
+	if good.Vouched(nil, now) {
+		t.Error("without roots somebody vouches")
+	}
+	for what, s := range map[string]certificate.Shown{
+		"none":                             nil,
+		"of another root of the same name": {leaf(other, nil)},
+		"over":                             {leaf(ours, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Second) })},
+		"not yet":                          {leaf(ours, func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) })},
+		"a server's":                       {leaf(ours, testkit.ForLoopback)},
+		"without what lies between":        {leaf(below, nil)},
+		"of one who is no authority":       {leaf(other, nil), good[0]},
+		"its own":                          {testkit.SelfSigned(t, shop).Leaf},
+		"with a long chain":                {good[0], good[0], good[0], good[0], good[0], good[0]},
+		"of a weak key":                    {ours.Vouch(&weak.PublicKey, shop)},
+	} {
+		if s.Vouched(roots(t, ours), now) {
+			t.Errorf("%s: vouched for", what)
+		}
+	}
+}
+
+func TestRoots(t *testing.T) {
+	a := testkit.NewAuthority(t, "Our CA")
+	for what, text := range map[string]string{
+		"nothing": "", "no PEM": "x", "a key beside": string(a.PEM()) + "-----BEGIN PRIVATE KEY-----\nAA==\n-----END PRIVATE KEY-----\n",
+		"one that vouches for nobody": string(pemOf(testkit.SelfSigned(t, shop).Leaf)), "no certificate": "-----BEGIN CERTIFICATE-----\nAA==\n-----END CERTIFICATE-----\n",
+	} {
+		if _, err := certificate.Roots([]byte(text)); err == nil {
+			t.Errorf("%s: taken", what)
+		}
+	}
+}
+
+func TestTimesAndNames(t *testing.T) {
+	c := certificate.Shown{testkit.SelfSigned(t, shop).Leaf}
+	if !c.Lasts(time.Now()) || c.Lasts(time.Now().Add(25*time.Hour)) || c.Lasts(time.Now().Add(-25*time.Hour)) || (certificate.Shown{}).Lasts(time.Now()) {
+		t.Error("the times of a certificate do not count")
+	}
+	other := certificate.Shown{testkit.SelfSigned(t, shop).Leaf}
+	if len(c.Thumbprint()) != 43 || c.Thumbprint() == other.Thumbprint() || (certificate.Shown{}).Thumbprint() != "" {
+		t.Error(c.Thumbprint(), other.Thumbprint())
+	}
+	if !c.HasKey(c[0].PublicKey) || c.HasKey(other[0].PublicKey) || (certificate.Shown{}).HasKey(c[0].PublicKey) || c.HasKey(nil) {
+		t.Error("of which key it is")
+	}
+}
+
+func pemOf(c *x509.Certificate) []byte {
+	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: c.Raw})
+}
+
+func TestSubjectsThatCannotBe(t *testing.T) {
+	for what, s := range map[string]certificate.Subject{
+		"none": {}, "two": {DNS: "a.example", URI: "https://a.example"}, "long": {DNS: strings.Repeat("a", 501)},
+		"every host": {DNS: "*.example"}, "a URL as a host": {DNS: "https://a.example"}, "a host as a URI": {URI: "a.example"}, "no IP": {IP: "a.example"}, "a zone": {IP: "fe80::1%eth0"},
+		"a host as an address": {Email: "a.example"}, "a space": {DNS: "a example"},
+	} {
+		if certificate.CheckSubject(s) == nil {
+			t.Errorf("%s: taken", what)
+		}
+	}
+}
