@@ -8,6 +8,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"countersign/internal/certificate"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/secret"
 	"countersign/internal/server"
@@ -60,23 +61,34 @@ type oidcAddCmd struct {
 	ID          string `arg:"" help:"What it calls itself: its client_id."`
 	Name        string `required:"" help:"What people know it by."`
 	oidcURIs    `embed:""`
-	Auth        string `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
+	Auth        string `default:"client_secret_basic" enum:"client_secret_basic,client_secret_post,private_key_jwt,tls_client_auth,self_signed_tls_client_auth,none" help:"How it proves who it is: ${enum}. none is for apps, and for pages without a server."`
 	oidcScopes  `embed:""`
 	FirstParty  bool     `help:"It is yours: nobody is asked to consent."`
 	PublicSub   bool     `help:"It knows people by their account's id, and not by a name of its own."`
 	Sector      string   `placeholder:"HOST" help:"Applications of one sector know people by the same names. Without: the host of its redirect URIs."`
 	Alg         string   `default:"ES256" enum:"ES256,RS256,EdDSA" help:"What its ID tokens are signed by: ${enum}."`
-	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, for private_key_jwt and for requests that it signs."`
+	JWKS        string   `name:"jwks" type:"existingfile" placeholder:"FILE" help:"Its public keys, for private_key_jwt, self_signed_tls_client_auth and requests that it signs."`
 	Introspects bool     `help:"It is a resource server, which may ask about any token."`
 	SecondDoor  []string `placeholder:"ORIGIN" sep:"none" help:"It has accounts of its own and may use the second door, from pages of this origin; several times for several."`
 
 	Demands oidcDemands `embed:""`
+	Subject oidcSubject `embed:""`
+}
+
+// oidcSubject is whose certificate an application shows, by one of the names in it.
+type oidcSubject struct {
+	DN    string `name:"subject-dn" placeholder:"NAME" help:"With tls_client_auth: the name in its certificate, as RFC 4514 writes it; or one of the next four."`
+	DNS   string `name:"san-dns" placeholder:"HOST" help:"The name of a host in its certificate."`
+	URI   string `name:"san-uri" placeholder:"URI" help:"A URI in its certificate."`
+	IP    string `name:"san-ip" placeholder:"ADDRESS" help:"An IP address in its certificate."`
+	Email string `name:"san-email" placeholder:"ADDRESS" help:"An e-mail address in its certificate."`
 }
 
 // oidcDemands are what an application is held to, or let off.
 type oidcDemands struct {
+	Bound       bool `name:"certificate-bound" help:"Its tokens are bound to the certificate that it shows (RFC 8705): without one there are none."`
 	DPoPBound   bool `name:"dpop-bound" help:"Its tokens are bound to a key of its own (RFC 9449): without a proof there are none."`
-	FAPI        bool `name:"fapi" help:"It keeps to the FAPI 2.0 Security Profile, and is held to it: private_key_jwt, PAR, DPoP, ES256, PS256 or EdDSA."`
+	FAPI        bool `name:"fapi" help:"It keeps to the FAPI 2.0 Security Profile, and is held to it: private_key_jwt or a certificate, PAR, bound tokens, ES256, PS256 or EdDSA."`
 	RequireJAR  bool `name:"require-signed-request" help:"It signs its requests with the keys of --jwks (RFC 9101): what is not signed is refused."`
 	RequirePAR  bool `name:"require-par" help:"It pushes its requests (RFC 9126): what a browser brings of itself is refused."`
 	WithoutPKCE bool `name:"pkce-exempt" help:"It cannot do PKCE, and sends a nonce instead."`
@@ -107,6 +119,7 @@ docs/openid.md has what an application does with it.
   countersign oidc add files --name "File server" --introspects
   countersign oidc add bank --name "Bank" --redirect https://bank.example.com/callback --auth private_key_jwt --jwks bank.jwks --fapi
   countersign oidc add nightly --name "Nightly report" --own-scope orders:read
+  countersign oidc add till --name "Till" --own-scope orders:write --auth tls_client_auth --san-dns till.example.com --certificate-bound
   countersign oidc add tv --name "Corner TV" --auth none --device-grant --scope openid,offline_access
   countersign oidc add photos --name "Photos" --second-door https://photos.example.net`
 }
@@ -124,7 +137,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		token, err := core.Applications.Add(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
 			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.Demands.WithoutPKCE, SecondDoor: a.SecondDoor,
-			DPoP: a.Demands.DPoPBound, RequirePAR: a.Demands.RequirePAR, RequireSigned: a.Demands.RequireJAR, FAPI: a.Demands.FAPI,
+			CertificateBound: a.Demands.Bound, Subject: certificate.Subject(a.Subject), DPoP: a.Demands.DPoPBound, RequirePAR: a.Demands.RequirePAR, RequireSigned: a.Demands.RequireJAR, FAPI: a.Demands.FAPI,
 			PostLogout: a.PostLogout, OwnScopes: a.OwnScope, Device: a.Device, Backchannel: a.Backchannel,
 		})
 		if err != nil {

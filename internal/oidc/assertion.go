@@ -118,7 +118,7 @@ func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error
 		return false, nil
 	}
 	var a assertion
-	if !verified(signed, c.keys, &a) || !a.fits(c, s.Issuer, s.DB.Now()) {
+	if !verified(signed, c.keys, &a) || !a.fits(c, s.audiences(), s.DB.Now()) {
 		return false, nil
 	}
 	id := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
@@ -145,18 +145,26 @@ func verified(signed *jose.JSONWebSignature, keys jose.JSONWebKeySet, into any) 
 	return false
 }
 
-// fits judges an assertion that the client has signed. It is for us: by our issuer, which RFC 7523bis and FAPI 2.0 want alone, or by
-// the token endpoint, which most clients still send, or by the one where requests are pushed (RFC 9126 section 2). Never for several: another server
-// could pass it on.
-func (a assertion) fits(c Client, issuer string, now time.Time) bool {
+// audiences are how an assertion may name us: by our issuer, which RFC 7523bis and FAPI 2.0 want alone, or by the token endpoint, which most clients still send, or by the one
+// where requests are pushed (RFC 9126 section 2).
+func (s *Service) audiences() []string {
+	all := []string{s.Issuer, s.at(TokenPath), s.at(PushPath)}
+	if s.MTLS.Origin != "" {
+		all = append(all, s.MTLS.Origin+string(TokenPath), s.MTLS.Origin+string(PushPath))
+	}
+	return all
+}
+
+// fits judges an assertion that the client has signed. It is for us, whose first name is our issuer, and never for several: another server could pass it on.
+func (a assertion) fits(c Client, us []string, now time.Time) bool {
 	at := float64(now.UnixMilli()) / 1000
 	soon := at + ahead.Seconds()
 	switch {
 	case a.Issuer != c.ID || a.Subject != c.ID:
 		return false
-	case len(a.Audience.of) != 1 || c.FAPI && (!a.Audience.text || a.Audience.of[0] != issuer):
+	case len(a.Audience.of) != 1 || c.FAPI && (!a.Audience.text || a.Audience.of[0] != us[0]):
 		return false
-	case !slices.Contains([]string{issuer, issuer + string(TokenPath), issuer + string(PushPath)}, a.Audience.of[0]):
+	case !slices.Contains(us, a.Audience.of[0]):
 		return false
 	case a.ID == "" || len(a.ID) > maxAssertionID:
 		return false

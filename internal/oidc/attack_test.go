@@ -414,7 +414,7 @@ func TestTokensAreTheirClients(t *testing.T) {
 		if err := k.Revoke(t.Context(), k.client, more.Refresh, from); err != nil || k.active(more.Access) || k.active(more.Refresh) {
 			t.Errorf("a refresh token was revoked: %v", err)
 		}
-		if _, err := k.UserInfo(t.Context(), out.Refresh, ""); err == nil {
+		if _, err := k.UserInfo(t.Context(), out.Refresh, oidc.Caller{}); err == nil {
 			t.Error("a refresh token is taken as an access token")
 		}
 	})
@@ -475,7 +475,7 @@ func TestRefreshedScopes(t *testing.T) {
 		if out.ID != "" || !k.active(out.Refresh) {
 			t.Error("an ID token without openid, or a token that asking spent")
 		}
-		if _, err := k.UserInfo(t.Context(), out.Access, ""); err == nil {
+		if _, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err == nil {
 			t.Error("who signed in is told without openid")
 		}
 	})

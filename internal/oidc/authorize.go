@@ -190,6 +190,9 @@ func (s *Service) read(ctx context.Context, q *request, c Client, v url.Values) 
 	if err := q.readChallenge(c, v); err != nil {
 		return err
 	}
+	if c.CertificateBound && v.Has("dpop_jkt") {
+		return oauth(invalidRequest, "the client's tokens are bound to its certificate, and to no key")
+	}
 	if q.Key = dpop.Thumbprint(v.Get("dpop_jkt")); v.Has("dpop_jkt") && !digestOf(v.Get("dpop_jkt")) {
 		return oauth(invalidRequest, "dpop_jkt is no thumbprint of a key")
 	}
@@ -469,7 +472,7 @@ func (s *Service) give(ctx context.Context, q request, me session.Session, how g
 		}
 		g := grant{
 			id: uuid.Must(uuid.NewV7()).String(), client: q.Client, account: me.Account, session: me.Origin, scopes: q.Scopes,
-			challenge: q.Challenge, nonce: q.Nonce, key: q.Key, redirect: q.Redirect, methods: me.Methods, authenticated: me.AuthenticatedAt,
+			challenge: q.Challenge, nonce: q.Nonce, key: confirmation(q.Key), redirect: q.Redirect, methods: me.Methods, authenticated: me.AuthenticatedAt,
 			expires: me.ExpiresAt,
 		}
 		if slices.Contains(q.Scopes, scopeOffline) {

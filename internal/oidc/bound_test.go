@@ -48,14 +48,14 @@ func TestABoundTokenNeedsItsKey(t *testing.T) {
 		if f, err := k.Introspect(t.Context(), k.client, plain.Access); err != nil || f.Key != "" || plain.Key != "" {
 			t.Errorf("one that is not bound: %+v, %v", f, err)
 		}
-		if _, err := k.UserInfo(t.Context(), out.Access, mine); err != nil {
+		if _, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{Key: mine}); err != nil {
 			t.Error(err)
 		}
 		for name, c := range map[string]struct {
 			token oidc.Tokens
 			key   dpop.Thumbprint
 		}{"as a bearer's": {out, ""}, "with another key": {out, thief}, "one that is not bound, with a key": {plain, mine}} {
-			_, err := k.UserInfo(t.Context(), c.token.Access, c.key)
+			_, err := k.UserInfo(t.Context(), c.token.Access, oidc.Caller{Key: c.key})
 			if k.refused("invalid_token", err); t.Failed() {
 				t.Fatal(name)
 			}

@@ -46,7 +46,7 @@ func TestTheParameterClaims(t *testing.T) {
 		k.client.Scopes = []string{"openid", "email"}
 		k.add(&k.client)
 		out := k.tokens(redeeming(k.code("scope", "openid", "claims", `{"userinfo":{"email":{"essential":true}}}`)))
-		if info, err := k.UserInfo(t.Context(), out.Access, ""); err != nil || info["email"] != nil {
+		if info, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err != nil || info["email"] != nil {
 			t.Errorf("told %v, %v", info, err)
 		}
 		// acr_values and claims: both hold.

@@ -17,6 +17,7 @@ import (
 	"github.com/google/uuid"
 
 	"countersign/internal/audit"
+	"countersign/internal/certificate"
 	"countersign/internal/dpop"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -32,10 +33,15 @@ const (
 	ByBasic     AuthMethod = "client_secret_basic"
 	ByPost      AuthMethod = "client_secret_post"
 	ByAssertion AuthMethod = "private_key_jwt"
+
+	ByAuthority  AuthMethod = "tls_client_auth"             // a certificate that somebody vouches for whom the operator believes (RFC 8705)
+	BySelfSigned AuthMethod = "self_signed_tls_client_auth" // a certificate that is registered
 )
 
 // authMethods are all of them.
-func authMethods() []AuthMethod { return []AuthMethod{ByBasic, ByPost, ByAssertion, ByNothing} }
+func authMethods() []AuthMethod {
+	return []AuthMethod{ByBasic, ByPost, ByAssertion, ByAuthority, BySelfSigned, ByNothing}
+}
 
 // The scopes. What is not here is asked for in vain.
 const (
@@ -60,7 +66,7 @@ type Client struct {
 	Public       bool       `toml:"public_subject" json:"public_subject,omitempty"` // its sub is the account's id, as the API has it
 	Sector       string     `toml:"sector" json:"sector,omitempty"`                 // whose subs it shares; without, the host of its redirect URIs
 	Alg          string     `toml:"id_token_alg" json:"id_token_alg,omitempty"`     // what its tokens are signed by; ES256 without
-	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt and requests that it signs
+	Keys         string     `toml:"jwks" json:"jwks,omitempty"`                     // its public keys (RFC 7517), for private_key_jwt, certificates of its own and requests that it signs
 	Introspects  bool       `toml:"introspects" json:"introspects,omitempty"`       // a resource server, which may ask about any access token
 	WithoutPKCE  bool       `toml:"pkce_exempt" json:"pkce_exempt,omitempty"`       // it sends a nonce instead (RFC 9700 section 2.1.1), and has a secret
 	SecondDoor   []string   `toml:"second_door" json:"second_door,omitempty"`       // it may use the second door; the origins of its pages, whose browsers sign
@@ -73,6 +79,10 @@ type Client struct {
 	RequirePAR    bool `toml:"require_par" json:"require_par,omitempty"`                       // it pushes its requests (RFC 9126), and no browser brings one
 	RequireSigned bool `toml:"require_signed_request" json:"require_signed_request,omitempty"` // it signs its requests (RFC 9101), and none that is not is its own
 	FAPI          bool `toml:"fapi" json:"fapi,omitempty"`                                     // it keeps to the FAPI 2.0 Security Profile, and is held to it
+
+	// By certificates (RFC 8705).
+	certificate.Subject
+	CertificateBound bool `toml:"certificate_bound" json:"certificate_bound,omitempty"` // its tokens are bound to the certificate that it shows: without one there are none
 
 	// What else it has to do with us.
 	PostLogout  []string `toml:"post_logout_redirect_uris" json:"post_logout_redirect_uris,omitempty"` // where browsers go that it sends to be signed out
@@ -128,6 +138,7 @@ func (c *Client) Check() error {
 		}
 	}
 	c.checkOwn(want)
+	c.checkCertificates(want)
 	if c.Backchannel != "" {
 		if _, err := checkRedirect(c.Backchannel, false); err != nil {
 			bad = append(bad, fmt.Errorf("backchannel_logout_uri: %q: %w", c.Backchannel, err))
@@ -170,8 +181,8 @@ func unprintable(r rune) bool {
 
 // readKeys reads the client's public keys.
 func (c *Client) readKeys() error {
-	if c.Keys == "" && (c.Auth == ByAssertion || c.RequireSigned) {
-		return fmt.Errorf("jwks: %s and require_signed_request need it", ByAssertion)
+	if c.Keys == "" && (c.Auth == ByAssertion || c.Auth == BySelfSigned || c.RequireSigned) {
+		return fmt.Errorf("jwks: %s, %s and require_signed_request need it", ByAssertion, BySelfSigned)
 	}
 	if c.Keys == "" {
 		return nil
@@ -286,7 +297,7 @@ func (s *Service) Clients(ctx context.Context) (all []Registered, err error) {
 // Add registers a client, or changes the one of its id, and returns the secret of a new one that has one: it is shown this once. One that had registered
 // itself cannot change that any more.
 func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err error) {
-	if err := c.Check(); err != nil {
+	if err := errors.Join(c.Check(), s.Possible(c)); err != nil {
 		return token, fault.New(fault.Invalid, "oidc_client_invalid", err)
 	}
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
@@ -385,8 +396,11 @@ type Caller struct {
 	Secret        secret.Token
 	Assertion     string
 	AssertionType string
-	Key           dpop.Thumbprint // that the call has proved; empty for none. Authenticate does not look at it
+	Key           dpop.Thumbprint   // that the call has proved; empty for none. Authenticate does not look at it
+	Certificate   certificate.Shown // that was shown in the handshake
 	Source        netip.Addr
+
+	holder confirmation // what tokens will be bound to
 }
 
 // Authenticate returns the client that calls. Whatever does not fit is invalid_client.
@@ -408,13 +422,15 @@ func (s *Service) Authenticate(ctx context.Context, by Caller) (Client, error) {
 	if err != nil {
 		return Client{}, err
 	}
-	right = right && c.Auth == by.Method
+	right = right && c.Auth.said() == by.Method
 	switch {
 	case !right:
 	case c.secretive():
 		right = s.knows(c, by.Secret)
 	case c.Auth == ByAssertion:
 		right, err = s.asserts(ctx, c, by)
+	case c.Auth.byCertificate():
+		right = s.showed(c, by.Certificate)
 	}
 	if err != nil {
 		return Client{}, err

@@ -79,7 +79,7 @@ func TestBasicRequests(t *testing.T) {
 		} {
 			out := k.tokens(redeeming(k.code(ask...)))
 			claims, _ := k.claimsOf(out.ID)
-			info, err := k.UserInfo(t.Context(), out.Access, "")
+			info, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{})
 			if err != nil || len(info) != 1 || info["sub"] != claims["sub"] {
 				t.Errorf("%s: userinfo %v %v", name, info, err)
 			}

@@ -27,12 +27,12 @@ const (
 
 // Describe is the provider's metadata (OpenID Connect Discovery, RFC 8414).
 func (s *Service) Describe() ([]byte, error) {
-	methods := authMethods()
+	methods := s.offered()
 	signed := []string{}
 	for _, a := range asserted() {
 		signed = append(signed, string(a))
 	}
-	return json.Marshal(map[string]any{
+	all := map[string]any{
 		"issuer":                 s.Issuer,
 		"authorization_endpoint": s.at(AuthorizePath),
 		"token_endpoint":         s.at(TokenPath),
@@ -78,7 +78,25 @@ func (s *Service) Describe() ([]byte, error) {
 		"request_object_signing_alg_values_supported":    signed,
 		"require_signed_request_object":                  false, // each client may say so
 		"request_uri_parameter_supported":                false,
-	})
+
+		"tls_client_certificate_bound_access_tokens": s.MTLS.Origin != "",
+	}
+	if s.MTLS.Origin != "" {
+		all["mtls_endpoint_aliases"] = s.aliases()
+	}
+	return json.Marshal(all)
+}
+
+// aliases are where clients show certificates (RFC 8705 section 5).
+func (s *Service) aliases() map[string]string {
+	all := map[string]string{}
+	for name, e := range map[string]Endpoint{
+		"token_endpoint": TokenPath, "pushed_authorization_request_endpoint": PushPath, "introspection_endpoint": IntrospectPath, "revocation_endpoint": RevokePath,
+		"userinfo_endpoint": UserInfoPath, "device_authorization_endpoint": PairPath,
+	} {
+		all[name] = s.MTLS.Origin + string(e)
+	}
+	return all
 }
 
 func (s *Service) at(e Endpoint) string { return s.Issuer + string(e) }

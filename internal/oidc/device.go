@@ -227,8 +227,8 @@ func (s *Service) letIn(ctx context.Context, tx *sqldb.Tx, d waitingDevice, by C
 		return issued{}, err
 	}
 	g, err := grantByID(ctx, tx, d.grant)
-	if err == nil && by.Key != "" {
-		g.key, err = by.Key, bindGrant(ctx, tx, d.grant, by.Key)
+	if err == nil && by.holder != "" {
+		g.key, err = by.holder, bindGrant(ctx, tx, d.grant, by.holder)
 	}
 	if err != nil {
 		return issued{}, err

@@ -151,7 +151,7 @@ func modulesOfRequests() []module {
 		{"happy-flow", func(f fapi) {
 			out := f.succeeds(f.given())
 			claims, header := f.claimsOf(out.ID)
-			if info, err := f.UserInfo(f.t.Context(), out.Access, mine); err != nil || info["sub"] != claims["sub"] || header.Algorithm != "ES256" {
+			if info, err := f.UserInfo(f.t.Context(), out.Access, oidc.Caller{Key: mine}); err != nil || info["sub"] != claims["sub"] || header.Algorithm != "ES256" {
 				f.t.Error(info, header, err)
 			}
 		}, ""},

@@ -5,7 +5,6 @@ import (
 	"sync/atomic"
 	"time"
 
-	"countersign/internal/dpop"
 	"countersign/internal/platform/sqldb"
 )
 
@@ -27,7 +26,7 @@ type lately struct {
 // told is an answer.
 type told struct {
 	claims map[string]any // nobody changes it
-	key    dpop.Thumbprint
+	key    confirmation   // of the token
 	at     moment
 	until  time.Time
 }
@@ -40,12 +39,12 @@ func (s *Service) moment() moment { return moment{s.lately.turn.Load(), s.Sessio
 // over has nothing be believed any more once the transaction is committed.
 func (s *Service) over(tx *sqldb.Tx) { tx.AfterCommit(func() { s.lately.turn.Add(1) }) }
 
-// believed returns what was told of a token to whoever has its key.
-func (s *Service) believed(digest []byte, key dpop.Thumbprint) (map[string]any, bool) {
+// believed returns what was told of a token to whoever shows what it is bound to.
+func (s *Service) believed(digest []byte, by Caller) (map[string]any, bool) {
 	s.lately.mu.RLock()
 	t, ok := s.lately.told[string(digest)]
 	s.lately.mu.RUnlock()
-	if !ok || t.key != key || t.at != s.moment() || !s.DB.Now().Before(t.until) {
+	if !ok || !t.key.shownBy(by) || t.at != s.moment() || !s.DB.Now().Before(t.until) {
 		return nil, false
 	}
 	return t.claims, true

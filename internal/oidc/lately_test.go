@@ -53,7 +53,7 @@ func TestWhatEndedIsNotToldFromMemory(t *testing.T) {
 			out := k.tokens(redeeming(k.code("scope", "openid email offline_access")))
 			for range 2 { // the second time from memory
 				for _, node := range []*oidc.Service{k.Service, elsewhere} {
-					if info, err := node.UserInfo(t.Context(), out.Access, ""); err != nil || info["email"] != "ada@example.org" {
+					if info, err := node.UserInfo(t.Context(), out.Access, oidc.Caller{}); err != nil || info["email"] != "ada@example.org" {
 						t.Fatalf("%s: before: %v %v", name, info, err)
 					}
 				}
@@ -61,11 +61,11 @@ func TestWhatEndedIsNotToldFromMemory(t *testing.T) {
 			if err := end(k, out); err != nil {
 				t.Fatalf("%s: %v", name, err)
 			}
-			if info, err := k.UserInfo(t.Context(), out.Access, ""); err == nil && info["email"] != nil {
+			if info, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err == nil && info["email"] != nil {
 				t.Errorf("%s, and it is told here: %v", name, info)
 			}
 			k.clock.Advance(time.Second)
-			if info, err := elsewhere.UserInfo(t.Context(), out.Access, ""); err == nil && info["email"] != nil {
+			if info, err := elsewhere.UserInfo(t.Context(), out.Access, oidc.Caller{}); err == nil && info["email"] != nil {
 				t.Errorf("%s, and it is told elsewhere after a second: %v", name, info)
 			}
 		})
@@ -76,17 +76,17 @@ func TestWhatEndedIsNotToldFromMemory(t *testing.T) {
 func TestMemoryAsksForTheKeyAndTheTime(t *testing.T) {
 	each(t, func(k *kit) {
 		out := k.tokens(redeeming(k.code()))
-		if _, err := k.UserInfo(t.Context(), out.Access, ""); err != nil {
+		if _, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err != nil {
 			t.Fatal(err)
 		}
-		_, err := k.UserInfo(t.Context(), out.Access, "another-key")
+		_, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{Key: "another-key"})
 		k.refused("invalid_token", err)
 		k.clock.Advance(10*time.Minute - 500*time.Millisecond)
-		if _, err := k.UserInfo(t.Context(), out.Access, ""); err != nil {
+		if _, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err != nil {
 			t.Fatal(err)
 		}
 		k.clock.Advance(500 * time.Millisecond)
-		_, err = k.UserInfo(t.Context(), out.Access, "")
+		_, err = k.UserInfo(t.Context(), out.Access, oidc.Caller{})
 		k.refused("invalid_token", err)
 	})
 }

@@ -16,6 +16,7 @@ import (
 
 	"countersign/internal/account"
 	"countersign/internal/audit"
+	"countersign/internal/certificate"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
@@ -48,7 +49,7 @@ const (
 	secretPrefix  = "csk"
 )
 
-// Service is the provider. All fields are required but Listed, and Post and Log where nobody is told that people are signed out.
+// Service is the provider. All fields are required but Listed and MTLS, and Post and Log where nobody is told that people are signed out.
 type Service struct {
 	DB       *sqldb.DB
 	Ring     *keyring.Ring
@@ -56,9 +57,10 @@ type Service struct {
 	Throttle *throttle.Service
 	Accounts *account.Service
 	Sessions *session.Service
-	SignIn   *signin.Service // the machine behind the second door
-	Issuer   string          // our public origin: what tokens call iss
-	Listed   []Client        // those of the file of clients
+	SignIn   *signin.Service  // the machine behind the second door
+	Issuer   string           // our public origin: what tokens call iss
+	Listed   []Client         // those of the file of clients
+	MTLS     certificate.Door // where clients show certificates (RFC 8705)
 	// Post sends a logout token to an application. An error means that it has not taken it.
 	Post func(ctx context.Context, to Client, token string) error
 	Log  *slog.Logger

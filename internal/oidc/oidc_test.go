@@ -71,7 +71,7 @@ func TestCodeFlow(t *testing.T) {
 		if header.Algorithm != "ES256" || fmt.Sprint(claims["amr"]) != "[pwd sms mca mfa]" || claims["at_hash"] == "" {
 			t.Errorf("%v %v", header.Algorithm, claims)
 		}
-		info, err := k.UserInfo(t.Context(), out.Access, "")
+		info, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{})
 		if err != nil || info["sub"] != claims["sub"] || strings.Contains(fmt.Sprint(claims), string(k.who)) {
 			t.Errorf("userinfo %v %v, claims %v", info, err, claims)
 		}

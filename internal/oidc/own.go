@@ -8,7 +8,6 @@ import (
 	"strings"
 	"time"
 
-	"countersign/internal/dpop"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
@@ -17,7 +16,7 @@ import (
 type ownToken struct {
 	client           string
 	scopes           []string
-	key              dpop.Thumbprint // that it is bound to; empty for none
+	key              confirmation // what it is bound to
 	created, expires time.Time
 }
 
@@ -35,7 +34,7 @@ func (c *Client) checkOwn(want func(ok bool, format string, args ...any)) {
 }
 
 // ofItself gives a client an access token in its own name. There is no refresh token: it may ask again.
-func (s *Service) ofItself(ctx context.Context, c Client, form url.Values, key dpop.Thumbprint) (Tokens, error) {
+func (s *Service) ofItself(ctx context.Context, c Client, form url.Values, key confirmation) (Tokens, error) {
 	if c.Auth == ByNothing || len(c.OwnScopes) == 0 {
 		return Tokens{}, oauth("unauthorized_client", "the client may not ask in its own name")
 	}
@@ -46,7 +45,7 @@ func (s *Service) ofItself(ctx context.Context, c Client, form url.Values, key d
 		}
 		scopes = wanted
 	}
-	out := Tokens{Access: secret.NewToken(accessPrefix), Key: key, Scopes: scopes, For: accessFor}
+	out := Tokens{Access: secret.NewToken(accessPrefix), Key: key.jkt(), Scopes: scopes, For: accessFor}
 	err := s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		return putOwnToken(ctx, tx, ownToken{client: c.ID, scopes: scopes, key: key, expires: tx.Now().Add(accessFor)}, s.Ring.Digest(tokenPurpose, out.Access))
 	})
@@ -66,5 +65,5 @@ func (s *Service) ownFact(ctx context.Context, tx *sqldb.Tx, c Client, shown sec
 	if err != nil || !ok || slices.ContainsFunc(t.scopes, func(one string) bool { return !slices.Contains(of.OwnScopes, one) }) { // taken away since
 		return Fact{}, err
 	}
-	return Fact{Active: true, Client: t.client, Kind: kindAccess, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key, About: About{Subject: t.client}}, nil
+	return Fact{Active: true, Client: t.client, Kind: kindAccess, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key.jkt(), Bound: t.key.x5t(), About: About{Subject: t.client}}, nil
 }

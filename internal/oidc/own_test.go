@@ -37,7 +37,7 @@ func TestAClientAsksInItsOwnName(t *testing.T) {
 		if f, err := k.Introspect(t.Context(), shop, out.Access); err != nil || f.Active {
 			t.Errorf("another client is told of it: %+v %v", f, err)
 		}
-		if _, err := k.UserInfo(t.Context(), out.Access, ""); err == nil {
+		if _, err := k.UserInfo(t.Context(), out.Access, oidc.Caller{}); err == nil {
 			t.Error("userinfo answers who nobody is")
 		}
 		less := k.tokens(inItsOwnName("orders:read"))

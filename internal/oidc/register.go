@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"countersign/internal/audit"
+	"countersign/internal/certificate"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 )
@@ -43,7 +44,9 @@ type Metadata struct {
 	DPoP         bool            `json:"dpop_bound_access_tokens"`
 	PAR          bool            `json:"require_pushed_authorization_requests"`
 	Signed       bool            `json:"require_signed_request_object"`
-	ID           string          `json:"client_id,omitempty"` // in an answer, and in a change
+	Bound        bool            `json:"tls_client_certificate_bound_access_tokens"`
+	certificate.Subject
+	ID string `json:"client_id,omitempty"` // in an answer, and in a change
 }
 
 // Entry is an application that registered itself, with what is shown this once: a secret where it has one, and the token that changes it.
@@ -85,11 +88,20 @@ func (s *Service) ownDigest(id string, t secret.Token) []byte {
 	return s.Ring.Stable("oidc/own/"+id, t.Reveal())
 }
 
+// reads makes the client of what an application says of itself, if there can be one here.
+func (s *Service) reads(id string, m Metadata) (Client, error) {
+	c, err := m.client(id)
+	if err == nil && s.Possible(c) != nil {
+		err = oauth(inviteError, "token_endpoint_auth_method and tls_client_certificate_bound_access_tokens: certificates are taken as our metadata says")
+	}
+	return c, err
+}
+
 // client makes the client of it. People are always asked to consent, and it knows them by names of its own: who has an invitation is not the operator.
 func (m Metadata) client(id string) (Client, error) {
 	c := Client{
 		ID: id, Name: m.Name, RedirectURIs: m.RedirectURIs, Auth: m.Auth, Scopes: strings.Fields(m.Scope), Alg: m.Alg, Keys: string(m.Keys),
-		DPoP: m.DPoP, RequirePAR: m.PAR, RequireSigned: m.Signed,
+		DPoP: m.DPoP, RequirePAR: m.PAR, RequireSigned: m.Signed, CertificateBound: m.Bound, Subject: m.Subject,
 	}
 	switch {
 	case len(m.RedirectURIs) == 0:
@@ -119,7 +131,7 @@ func (m Metadata) client(id string) (Client, error) {
 		c.Scopes = append(c.Scopes, scopeOffline)
 	}
 	if c.Check() != nil {
-		return c, oauth(inviteError, "client_name (60 characters), token_endpoint_auth_method, scope, jwks or id_token_signed_response_alg is missing or not among those in our metadata")
+		return c, oauth(inviteError, "client_name (60 characters), token_endpoint_auth_method with what it needs, scope, jwks or id_token_signed_response_alg is missing or not among those in our metadata")
 	}
 	c.Sector = id // and not its host: it may name any, and would be told by what names others there know people
 	return c, nil
@@ -138,6 +150,7 @@ func metadataOf(c Client) Metadata {
 	m := Metadata{
 		ID: c.ID, Name: c.Name, RedirectURIs: c.RedirectURIs, Auth: c.Auth, Grants: []string{"authorization_code"}, Responses: []string{"code"},
 		Scope: strings.Join(c.Scopes, " "), Keys: json.RawMessage(c.Keys), SubjectType: "pairwise", Alg: c.Alg, DPoP: c.DPoP, PAR: c.RequirePAR, Signed: c.RequireSigned,
+		Bound: c.CertificateBound, Subject: c.Subject,
 	}
 	if slices.Contains(c.Scopes, scopeOffline) {
 		m.Grants = append(m.Grants, "refresh_token")
@@ -150,7 +163,7 @@ func (s *Service) Register(ctx context.Context, with secret.Token, m Metadata, f
 	raw := make([]byte, 10)
 	_, _ = rand.Read(raw) // never fails
 	id := "app-" + strings.ToLower(base32.StdEncoding.EncodeToString(raw))
-	c, refused := m.client(id)
+	c, refused := s.reads(id, m)
 	invited := false
 	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
 		e = Entry{Token: secret.NewToken(ownTokenPrefix), CreatedAt: tx.Now()}
@@ -191,7 +204,7 @@ func (s *Service) Own(ctx context.Context, id string, with secret.Token, from ne
 // Amend replaces all of it (RFC 7592 section 2.2). What was given to it before stays as it was: tokens, the secret, and consents unless it is answered at
 // another host now, which nobody has agreed to.
 func (s *Service) Amend(ctx context.Context, id string, with secret.Token, m Metadata, from netip.Addr) (e Entry, err error) {
-	c, refused := m.client(id)
+	c, refused := s.reads(id, m)
 	if m.ID != id {
 		refused = oauth(inviteError, "client_id is missing, or another's")
 	}

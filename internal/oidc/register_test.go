@@ -201,14 +201,14 @@ func TestOneInvitationRegistersOneApplication(t *testing.T) {
 // people.
 func TestARegisteredApplicationHasNamesOfItsOwn(t *testing.T) {
 	each(t, func(k *kit) {
-		shop, err := k.UserInfo(k.t.Context(), k.tokens(redeeming(k.code())).Access, "")
+		shop, err := k.UserInfo(k.t.Context(), k.tokens(redeeming(k.code())).Access, oidc.Caller{})
 		k.must(err)
 		m := wiki()
 		m.RedirectURIs = []string{"https://evil.example.net/callback"}
 		e, err := k.Register(k.t.Context(), k.invited(), m, from)
 		k.must(err)
 		subject := func() any {
-			info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, "https://evil.example.net/callback"), "")
+			info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, "https://evil.example.net/callback"), oidc.Caller{})
 			k.must(err)
 			return info["sub"]
 		}
@@ -219,7 +219,7 @@ func TestARegisteredApplicationHasNamesOfItsOwn(t *testing.T) {
 		m.RedirectURIs = []string{"https://shop.example.com/any", callback}
 		_, err = k.Amend(k.t.Context(), e.ID, e.Token, m, from)
 		k.must(err)
-		info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, callback), "")
+		info, err := k.UserInfo(k.t.Context(), k.agreedBy(e.ID, callback), oidc.Caller{})
 		k.must(err)
 		if info["sub"] == shop["sub"] {
 			k.t.Error("it is told the name by which the shop knows them")

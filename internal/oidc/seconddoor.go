@@ -210,7 +210,7 @@ func (s *Service) giveDoor(ctx context.Context, q request, from netip.Addr) (ans
 		}
 		g := grant{
 			id: uuid.Must(uuid.NewV7()).String(), client: q.Client, account: v.Account, scopes: q.Scopes,
-			challenge: q.Challenge, nonce: q.Nonce, key: q.Key, redirect: q.Redirect, methods: methods,
+			challenge: q.Challenge, nonce: q.Nonce, key: confirmation(q.Key), redirect: q.Redirect, methods: methods,
 			authenticated: time.Unix(q.Door.At, 0), // the older of the two proofs
 			expires:       tx.Now().Add(accessFor),
 		}

@@ -192,7 +192,7 @@ func TestTheSecondDoorByOpenIDConnect(t *testing.T) {
 		if !slices.Equal(out.Scopes, []string{"openid"}) || !out.Refresh.Empty() {
 			t.Errorf("given %v", out.Scopes)
 		}
-		info, err := d.UserInfo(t.Context(), out.Access, "")
+		info, err := d.UserInfo(t.Context(), out.Access, oidc.Caller{})
 		if err != nil || len(info) != 1 || info["sub"] != claims["sub"] {
 			t.Errorf("told %v, %v", info, err)
 		}
@@ -557,11 +557,11 @@ func TestWhatIsGivenAtTheSecondDoorEnds(t *testing.T) {
 				}
 				code := d.passes(nil, false).Get("code")
 				d.clock.Advance(time.Second)
-				if _, err := d.UserInfo(t.Context(), out.Access, ""); err != nil {
+				if _, err := d.UserInfo(t.Context(), out.Access, oidc.Caller{}); err != nil {
 					t.Error(err)
 				}
 				end(d)
-				_, err := d.UserInfo(t.Context(), out.Access, "")
+				_, err := d.UserInfo(t.Context(), out.Access, oidc.Caller{})
 				d.refused("invalid_token", err)
 				if d.active(out.Access) {
 					t.Error("the token is good")

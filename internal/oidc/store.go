@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"countersign/internal/account"
-	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
@@ -252,7 +251,7 @@ type redemption struct {
 	client    string
 	redirect  string // empty where it was left out, as OAuth 2.1 does
 	challenge string // what the verifier makes; empty for none
-	key       dpop.Thumbprint
+	key       confirmation
 }
 
 // spendCode uses a code up. One UPDATE both checks and changes: of any number of calls with one code, on any nodes, one wins,
@@ -344,7 +343,7 @@ func grantByID(ctx context.Context, tx *sqldb.Tx, id string) (grant, error) {
 }
 
 // bindGrant binds what was not bound yet.
-func bindGrant(ctx context.Context, tx *sqldb.Tx, id string, key dpop.Thumbprint) error {
+func bindGrant(ctx context.Context, tx *sqldb.Tx, id string, key confirmation) error {
 	_, err := tx.Exec(ctx, `UPDATE oidc_grant SET jkt = $1 WHERE id = $2 AND jkt = ''`, key, id)
 	return err
 }

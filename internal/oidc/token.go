@@ -14,6 +14,7 @@ import (
 	"countersign/internal/account"
 	"countersign/internal/assurance"
 	"countersign/internal/audit"
+	"countersign/internal/certificate"
 	"countersign/internal/dpop"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -30,7 +31,7 @@ type grant struct {
 	challenge     string
 	nonce         string
 	redirect      string
-	key           dpop.Thumbprint // that its tokens are bound to; before the code is used, the one that was announced
+	key           confirmation // what its tokens are bound to; before the code is used, what was announced
 	methods       []string
 	authenticated time.Time
 	expires       time.Time
@@ -50,7 +51,7 @@ const (
 type token struct {
 	grant, kind      string
 	scopes           []string
-	key              dpop.Thumbprint
+	key              confirmation
 	created, expires time.Time
 	used             bool
 }
@@ -58,7 +59,7 @@ type token struct {
 // Tokens is what the token endpoint hands out.
 type Tokens struct {
 	Access, Refresh secret.Token    // Refresh is empty where there is none, and where the one that was shown stays good
-	Key             dpop.Thumbprint // that Access is bound to; empty for none
+	Key             dpop.Thumbprint // that Access is bound to; empty for none, and for a certificate
 	ID              string          // a JWT; empty where openid was not asked for
 	Scopes          []string
 	For             time.Duration // how long Access lasts
@@ -84,11 +85,11 @@ var verifier = regexp.MustCompile(`^[A-Za-z0-9._~-]{43,128}$`)
 
 // Exchange answers a call of the token endpoint by a client that has proved who it is.
 func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Caller) (Tokens, error) {
-	if c.DPoP && by.Key == "" {
-		return Tokens{}, oauth(invalidProof, "the client's tokens are bound to a key: a proof is needed")
-	}
 	var out issued
 	var err error
+	if by.holder, err = c.binds(by); err != nil {
+		return Tokens{}, err
+	}
 	switch form.Get("grant_type") {
 	case "authorization_code":
 		out, err = s.redeem(ctx, c, form, by)
@@ -97,7 +98,7 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Ca
 	case deviceGrant:
 		out, err = s.poll(ctx, c, form, by)
 	case "client_credentials":
-		return s.ofItself(ctx, c, form, by.Key)
+		return s.ofItself(ctx, c, form, by.holder)
 	case "":
 		return Tokens{}, oauth(invalidRequest, "grant_type is missing")
 	default:
@@ -118,7 +119,7 @@ func (s *Service) Exchange(ctx context.Context, c Client, form url.Values, by Ca
 // redeem exchanges a code. One that was used before ends everything that came of it (RFC 9700 section 4.2.4): one of the two
 // that had it is a thief, and nobody can tell which.
 func (s *Service) redeem(ctx context.Context, c Client, form url.Values, by Caller) (out issued, err error) {
-	r := redemption{client: c.ID, redirect: form.Get("redirect_uri"), key: by.Key}
+	r := redemption{client: c.ID, redirect: form.Get("redirect_uri"), key: by.holder}
 	if text := form.Get("code_verifier"); text != "" {
 		if !verifier.MatchString(text) {
 			return issued{}, oauth(invalidRequest, "code_verifier has a form that no verifier has")
@@ -173,7 +174,7 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Cal
 		out = issued{}
 		digests := s.Ring.Digests(tokenPurpose, shown)
 		t, g, there, err := tokenOf(ctx, tx, digests)
-		if err != nil || !there || g.client != c.ID || !t.used && !g.fits(c, by.Key) {
+		if err != nil || !there || g.client != c.ID || !t.used && !g.fits(c, by.holder) {
 			return err
 		}
 		stays := g.bound(c)
@@ -196,12 +197,12 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Cal
 			}
 			scopes = wanted
 		}
-		if g.key == "" && by.Key != "" {
-			if err := bindGrant(ctx, tx, g.id, by.Key); err != nil {
+		if g.key == "" && by.holder != "" {
+			if err := bindGrant(ctx, tx, g.id, by.holder); err != nil {
 				return err
 			}
 		}
-		if g.key = by.Key; stays {
+		if g.key = by.holder; stays {
 			out, err = s.access(ctx, tx, g, scopes)
 			return err
 		}
@@ -211,9 +212,9 @@ func (s *Service) refresh(ctx context.Context, c Client, form url.Values, by Cal
 	return out, err
 }
 
-// fits reports whether a client may go on with a grant by the key that it has proved, or none. What began to be bound stays bound: to its key if nothing
-// else says whose it is, and to any of a client that has proved who it is (RFC 9449 section 5).
-func (g grant) fits(c Client, key dpop.Thumbprint) bool {
+// fits reports whether a client may go on with a grant by the key or certificate that it has shown, or none. What began to be bound stays bound: to the same if nothing
+// else says whose it is, and to any of a client that has proved who it is (RFC 9449 section 5, RFC 8705 section 7.1): certificates are renewed.
+func (g grant) fits(c Client, key confirmation) bool {
 	return g.key == "" || key != "" && (c.Auth != ByNothing || key == g.key)
 }
 
@@ -246,7 +247,7 @@ func (s *Service) access(ctx context.Context, tx *sqldb.Tx, g grant, scopes []st
 	if good, err := s.good(ctx, tx, g); err != nil || !good {
 		return issued{}, err
 	}
-	out := issued{grant: g, Tokens: Tokens{Access: secret.NewToken(accessPrefix), Key: g.key, Scopes: scopes}}
+	out := issued{grant: g, Tokens: Tokens{Access: secret.NewToken(accessPrefix), Key: g.key.jkt(), Scopes: scopes}}
 	until := earlier(tx.Now().Add(accessFor), g.expires)
 	out.For = until.Sub(tx.Now())
 	t := token{grant: g.id, kind: kindAccess, scopes: scopes, key: g.key, expires: until}
@@ -349,7 +350,8 @@ type Fact struct {
 	Kind     string
 	Scopes   []string
 	From, To time.Time
-	Key      dpop.Thumbprint // that it is bound to
+	Key      dpop.Thumbprint // that it is bound to; or the certificate
+	Bound    certificate.Thumbprint
 	About    About
 }
 
@@ -364,7 +366,7 @@ func (s *Service) Introspect(ctx context.Context, c Client, shown secret.Token) 
 		if err != nil || of.ID == "" || of.ID != c.ID && (!c.Introspects || t.kind != kindAccess || g.ofDoor()) { // of whom a resource server knows nothing
 			return err
 		}
-		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key, About: s.about(of, g)}
+		f = Fact{Active: true, Client: of.ID, Kind: t.kind, Scopes: t.scopes, From: t.created, To: t.expires, Key: t.key.jkt(), Bound: t.key.x5t(), About: s.about(of, g)}
 		return nil
 	})
 	return f, err
@@ -386,17 +388,16 @@ func (s *Service) alive(ctx context.Context, tx *sqldb.Tx, shown secret.Token) (
 	return t, g, of, err
 }
 
-// UserInfo is what a client that has an access token may know of whoever signed in. key is what it has proved; empty for none. A token that is bound to
-// none is not shown with a proof either: whoever does takes it for one that is.
-func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thumbprint) (claims map[string]any, err error) {
+// UserInfo is what a client that has an access token may know of whoever signed in. by is what it has shown of what the token is bound to.
+func (s *Service) UserInfo(ctx context.Context, shown secret.Token, by Caller) (claims map[string]any, err error) {
 	if !shown.WellFormed(accessPrefix) {
 		return nil, oauth(invalidToken, "that is no access token")
 	}
 	digest := s.Ring.Digests(tokenPurpose, shown)[0]
-	if claims, ok := s.believed(digest, key); ok {
+	if claims, ok := s.believed(digest, by); ok {
 		return claims, nil
 	}
-	answer := told{key: key, at: s.moment()}
+	answer := told{at: s.moment()}
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
 		switch {
@@ -404,13 +405,13 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, key dpop.Thu
 			return err
 		case of.ID == "" || t.kind != kindAccess:
 			return oauth(invalidToken, "the access token is unknown, over or ended")
-		case t.key != key:
-			return oauth(invalidToken, "the access token is bound to another key, or shown as one that is not bound")
+		case !t.key.shownBy(by):
+			return oauth(invalidToken, "the access token is bound to another key or certificate, or shown as one that is not bound")
 		case !slices.Contains(t.scopes, scopeOpenID):
 			return oauth("insufficient_scope", "the access token was not given for openid")
 		}
 		claims = map[string]any{"sub": s.subject(of, g.account)}
-		if answer.until = tx.Now().Add(believed); t.expires.Before(answer.until) {
+		if answer.key, answer.until = t.key, tx.Now().Add(believed); t.expires.Before(answer.until) {
 			answer.until = t.expires
 		}
 		if g.ofDoor() { // which ends with no session: nobody would hear of it

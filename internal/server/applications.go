@@ -15,6 +15,7 @@ import (
 
 	"github.com/pelletier/go-toml/v2"
 
+	"countersign/internal/certificate"
 	"countersign/internal/courier/post"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
@@ -31,8 +32,12 @@ const fewestSecret = 32
 func applications(c config.Config, p signin.Parts, log *slog.Logger) (*oidc.Service, error) {
 	s := &oidc.Service{
 		DB: p.DB, Ring: p.Ring, Audit: p.Audit, Throttle: p.Throttle, Accounts: p.Accounts, Sessions: p.Sessions, Issuer: c.Public().String(), Post: postLogouts(log), Log: log,
+		MTLS: certificate.Door{Origin: c.OIDC.MTLS(), Roots: rootsOf(c)},
 	}
 	p.Sessions.Ended = s.SignedOut
+	if _, err := s.MTLS.Roots.Load(); err != nil {
+		return nil, fmt.Errorf("oidc.mtls_roots: %w", err)
+	}
 	listed, err := clientsOf(c)
 	for _, one := range listed {
 		if !one.secret.Empty() {
@@ -99,10 +104,10 @@ func clientsOf(c config.Config) (all []listedClient, err error) {
 		}
 		return nil, fmt.Errorf("oidc.clients_file %s: %w", name, err)
 	}
-	seen := map[string]bool{}
+	seen, here := map[string]bool{}, oidc.Service{MTLS: certificate.Door{Origin: c.OIDC.MTLS(), Roots: rootsOf(c)}}
 	for _, one := range file.Clients {
 		l := listedClient{Client: one}
-		err := l.Check()
+		err := errors.Join(l.Check(), here.Possible(one))
 		if err == nil && seen[one.ID] {
 			err = errors.New("it stands in the file twice")
 		}
@@ -153,12 +158,14 @@ func (c *Core) EnsureSigningKeys(ctx context.Context) error {
 }
 
 // provide mounts the OpenID provider: the pages that people come to, and what programs call.
-func (s *Server) provide(mux *http.ServeMux, way pages.SignIn) {
+func (s *Server) provide(mux *http.ServeMux, way pages.SignIn) oidcweb.Door {
 	way.MountProvider(mux, s.core.Applications)
 	way.MountLogout(mux, s.core.Applications)
 	way.MountDevices(mux, s.core.Applications, s.core.Applications)
-	(&oidcweb.Door{
+	door := oidcweb.Door{
 		Log: s.deps.Log, Provider: s.core.Applications, Requests: s.core.Applications, Registry: s.core.Applications, Devices: s.core.Applications, Proofs: s.core.Proofs, Now: s.deps.Now, Issuer: s.core.Applications.Issuer,
 		Source: func(r *http.Request) netip.Addr { return way.Client(r).Source },
-	}).Mount(mux)
+	}
+	door.Mount(mux)
+	return door
 }

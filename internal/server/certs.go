@@ -8,8 +8,9 @@ import (
 	"time"
 )
 
-// certificate serves the newest certificate in its files, so that renewing it needs no restart.
-type certificate struct {
+// tlsFiles serves the newest certificate in its files, so that renewing it needs no restart.
+type tlsFiles struct {
+	setting           string // that names them
 	certFile, keyFile string
 	now               func() time.Time
 	complain          func(error) // of files that cannot be used
@@ -23,7 +24,7 @@ type certificate struct {
 // get returns the certificate; it looks at the files at most once in ten seconds. New files that
 // do not fit together (one is written after the other) leave the old certificate in use, and are
 // complained of until they do, since one day the old one expires.
-func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
+func (c *tlsFiles) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	now := c.now()
@@ -39,7 +40,7 @@ func (c *certificate) get(*tls.ClientHelloInfo) (*tls.Certificate, error) {
 		}
 	}
 	if c.current == nil {
-		return nil, fmt.Errorf("load certificate (http.tls_cert_file, http.tls_key_file): %w", err)
+		return nil, fmt.Errorf("load certificate (%s): %w", c.setting, err)
 	}
 	if err != nil {
 		c.complain(err)

@@ -372,6 +372,9 @@ func checkFiles(c config.Config) error {
 	if _, err := vouching(c, revokedOf(c)); err != nil {
 		return err
 	}
+	if _, err := rootsOf(c).Load(); err != nil {
+		return fmt.Errorf("oidc.mtls_roots: %w", err)
+	}
 	if _, err := clientsOf(c); err != nil {
 		return err
 	}

@@ -8,7 +8,7 @@ import (
 
 // Certificate returns what a listener asks for its certificate.
 func Certificate(certFile, keyFile string, now func() time.Time, complain func(error)) func(*tls.ClientHelloInfo) (*tls.Certificate, error) {
-	return (&certificate{certFile: certFile, keyFile: keyFile, now: now, complain: complain}).get
+	return (&tlsFiles{setting: "http.tls_cert_file", certFile: certFile, keyFile: keyFile, now: now, complain: complain}).get
 }
 
 // Quiet returns what stands between net/http's own log and ours.

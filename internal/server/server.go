@@ -42,6 +42,7 @@ type Server struct {
 	deps     Deps
 	handler  http.Handler
 	gate     http.Handler // nil unless proxies ask
+	mtls     http.Handler // nil unless applications show certificates
 	courier  *courier.Courier
 	ways     map[message.Channel]courier.Route
 	receipts *receipts
@@ -162,7 +163,7 @@ func (s *Server) doors() error {
 		way.Gate, s.gate = gate, gateHandler(c, gate, registry, log)
 	}
 	way.Mount(mux)
-	s.provide(mux, way)
+	s.mtls = s.mutual(s.provide(mux, way), metrics)
 	(&pages.Security{
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)
@@ -363,28 +364,33 @@ func each(ctx context.Context, d time.Duration, f func()) {
 	}
 }
 
-// Listeners are where a server is reached. Watch and Gate, which is for proxies, may be nil.
-type Listeners struct{ Public, Watch, Gate net.Listener }
+// Listeners are where a server is reached. Watch, Gate, which is for proxies, and MTLS, which is for applications with certificates, may be nil.
+type Listeners struct{ Public, Watch, Gate, MTLS net.Listener }
 
 // Listen opens the addresses in the settings.
 func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
 	var lc net.ListenConfig
-	if l.Public, err = lc.Listen(ctx, "tcp", c.HTTP.Listen); err != nil {
-		return l, fmt.Errorf("http.listen: %w", err)
-	}
-	if c.Metrics.Listen != "" {
-		if l.Watch, err = lc.Listen(ctx, "tcp", c.Metrics.Listen); err != nil {
-			return l, errors.Join(fmt.Errorf("metrics.listen: %w", err), l.Public.Close())
+	var open []net.Listener
+	for _, one := range []struct {
+		setting, address string
+		into             *net.Listener
+	}{
+		{"http.listen", c.HTTP.Listen, &l.Public},
+		{"metrics.listen", c.Metrics.Listen, &l.Watch},
+		{"forward_auth.listen", c.Forward.Listen, &l.Gate},
+		{"oidc.mtls_listen", c.OIDC.MTLSListen, &l.MTLS},
+	} {
+		if one.address == "" {
+			continue
 		}
-	}
-	if c.Forward.Listen != "" {
-		if l.Gate, err = lc.Listen(ctx, "tcp", c.Forward.Listen); err != nil {
-			err = errors.Join(fmt.Errorf("forward_auth.listen: %w", err), l.Public.Close())
-			if l.Watch != nil {
-				err = errors.Join(err, l.Watch.Close())
+		if *one.into, err = lc.Listen(ctx, "tcp", one.address); err != nil {
+			err = fmt.Errorf("%s: %w", one.setting, err)
+			for _, other := range open {
+				err = errors.Join(err, other.Close())
 			}
-			return l, err
+			return Listeners{}, err
 		}
+		open = append(open, *one.into)
 	}
 	return l, nil
 }
@@ -393,14 +399,15 @@ func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
 // http.stop_after), lets the courier finish what it has in hand, and closes the database.
 func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	public, err := s.public(ctx)
-	if err != nil {
+	mtls, err2 := s.MTLS(ctx)
+	if err = errors.Join(err, err2); err != nil {
 		return errors.Join(err, s.Close())
 	}
 	working, rest := context.WithCancel(context.WithoutCancel(ctx))
 	defer rest()
 	var work sync.WaitGroup
 	work.Go(func() { s.Work(working) })
-	failed := make(chan error, 3)
+	failed := make(chan error, 4)
 	serve := func(srv *http.Server, l net.Listener) {
 		run := srv.Serve
 		if srv.TLSConfig != nil {
@@ -418,6 +425,9 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	if l.Gate != nil {
 		go serve(gate, l.Gate)
 	}
+	if l.MTLS != nil {
+		go serve(mtls, l.MTLS)
+	}
 	go serve(public, l.Public)
 	s.tell("READY=1")
 	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("public_url", s.core.Config.Public().String()), slog.String("listen", l.Public.Addr().String()))
@@ -430,11 +440,10 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "stopping")
 	drain, cancel := context.WithTimeout(context.WithoutCancel(ctx), s.core.Config.HTTP.StopAfter.D())
 	defer cancel()
-	if public.Shutdown(drain) != nil {
-		_ = public.Close() // whoever is left has had their time
-	}
-	if gate.Shutdown(drain) != nil {
-		_ = gate.Close()
+	for _, srv := range []*http.Server{public, mtls, gate} {
+		if srv.Shutdown(drain) != nil {
+			_ = srv.Close() // whoever is left has had their time
+		}
 	}
 	rest()
 	work.Wait()
@@ -448,10 +457,10 @@ func (s *Server) tell(state string) {
 	}
 }
 
-// public makes the server of the public listener. Its limits keep slow senders from holding it.
-func (s *Server) public(ctx context.Context) (*http.Server, error) {
-	srv := &http.Server{
-		Handler:           s.handler,
+// guarded makes the server of a listener that anybody may come to. Its limits keep slow senders from holding it.
+func (s *Server) guarded(h http.Handler) *http.Server {
+	return &http.Server{
+		Handler:           h,
 		ReadHeaderTimeout: 5 * time.Second,
 		ReadTimeout:       15 * time.Second,
 		WriteTimeout:      30 * time.Second,
@@ -459,18 +468,27 @@ func (s *Server) public(ctx context.Context) (*http.Server, error) {
 		MaxHeaderBytes:    16 << 10,
 		ErrorLog:          slog.NewLogLogger(quiet{s.deps.Log.Handler()}, slog.LevelDebug),
 	}
-	c := s.core.Config.HTTP
+}
+
+// public makes the server of the public listener.
+func (s *Server) public(ctx context.Context) (*http.Server, error) {
+	srv, c := s.guarded(s.handler), s.core.Config.HTTP
 	if c.TLSCertFile == "" {
 		return srv, nil
 	}
-	cert := &certificate{certFile: c.TLSCertFile, keyFile: c.TLSKeyFile, now: s.deps.Now, complain: func(err error) {
-		s.deps.Log.LogAttrs(ctx, slog.LevelError, "certificate not renewed; the old one stays in use", slog.Any("error", err))
-	}}
+	return srv, s.encrypt(ctx, srv, &tlsFiles{setting: "http.tls_cert_file, http.tls_key_file", certFile: c.TLSCertFile, keyFile: c.TLSKeyFile})
+}
+
+// encrypt has a server speak TLS by the certificate in files.
+func (s *Server) encrypt(ctx context.Context, srv *http.Server, cert *tlsFiles) error {
+	cert.now, cert.complain = s.deps.Now, func(err error) {
+		s.deps.Log.LogAttrs(ctx, slog.LevelError, "certificate not renewed; the old one stays in use", slog.String("setting", cert.setting), slog.Any("error", err))
+	}
 	if _, err := cert.get(nil); err != nil { // now, and not at the first visitor
-		return nil, err
+		return err
 	}
 	srv.TLSConfig = &tls.Config{MinVersion: tls.VersionTLS12, GetCertificate: cert.get}
-	return srv, nil
+	return nil
 }
 
 // passkeyHost is the host that pages may ask for passkeys with: browsers take names alone (WebAuthn, "relying party identifier").

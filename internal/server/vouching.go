@@ -47,6 +47,9 @@ func (c *Core) ReadFiles(ctx context.Context, log *slog.Logger) {
 	if err := c.Models.Load(ctx); err != nil {
 		log.LogAttrs(ctx, slog.LevelError, "metadata of authenticators not loaded; what was read before stays in use", slog.Any("error", err))
 	}
+	if _, err := c.Applications.MTLS.Roots.Load(); err != nil {
+		log.LogAttrs(ctx, slog.LevelError, "oidc.mtls_roots not loaded; what was read before stays in use", slog.Any("error", err))
+	}
 	fresh, err := c.Revoked.Load()
 	if err != nil {
 		log.LogAttrs(ctx, slog.LevelError, "app.android_status not loaded; what was read before stays in use", slog.Any("error", err))

@@ -99,11 +99,6 @@ type SignIn struct {
 	HidePasswordResult bool     `toml:"hide_password_result" doc:"Ask everybody for a code before saying whether the password was right. Tells a guesser less, and sends more codes."`
 }
 
-// oidc is about applications that sign people in through us.
-type oidc struct {
-	ClientsFile string `toml:"clients_file" doc:"A TOML file that lists applications, each as a [[client]], with its secret in a file of its own. Read at start."`
-}
-
 // recovery is getting back into an account.
 type recovery struct {
 	Wait Duration `toml:"wait" doc:"How long somebody waits who can prove one thing only, while the account's addresses can stop it; three times as long if the account has a verified address that was not proved. 1h to 168h; 0s lets nobody in with one proof."`

@@ -64,6 +64,7 @@ func (c Config) Validate() error {
 	c.checkSMS(k)
 	c.checkGuard(k)
 	c.checkForward(k)
+	c.checkOIDC(k)
 	c.checkWatch(k)
 	if len(k.bad) > 0 {
 		return k.bad

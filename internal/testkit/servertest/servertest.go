@@ -12,6 +12,7 @@ import (
 	"net/http"
 	"net/http/cookiejar"
 	"net/http/httptest"
+	"os"
 	"path/filepath"
 	"regexp"
 	"strings"
@@ -25,6 +26,7 @@ import (
 	"countersign/internal/dpop"
 	"countersign/internal/keyring"
 	"countersign/internal/notice"
+	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
@@ -50,6 +52,7 @@ type Options struct {
 	RealCost bool                            // hash passwords at the configured cost, not at a token one
 	Decoys   int                             // testkit.FewDecoys by default
 	Topic    func(arn string) (*amazon.Topic, error)
+	MTLS     *testkit.Authority // there is a listener for certificates, whose own this one vouches for, and those of applications
 }
 
 // Node is a running node.
@@ -58,6 +61,7 @@ type Node struct {
 
 	URL   string // the site's public URL, and where it listens
 	Pin   string // of the certificate, as Chromium takes it
+	Alias string // where applications show certificates
 	Guard *testkit.Guard
 	Clock *dbtest.Clock
 	Log   *Log
@@ -86,7 +90,11 @@ func Start(t testing.TB, o Options) *Node {
 		_, port, _ := net.SplitHostPort(site.Listener.Addr().String())
 		n.URL = "https://localhost:" + port
 	}
+	mutual := n.mutual(&o)
 	n.Server = n.open(o)
+	if mutual != nil {
+		n.serveMutual(mutual)
+	}
 	n.Guard.SignedIn = n.signedIn
 	handler := n.Handler()
 	if o.Wrap != nil {
@@ -114,6 +122,43 @@ func Start(t testing.TB, o Options) *Node {
 	return n
 }
 
+// mutual opens the listener for certificates, and writes it into the settings; nil without one.
+func (n *Node) mutual(o *Options) net.Listener {
+	n.t.Helper()
+	if o.MTLS == nil {
+		return nil
+	}
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	n.Alias = "https://" + l.Addr().String()
+	certFile, keyFile := testkit.CertificateFiles(n.t, o.MTLS.Issue(testkit.ForLoopback))
+	roots := filepath.Join(n.t.TempDir(), "roots.pem")
+	if err := os.WriteFile(roots, o.MTLS.PEM(), 0o600); err != nil {
+		n.t.Fatal(err)
+	}
+	change := o.Config
+	o.Config = func(c *config.Config) {
+		c.OIDC.MTLSListen, c.OIDC.MTLSURL, c.OIDC.MTLSCertFile, c.OIDC.MTLSKeyFile, c.OIDC.MTLSRoots = l.Addr().String(), n.Alias, certFile, keyFile, roots
+		if change != nil {
+			change(c)
+		}
+	}
+	return l
+}
+
+func (n *Node) serveMutual(l net.Listener) {
+	n.t.Helper()
+	srv, err := n.MTLS(n.t.Context())
+	if err != nil {
+		n.t.Fatal(err)
+	}
+	srv.Handler = n.Guard.Watch(n.t, srv.Handler)
+	go func() { _ = srv.ServeTLS(l, "", "") }()
+	n.t.Cleanup(func() { _ = srv.Close() })
+}
+
 // signedIn is the account whose session a request carries.
 func (n *Node) signedIn(r *http.Request) string {
 	token := web.Cookie(r, web.SessionCookie)
@@ -127,7 +172,7 @@ func (n *Node) signedIn(r *http.Request) string {
 		return string(s.Account)
 	}
 	if token.WellFormed("cst") { // of an application's, which may know her address: to one that knows her by her id
-		claims, _ := n.Core().Applications.UserInfo(r.Context(), token, "") // or none
+		claims, _ := n.Core().Applications.UserInfo(r.Context(), token, oidc.Caller{}) // or none
 		sub, _ := claims["sub"].(string)
 		return sub
 	}

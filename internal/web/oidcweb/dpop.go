@@ -1,6 +1,7 @@
 package oidcweb
 
 import (
+	"cmp"
 	"errors"
 	"net/http"
 	"net/url"
@@ -24,7 +25,7 @@ func (d *Door) proof(r *http.Request, token secret.Token) (dpop.Proof, error) {
 	case 0:
 		return dpop.Proof{}, nil
 	case 1:
-		return dpop.Read(lines[0], dpop.Request{Method: r.Method, URL: d.Issuer + r.URL.EscapedPath(), Token: token}, d.Now())
+		return dpop.Read(lines[0], dpop.Request{Method: r.Method, URL: cmp.Or(d.Alias, d.Issuer) + r.URL.EscapedPath(), Token: token}, d.Now())
 	}
 	return dpop.Proof{}, fault.New(fault.Unauthenticated, "dpop_proof_refused", errors.New("more than one DPoP header"))
 }
@@ -50,7 +51,7 @@ func (d *Door) proving(w http.ResponseWriter, r *http.Request) (c oidc.Client, f
 	if err == nil {
 		err = d.spend(w, r, p)
 	}
-	return c, form, oidc.Caller{Key: p.Key, Source: d.Source(r)}, err
+	return c, form, oidc.Caller{Key: p.Key, Certificate: d.certificate(r), Source: d.Source(r)}, err
 }
 
 // unproved says in the words of OAuth what is wrong with a proof, if that is what is wrong.

@@ -15,6 +15,7 @@ import (
 	"strings"
 	"time"
 
+	"countersign/internal/certificate"
 	"countersign/internal/dpop"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
@@ -28,12 +29,12 @@ type provider interface {
 	Exchange(context.Context, oidc.Client, url.Values, oidc.Caller) (oidc.Tokens, error)
 	Introspect(context.Context, oidc.Client, secret.Token) (oidc.Fact, error)
 	Revoke(context.Context, oidc.Client, secret.Token, netip.Addr) error
-	UserInfo(context.Context, secret.Token, dpop.Thumbprint) (map[string]any, error)
+	UserInfo(context.Context, secret.Token, oidc.Caller) (map[string]any, error)
 	JWKS(context.Context) ([]byte, error)
 	Describe() ([]byte, error)
 }
 
-// Door is the provider's endpoints. All fields are required.
+// Door is the provider's endpoints. All fields are required but Alias.
 type Door struct {
 	Log      *slog.Logger
 	Provider provider
@@ -43,6 +44,7 @@ type Door struct {
 	Proofs   *dpop.Service
 	Now      func() time.Time
 	Issuer   string
+	Alias    string // the origin at which clients show certificates, where this is that door
 	Source   func(*http.Request) netip.Addr
 }
 
@@ -54,8 +56,17 @@ func (d *Door) Mount(mux *http.ServeMux) {
 	for _, name := range []string{"openid-configuration", "oauth-authorization-server"} {
 		mux.Handle("GET /.well-known/"+name, web.Handle(d.Log, d.describe))
 	}
+	mux.Handle("GET "+string(oidc.JWKSPath), web.Handle(d.Log, d.answering(d.keys)))
+	d.mountCalls(mux)
+	d.mountRegistry(mux)
+	for _, e := range []oidc.Endpoint{oidc.PushPath, oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
+		mux.HandleFunc("OPTIONS "+string(e), preflight)
+	}
+}
+
+// mountCalls registers what clients call that prove who they are, or show a token.
+func (d *Door) mountCalls(mux *http.ServeMux) {
 	for pattern, h := range map[string]func(http.ResponseWriter, *http.Request) error{
-		"GET " + string(oidc.JWKSPath):        d.keys,
 		"POST " + string(oidc.PushPath):       d.push,
 		"POST " + string(oidc.TokenPath):      d.token,
 		"POST " + string(oidc.IntrospectPath): d.introspect,
@@ -65,10 +76,6 @@ func (d *Door) Mount(mux *http.ServeMux) {
 		"POST " + string(oidc.UserInfoPath):   d.userInfo,
 	} {
 		mux.Handle(pattern, web.Handle(d.Log, d.answering(h)))
-	}
-	d.mountRegistry(mux)
-	for _, e := range []oidc.Endpoint{oidc.PushPath, oidc.TokenPath, oidc.UserInfoPath, oidc.RevokePath} {
-		mux.HandleFunc("OPTIONS "+string(e), preflight)
 	}
 }
 
@@ -91,7 +98,9 @@ func shared(h http.Header) {
 // answering writes refusals in the words of OAuth. What is not the caller's doing is answered as everywhere.
 func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(http.ResponseWriter, *http.Request) error {
 	return func(w http.ResponseWriter, r *http.Request) error {
-		shared(w.Header())
+		if d.Alias == "" {
+			shared(w.Header())
+		}
 		err := h(w, r)
 		no, ok := errors.AsType[*oidc.Refusal](err)
 		if err != nil && fault.Of(err).Kind == fault.Invalid {
@@ -192,7 +201,7 @@ func (d *Door) call(r *http.Request) (oidc.Client, url.Values, error) {
 	if err != nil {
 		return oidc.Client{}, nil, err
 	}
-	by.Source = d.Source(r)
+	by.Source, by.Certificate = d.Source(r), d.certificate(r)
 	c, err := d.Provider.Authenticate(r.Context(), by)
 	return c, form, err
 }
@@ -272,8 +281,8 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 		return answer(w, http.StatusOK, map[string]bool{"active": false})
 	}
 	var bound *confirmation
-	if f.Key != "" {
-		bound = &confirmation{f.Key}
+	if f.Key != "" || f.Bound != "" {
+		bound = &confirmation{f.Key, f.Bound}
 	}
 	return answer(w, http.StatusOK, known{
 		Active: true, Issuer: d.Issuer, Client: f.Client, Audience: f.Client, Scope: strings.Join(f.Scopes, " "), Type: tokenType(f.Key), Bound: bound, Kind: f.Kind + "_token",
@@ -281,9 +290,10 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 	})
 }
 
-// confirmation is the key that a token is bound to (RFC 7800): who takes the token has to see a proof of it.
+// confirmation is the key or the certificate that a token is bound to (RFC 7800): who takes the token has to see it proved.
 type confirmation struct {
-	Key dpop.Thumbprint `json:"jkt"`
+	Key         dpop.Thumbprint        `json:"jkt,omitempty"`
+	Certificate certificate.Thumbprint `json:"x5t#S256,omitempty"`
 }
 
 // known is what is known of a token (RFC 7662, RFC 9470).
@@ -345,7 +355,7 @@ func (d *Door) userInfo(w http.ResponseWriter, r *http.Request) error {
 			return err
 		}
 	}
-	claims, err := d.Provider.UserInfo(r.Context(), token, p.Key)
+	claims, err := d.Provider.UserInfo(r.Context(), token, oidc.Caller{Key: p.Key, Certificate: d.certificate(r)})
 	if err == nil {
 		err = d.spend(w, r, p)
 	}

@@ -1,0 +1,53 @@
+package server
+
+import (
+	"context"
+	"crypto/tls"
+	"crypto/x509"
+	"net/http"
+	"net/url"
+
+	"countersign/internal/certificate"
+	"countersign/internal/platform/clientip"
+	"countersign/internal/platform/config"
+	"countersign/internal/platform/reread"
+	"countersign/internal/web"
+	"countersign/internal/web/oidcweb"
+)
+
+// rootsOf are the authorities that vouch for applications; nil if none does.
+func rootsOf(c config.Config) *reread.File[*x509.CertPool] {
+	if c.OIDC.MTLSRoots == "" {
+		return nil
+	}
+	return &reread.File[*x509.CertPool]{Path: c.OIDC.MTLSRoots, Parse: certificate.Roots}
+}
+
+// mutual is what applications come to that show certificates (RFC 8705): the endpoints that the metadata names, and nothing else. Nobody before it ends TLS, so no header says
+// where a call comes from.
+func (s *Server) mutual(door oidcweb.Door, metrics *web.Metrics) http.Handler {
+	door.Alias = s.core.Applications.MTLS.Origin
+	door.Source = clientip.Finder{}.Of
+	at, err := url.Parse(door.Alias)
+	if err != nil || door.Alias == "" {
+		return nil
+	}
+	mux := http.NewServeMux()
+	door.MountMTLS(mux)
+	return &web.Front{Log: s.deps.Log, Mux: mux, PublicURL: at, Metrics: metrics, Now: s.deps.Now}
+}
+
+// MTLS makes the server of the listener where applications show certificates; one that nobody reaches if there is none. Each connection proves the key anew: none resumes
+// another.
+func (s *Server) MTLS(ctx context.Context) (*http.Server, error) {
+	srv, c := s.guarded(s.mtls), s.core.Config.OIDC
+	if s.mtls == nil {
+		return srv, nil
+	}
+	if err := s.encrypt(ctx, srv, &tlsFiles{setting: "oidc.mtls_cert_file, oidc.mtls_key_file", certFile: c.MTLSCertFile, keyFile: c.MTLSKeyFile}); err != nil {
+		return nil, err
+	}
+	srv.TLSConfig.ClientAuth = tls.RequestClientCert // whose it is, and whether it is good, is judged at each call
+	srv.TLSConfig.SessionTicketsDisabled = true
+	return srv, nil
+}
