@@ -52,7 +52,7 @@ func (q *request) readDoor(c Client, v url.Values) error {
 	text := json.NewDecoder(bytes.NewReader([]byte(v.Get(firstFactor))))
 	text.DisallowUnknownFields() // who says more than we read would rely on it
 	switch err := text.Decode(&first); {
-	case err != nil:
+	case err != nil || text.More():
 		return oauth(invalidRequest, "first_factor is no JSON object of amr and auth_time")
 	case !slices.Equal(first.AMR, []string{"pwd"}):
 		return oauth(invalidRequest, `amr in first_factor must be ["pwd"]: with what else a second proof makes two factors is not known here`)
@@ -71,8 +71,8 @@ func (q *request) readDoor(c Client, v url.Values) error {
 	if _, err := account.NewReference(c.ID, v.Get(loginHint)); err != nil {
 		return oauth(invalidRequest, "login_hint is missing, or no reference of an account")
 	}
-	q.Door = &firstProof{Reference: v.Get(loginHint), At: first.At}
-	q.Scopes = []string{scopeOpenID} // what an address or a refresh token would be for is at our own door
+	q.Door = &firstProof{Reference: v.Get(loginHint), At: min(first.At, q.created.Unix())} // by our clock nobody has proved anything yet
+	q.Scopes = []string{scopeOpenID}                                                       // what an address or a refresh token would be for is at our own door
 	return nil
 }
 

@@ -5,6 +5,7 @@ import (
 	"maps"
 	"net/url"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -274,6 +275,7 @@ func TestFirstFactorsThatAreRefused(t *testing.T) {
 			"at no time":          {map[string]any{"first_factor": map[string]any{"amr": []string{"pwd"}}}, "invalid_request"},
 			"nothing":             {map[string]any{"first_factor": map[string]any{"auth_time": now}}, "invalid_request"},
 			"something else":      {map[string]any{"first_factor": map[string]any{"amr": []string{"face"}, "auth_time": now}}, "invalid_request"},
+			"more behind it":      {map[string]any{"first_factor": `{"amr":["pwd"],"auth_time":` + strconv.FormatInt(now, 10) + `} {"acr":"aal2"}`}, "invalid_request"},
 			"more than we read":   {map[string]any{"first_factor": map[string]any{"amr": []string{"pwd"}, "auth_time": now, "acr": "aal2"}}, "invalid_request"},
 			"no object":           {map[string]any{"first_factor": "pwd"}, "invalid_request"},
 			"of nobody":           {map[string]any{"login_hint": nil}, "invalid_request"},

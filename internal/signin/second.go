@@ -342,13 +342,16 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	changed := false
-	if f.App == "" { // what an application has looked at is not ours to know of
-		if changed, err = s.Passwords.Changed(ctx, tx, f.Account, f.Proved); err != nil {
-			return Next{}, err
-		}
+	over := false
+	if f.App == "" {
+		over, err = s.Passwords.Changed(ctx, tx, f.Account, f.Proved)
+	} else { // what an application has looked at is not ours to know of
+		over, err = s.disavowed(ctx, tx, f)
 	}
-	if who.State != active || changed { // locked since the flow began, or the password it proved is no more
+	if err != nil {
+		return Next{}, err
+	}
+	if who.State != active || over { // locked since the flow began, or the password it proved is no more
 		return Next{}, gone()
 	}
 	if s.hides(f) {

@@ -16,16 +16,16 @@ import (
 )
 
 type flow struct {
-	ID        string
-	Account   account.ID // a decoy's for whoever does not exist
-	NameKey   []byte     // limits that show count by the name typed,
-	OwnerKey  []byte     // and limits over all names of the account by this
-	Step      Step
-	Barred    bool             // can never succeed
-	Proved    password.Version // of the right password
-	Taken     int              // tries of the source's limit, which a success gives back
-	Nonce     string
-	ExpiresAt time.Time
+	ID       string
+	Account  account.ID // a decoy's for whoever does not exist
+	NameKey  []byte     // limits that show count by the name typed,
+	OwnerKey []byte     // and limits over all names of the account by this
+	Step     Step
+	Barred   bool             // can never succeed
+	Proved   password.Version // of the right password
+	Taken    int              // tries of the source's limit, which a success gives back
+	Nonce    string
+	span
 
 	Device   device.ID  // that was recognised, and is asked for a second proof all the same
 	Replaces session.ID // the session that ends when the flow is done, of a flow of the signed-in
@@ -34,6 +34,9 @@ type flow struct {
 
 	From Client // who sent the request at hand; not stored
 }
+
+// span is when a flow began, and when it ends unless it goes on before.
+type span struct{ Begun, ExpiresAt time.Time }
 
 // errand is what a flow is for.
 type errand struct {
@@ -71,17 +74,17 @@ func failedSealed() keyring.Column {
 }
 
 func byHandle(ctx context.Context, tx *sqldb.Tx, handles, browsers [][]byte) (f flow, ok bool, err error) {
-	var expires int64
+	var expires, begun int64
 	err = tx.QueryRow(ctx, `
-		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, replaces, back, renewal, device, app, site, least, request FROM signin_flow
+		SELECT id, account_id, name_key, owner_key, step, barred, taken, nonce, proved, expires_at, created_at, replaces, back, renewal, device, app, site, least, request FROM signin_flow
 		WHERE expires_at > $1 AND created_at <= $2
 		  AND handle IN (`+sqldb.Params(3, len(handles))+`) AND browser IN (`+sqldb.Params(3+len(handles), len(browsers))+`)`,
 		append(append([]any{tx.Now().UnixMilli(), tx.Now().Add(sqldb.Skew).UnixMilli()}, sqldb.Args(handles)...), sqldb.Args(browsers)...)...).
-		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site, &f.Least, &f.Request)
+		Scan(&f.ID, &f.Account, &f.NameKey, &f.OwnerKey, &f.Step, &f.Barred, &f.Taken, &f.Nonce, &f.Proved, &expires, &begun, &f.Replaces, &f.Back, &f.Renewal, &f.Device, &f.App, &f.Site, &f.Least, &f.Request)
 	if errors.Is(err, sql.ErrNoRows) {
 		return flow{}, false, nil
 	}
-	f.ExpiresAt = time.UnixMilli(expires)
+	f.ExpiresAt, f.Begun = time.UnixMilli(expires), time.UnixMilli(begun)
 	return f, err == nil, err
 }
 

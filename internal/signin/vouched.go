@@ -93,6 +93,16 @@ func (s *Service) forApp(ctx context.Context, tx *sqldb.Tx, f flow, n *Notes) er
 	return err
 }
 
+// disavowed reports whether the account's holder has said, since a flow of an application's began, that it was not them (P7). At our own door the password that it
+// proved is no more then. Whoever says so from here on waits, and then finds the device.
+func (s *Service) disavowed(ctx context.Context, tx *sqldb.Tx, f flow) (bool, error) {
+	if err := s.Accounts.Alone(ctx, tx, f.Account); err != nil {
+		return false, err
+	}
+	st, err := s.Accounts.Standing(ctx, tx, f.Account)
+	return !st.FrozenUntil.IsZero() && !f.Begun.After(st.FrozenUntil.Add(-account.Hold)), err
+}
+
 // vouch ends a flow at the second door: the application hears what was proved, and nobody is signed in here.
 func (s *Service) vouch(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Next, error) {
 	if err := s.record(ctx, tx, f, audit.SecondDoorPassed, map[string]string{"app": f.App, "methods": listed(d.methods)}); err != nil {
