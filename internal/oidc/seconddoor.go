@@ -140,7 +140,7 @@ func (s *Service) judgeDoor(ctx context.Context, tx *sqldb.Tx, q request, c Clie
 	case q.Subject != "" && q.Subject != s.subject(c, v.Account):
 		return answered(&Refusal{"login_required", "the request is about somebody else"})
 	case !passed:
-		return Next{Step: StepDoor}, nil
+		return Next{Step: StepDoor, Locales: q.Locales}, nil
 	case assurance.Of(methods).Level < q.Least:
 		return answered(&Refusal{unmet, "the account has no proof of that strength"})
 	}

@@ -80,12 +80,14 @@ func TestOpenIDClientAtTheSecondDoor(t *testing.T) {
 				t.Errorf("%+v", got)
 			}
 			for _, prompt := range []string{"", "none"} {
-				more := map[string]any{}
+				more := map[string]any{"ui_locales": "fr"}
 				if prompt != "" {
 					more["prompt"] = prompt
 				}
 				flow, _ = p.do(http.MethodGet, begin(more), nil)
-				_, page = p.do(http.MethodGet, flow, nil)
+				if _, page = p.do(http.MethodGet, flow, nil); !strings.Contains(page, `lang="fr"`) { // before the account's
+					t.Errorf("the page: %s", page)
+				}
 				request, _ = p.do(http.MethodPost, flow+"/device", url.Values{"signature": {b64(key.Sign("recognise", n.URL, nonce(page)))}})
 				if f.good("finish", back(request), &got); strings.Join(got.Claims.Amr, " ") != "pwd swk" || got.Claims.Sid != "" {
 					t.Errorf("%+v", got)

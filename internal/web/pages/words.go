@@ -147,17 +147,6 @@ func (w words) instant(t time.Time) instant {
 	}
 }
 
-// languageOf is what the person has chosen, else the account's, if that is one of ours, else what the browser asks for.
-func (p *Pages) languageOf(r *http.Request, own string) string {
-	_, asked := p.chosen(r.URL.Query().Get("lang"))
-	_, kept := p.chosen(web.Cookie(r, web.LangCookie).Reveal())
-	primary, _, _ := strings.Cut(strings.ToLower(own), "-")
-	if lang, ok := p.chosen(primary); ok && !asked && !kept {
-		return lang
-	}
-	return p.language(r)
-}
-
 const (
 	localeCookie = "__Host-cs_locale" // the language that an application has asked for, while somebody signs in for it; no secret
 
@@ -187,20 +176,21 @@ func (p *Pages) speak(w http.ResponseWriter, r *http.Request, locales string) {
 	}
 }
 
-// language is what the person has chosen, else what the application asks for that they sign in for, else one of ours by the
-// Accept-Language header: the highest weight wins, the first of equals.
-func (p *Pages) language(r *http.Request) string {
-	if lang, ok := p.chosen(r.URL.Query().Get("lang")); ok {
-		return lang
+// language is languageOf where it is not known whose page it is.
+func (p *Pages) language(r *http.Request) string { return p.languageOf(r, "") }
+
+// languageOf is what the person has chosen, else what the application asks for that they sign in for, else own, which is the language of the
+// account's letters, else one of ours by the Accept-Language header: the highest weight wins, the first of equals.
+func (p *Pages) languageOf(r *http.Request, own string) string {
+	for _, choice := range []string{r.URL.Query().Get("lang"), web.Cookie(r, web.LangCookie).Reveal()} {
+		if lang, ok := p.chosen(choice); ok {
+			return lang
+		}
 	}
-	if lang, ok := p.chosen(web.Cookie(r, web.LangCookie).Reveal()); ok {
-		return lang
-	}
-	if lang, ok := p.wished(r.URL.Query().Get("ui_locales")); ok {
-		return lang
-	}
-	if lang, ok := p.chosen(web.Cookie(r, localeCookie).Reveal()); ok {
-		return lang
+	for _, locales := range []string{r.URL.Query().Get("ui_locales"), web.Cookie(r, localeCookie).Reveal(), own} {
+		if lang, ok := p.wished(locales); ok {
+			return lang
+		}
 	}
 	best, weight := fallback, 0.0
 	header := r.Header.Get("Accept-Language")
