@@ -72,7 +72,7 @@ func TestASessionThatEndedIsRefusedInTime(t *testing.T) {
 	s := &client.Sessions{Client: dial(t, client.Config{URL: stand(t, p.serve).URL, Now: func() time.Time { return now }}), Keep: 5 * time.Second}
 	app := s.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		me, ok := client.SessionOf(r.Context())
-		_, _ = fmt.Fprint(w, ok, me.Account, me.ACR)
+		_, _ = fmt.Fprint(w, ok, me.Account, me.AAL)
 	}))
 	ask := func(authorization string) (int, string) {
 		r := httptest.NewRequest(http.MethodGet, "/", nil)

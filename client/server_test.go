@@ -118,7 +118,7 @@ func TestSessionsOfARunningServer(t *testing.T) {
 
 	photos := sessions.Require(http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		me, _ := client.SessionOf(r.Context())
-		_, _ = fmt.Fprint(w, me.Account, " ", me.ACR)
+		_, _ = fmt.Fprint(w, me.Account, " ", me.AAL)
 	}))
 	ask := func(token string) (int, string) {
 		r := httptest.NewRequest(http.MethodGet, "/photos", nil)

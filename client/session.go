@@ -15,7 +15,7 @@ type Session struct {
 	Account         string    `json:"account"` // it never changes
 	AuthenticatedAt time.Time `json:"authenticated_at"`
 	ExpiresAt       time.Time `json:"expires_at"`
-	ACR             string    `json:"aal"` // aal0 to aal3
+	AAL             string    `json:"aal"` // aal0 to aal3
 	AMR             []string  `json:"amr"`
 }
 
