@@ -64,10 +64,10 @@ func postLogouts(log *slog.Logger) func(context.Context, oidc.Client, string) er
 	}
 	return func(ctx context.Context, to oidc.Client, token string) error {
 		client, err := dial(to.Backchannel)
-		if err != nil {
-			return err
+		var no *post.Refusal
+		if err == nil {
+			_, no, err = client.Do(ctx, to.Backchannel, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(url.Values{"logout_token": {token}}.Encode()))
 		}
-		_, no, err := client.Do(ctx, to.Backchannel, http.Header{"Content-Type": {"application/x-www-form-urlencoded"}}, []byte(url.Values{"logout_token": {token}}.Encode()))
 		if no != nil {
 			err = client.Fault(no, "")
 		}
