@@ -11,7 +11,7 @@ import (
 const (
 	// believed is how long userinfo answers without the database: what ended on another node is known everywhere within a second.
 	believed = time.Second
-	// mostBelieved bounds memory: about 500 bytes each, 5 MB in all. A node that answers more a second reads the database for the rest.
+	// mostBelieved bounds memory: about 500 bytes each, 5 MB in all. Once there are as many, all are forgotten, and read again.
 	mostBelieved = 10_000
 )
 
