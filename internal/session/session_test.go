@@ -150,6 +150,32 @@ func TestEnding(t *testing.T) {
 	})
 }
 
+// What must not be done by a session that is over asks the database: it holds for its own account, until its time is over or
+// it was ended.
+func TestOnlyALiveSessionOfOnesOwnHolds(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
+		ada, eve := m.Account("ada@example.org"), m.Account("eve@example.org")
+		st := start(t, m, ada)
+		holds := func(what string, who account.ID, want bool) {
+			t.Helper()
+			err := m.DB.Read(t.Context(), func(tx *sqldb.Tx) error {
+				ok, err := m.Sessions.Holds(t.Context(), tx, who, st.ID)
+				if ok != want {
+					t.Errorf("%s: holds %t", what, ok)
+				}
+				return err
+			})
+			if err != nil {
+				t.Fatal(err)
+			}
+		}
+		holds("its owner", ada, true)
+		holds("another account", eve, false)
+		clock.Advance(m.Sessions.Absolute)
+		holds("after its time", ada, false)
+	})
+}
+
 func TestOldestSessionEndsBeyondTheMost(t *testing.T) {
 	each(t, func(t *testing.T, m *testkit.Machine, clock *dbtest.Clock) {
 		who := m.Account("ada@example.org")

@@ -10,6 +10,7 @@ import (
 	"countersign/internal/factor"
 	"countersign/internal/message"
 	"countersign/internal/password"
+	"countersign/internal/platform/sqldb"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/testkit"
@@ -247,6 +248,35 @@ func TestIDsThatAreNone(t *testing.T) {
 			if ok, err := m.Profile.ForgetDevice(t.Context(), me, m.Client, device.ID(id)); ok || err != nil {
 				t.Errorf("device %q: %v, %v", id, ok, err)
 			}
+		}
+	})
+}
+
+// A handle that has been changed is a copy, if its key does not come along: that ends the remembering even while another tab
+// might still send it, and no wrong passwords that come with it are counted as the device's own.
+func TestAChangedHandleWithoutItsKeyEndsTheRemembering(t *testing.T) {
+	each(t, func(t *testing.T, m *testkit.Machine, _ *dbtest.Clock) {
+		id := m.Account("ada@example.org")
+		b := newBrowser(t, m)
+		b.signIn("ada@example.org", factor.Email, true)
+		thief := newBrowser(t, m)
+		thief.handles = b.handles
+		ref, n := b.password("ada@example.org", testkit.Password)
+		if n = b.prove(ref, n); n.Step != signin.StepDone {
+			t.Fatalf("step %s", n.Step)
+		}
+		change(t, m, func(ctx context.Context, tx *sqldb.Tx) error {
+			if _, its, err := m.Devices.Holds(ctx, tx, id, thief.handles); err != nil || its {
+				t.Errorf("the copy has the device's limits: %t, %v", its, err)
+			}
+			return nil
+		})
+		ref, n = thief.password("ada@example.org", testkit.Password)
+		if n = thief.prove(ref, n); n.Step != signin.StepSecond {
+			t.Errorf("step %s, want second", n.Step)
+		}
+		if all, err := m.Devices.List(t.Context(), id); err != nil || len(all) > 0 {
+			t.Errorf("%d remembered, %v", len(all), err)
 		}
 	})
 }
