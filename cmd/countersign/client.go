@@ -180,6 +180,24 @@ func date(text string) (time.Time, error) {
 	return time.Time{}, errors.New("want a date such as 2027-01-31 or 2027-01-31T06:00:00Z")
 }
 
+// between reads the flags --since and --until; what is not said stays as it is.
+func between(since, until string, from, to *time.Time) error {
+	for _, f := range []struct {
+		flag, text string
+		to         *time.Time
+	}{{"--since", since, from}, {"--until", until, to}} {
+		if f.text == "" {
+			continue
+		}
+		t, err := date(f.text)
+		if err != nil {
+			return fmt.Errorf("%s: %w; %w", f.flag, err, errUsage)
+		}
+		*f.to = t
+	}
+	return nil
+}
+
 type clientClearCmd struct {
 	Client string `arg:"" help:"Its name."`
 }

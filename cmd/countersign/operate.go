@@ -349,44 +349,6 @@ func (cl closeCmd) Run(ctx context.Context, w world, c *cli) error {
 	})
 }
 
-type auditCmd struct {
-	Verify verifyCmd `cmd:"" help:"Say which events are not as they were written."`
-}
-
-type verifyCmd struct{}
-
-// Help is shown after the flags.
-func (verifyCmd) Help() string {
-	return `Exits with 4 if a row was changed. A deleted row leaves no trace: compare the number with last time's.
-
-  countersign audit verify`
-}
-
-// Run checks the record, a bounded number of rows a transaction.
-func (verifyCmd) Run(ctx context.Context, w world, c *cli) error {
-	return withCore(ctx, w, c, func(core *server.Core) error {
-		rows, changed := 0, 0
-		for v := (audit.Verified{Rows: 1}); v.Rows > 0; {
-			err := core.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-				v, err = core.Audit.Verify(ctx, tx, v.Last, 1000)
-				return err
-			})
-			if err != nil {
-				return err
-			}
-			rows, changed = rows+v.Rows, changed+len(v.Changed)
-			for _, id := range v.Changed {
-				w.say("changed  %s", id)
-			}
-		}
-		w.say("%d events, %d changed", rows, changed)
-		if changed > 0 {
-			return found(exitFinding)
-		}
-		return nil
-	})
-}
-
 func parser(core *server.Core) account.Parser {
 	return account.Parser{Region: core.Config.Phone.DefaultRegion}
 }

@@ -117,6 +117,8 @@ func (d demoCmd) Run(ctx context.Context, w world) error {
 		defer func() { _ = listeners.Gate.Close() }()
 		cfg.Forward.Listen = demoGate
 		cfg.Forward.Rules = []string{"http://notes.localhost:3002/public/ anyone", "http://notes.localhost:3002/ signed-in"}
+	} else {
+		w.say("countersign: %s is taken, so no proxy can ask this demonstration (examples/caddy-static)", demoGate)
 	}
 	cfg.Log = config.Log{Format: "text", Level: "warn"}
 	log, flush := server.NewLog(cfg.Log, w.stderr)

@@ -239,18 +239,8 @@ func (webhookReplayCmd) Help() string {
 // Run replays events.
 func (r webhookReplayCmd) Run(ctx context.Context, w world, c *cli) error {
 	span := subscriber.Span{Until: w.now()}
-	for _, f := range []struct {
-		flag, text string
-		to         *time.Time
-	}{{"--since", r.Since, &span.Since}, {"--until", r.Until, &span.Until}} {
-		if f.text == "" {
-			continue
-		}
-		t, err := date(f.text)
-		if err != nil {
-			return fmt.Errorf("%s: %w; %w", f.flag, err, errUsage)
-		}
-		*f.to = t
+	if err := between(r.Since, r.Until, &span.Since, &span.Until); err != nil {
+		return err
 	}
 	do := func(core *server.Core) error {
 		n, err := core.Subscribers.Replay(ctx, r.ID, span)

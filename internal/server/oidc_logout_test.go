@@ -76,6 +76,10 @@ func TestAnApplicationSignsPeopleOut(t *testing.T) {
 			if question.StatusCode != http.StatusOK || !strings.Contains(question.body, "Do you want to sign out?") || question.body != stranger.body {
 				t.Errorf("the question tells whether somebody is signed in:\n%s\n%s", question.body, stranger.body)
 			}
+			// It is a page, whose button does something, and not an answer to a program.
+			if policy := question.Header.Get("Content-Security-Policy"); !strings.Contains(policy, "form-action 'self'") || strings.Contains(policy, "sandbox") {
+				t.Errorf("a browser takes no answer to the question: %s", policy)
+			}
 			if p := s.signOut("ui_locales", "xx fr-CA en"); !strings.Contains(p.body, `lang="fr"`) {
 				t.Errorf("not in French: %s", p.body)
 			}

@@ -291,7 +291,7 @@ func (s *Service) Test(ctx context.Context, id string) (Answer, error) {
 		return Answer{}, err
 	}
 	event := uuid.Must(uuid.NewV7()).String()
-	body, err := json.Marshal(wire{Type: "webhook_test", Timestamp: s.DB.Now().UTC(), Data: data{ID: event, Actor: "operator"}})
+	body, err := json.Marshal(wire{Type: "webhook_test", Timestamp: s.DB.Now().UTC().Truncate(time.Millisecond), Data: data{ID: event, Actor: "operator"}})
 	if err != nil {
 		return Answer{}, err
 	}

@@ -189,9 +189,12 @@ func forApplication(r *http.Request) bool { return strings.HasPrefix(r.URL.Path,
 // providerPath begins the paths of the OpenID provider that programs call.
 const providerPath = "/oauth/"
 
+// logoutPath is where applications send people, who may be asked there.
+const logoutPath = "/oauth/logout"
+
 // forPerson reports whether whoever reads the answer is a person in a browser.
 func forPerson(r *http.Request) bool {
-	return !forApplication(r) && !strings.HasPrefix(r.URL.Path, providerPath)
+	return !forApplication(r) && (!strings.HasPrefix(r.URL.Path, providerPath) || r.URL.Path == logoutPath)
 }
 
 // writeProblem writes an RFC 9457 problem. Every byte of it is ours, but for the name of a field: see RefuseField.

@@ -187,6 +187,9 @@ func inXML(s string) string {
 	return b.String()
 }
 
+// Check connects, and sends nothing.
+func (p *Provider) Check(ctx context.Context) error { return p.client.Check(ctx) }
+
 // Name returns "http".
 func (p *Provider) Name() string { return "http" }
 

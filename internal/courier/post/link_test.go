@@ -1,6 +1,9 @@
 package post_test
 
 import (
+	"crypto/x509"
+	"net/http"
+	"net/http/httptest"
 	"strings"
 	"testing"
 
@@ -19,6 +22,32 @@ func TestAddressesOfTheLinkAreNotCalled(t *testing.T) {
 		}
 		if _, _, err := client.Do(t.Context(), address, map[string][]string{}, nil); err == nil || !strings.Contains(err.Error(), "are not called") {
 			t.Errorf("%s: %v", host, err)
+		}
+	}
+}
+
+// A provider that cannot be reached is known before a letter is for it: nothing is sent to see.
+func TestCheckConnectsAndSendsNothing(t *testing.T) {
+	asked := false
+	for _, serve := range []func(http.Handler) *httptest.Server{httptest.NewServer, httptest.NewTLSServer} {
+		far := serve(http.HandlerFunc(func(http.ResponseWriter, *http.Request) { asked = true }))
+		roots := x509.NewCertPool()
+		if far.Certificate() != nil {
+			roots.AddCert(far.Certificate())
+		}
+		client, err := post.New("webhook", far.URL, roots)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if err := client.Check(t.Context()); err != nil || asked {
+			t.Errorf("%s: %v, asked %t", far.URL, err, asked)
+		}
+		if stranger, err := post.New("webhook", far.URL, x509.NewCertPool()); err != nil || far.Certificate() != nil && stranger.Check(t.Context()) == nil {
+			t.Errorf("%s: a certificate of nobody's is taken: %v", far.URL, err)
+		}
+		far.Close()
+		if err := client.Check(t.Context()); err == nil {
+			t.Errorf("%s is gone, and is said to be there", far.URL)
 		}
 	}
 }

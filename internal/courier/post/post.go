@@ -3,6 +3,7 @@ package post
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -26,6 +27,7 @@ import (
 type Client struct {
 	name string // begins every error code
 	http *http.Client
+	dial func(ctx context.Context) (net.Conn, error) // what a request would use
 }
 
 // New returns a client for an address that must be https, or http to this machine. Certificates
@@ -40,20 +42,35 @@ func New(name, address string, roots *x509.CertPool) (*Client, error) {
 	switch u.Scheme {
 	case "https":
 	case "http":
+		if !local(u.Hostname()) {
+			return nil, fmt.Errorf("%s: http:// is for this machine only (localhost, 127.0.0.1): elsewhere it must be https://", name)
+		}
 		dialer.Control = loopbackOnly
 	default:
 		return nil, fmt.Errorf("%s: the address must begin with https:// (http:// only to this machine)", name)
 	}
-	return &Client{name: name, http: &http.Client{
-		CheckRedirect: NoRedirect,
-		Transport: &http.Transport{
-			DialContext:         dialer.DialContext,
-			TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
-			ForceAttemptHTTP2:   true,
-			MaxIdleConnsPerHost: atOnce,
-			IdleConnTimeout:     60 * time.Second,
-		},
+	transport := &http.Transport{
+		DialContext:         dialer.DialContext,
+		TLSClientConfig:     &tls.Config{RootCAs: roots, MinVersion: tls.VersionTLS12},
+		ForceAttemptHTTP2:   true,
+		MaxIdleConnsPerHost: atOnce,
+		IdleConnTimeout:     60 * time.Second,
+	}
+	return &Client{name: name, http: &http.Client{CheckRedirect: NoRedirect, Transport: transport}, dial: func(ctx context.Context) (net.Conn, error) {
+		if u.Scheme == "https" {
+			return (&tls.Dialer{NetDialer: dialer, Config: transport.TLSClientConfig}).DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "443")))
+		}
+		return dialer.DialContext(ctx, "tcp", net.JoinHostPort(u.Hostname(), cmp.Or(u.Port(), "80")))
 	}}, nil
+}
+
+// Check connects, and sends nothing.
+func (c *Client) Check(ctx context.Context) error {
+	conn, err := c.dial(ctx)
+	if err != nil {
+		return c.transport(err)
+	}
+	return conn.Close()
 }
 
 // atOnce is how many letters a courier has under way: each has its connection, and opening one anew takes longer than the letter.
@@ -76,6 +93,12 @@ func notOfThisLink(_, address string, _ syscall.RawConn) error {
 
 // NoRedirect has a client follow no redirect: it would carry addresses, codes and tokens elsewhere.
 func NoRedirect(*http.Request, []*http.Request) error { return http.ErrUseLastResponse }
+
+// local reports whether a host names this machine, which localhost always does (RFC 6761 section 6.3).
+func local(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "localhost" || strings.HasSuffix(host, ".localhost") || ip != nil && ip.IsLoopback()
+}
 
 // loopbackOnly is asked after the name was resolved, so a name that points elsewhere is no way out.
 func loopbackOnly(_, address string, _ syscall.RawConn) error {

@@ -79,6 +79,9 @@ func NewReader(provider string, secrets []secret.Token, now func() time.Time) (*
 	return r, nil
 }
 
+// Check connects, and sends nothing.
+func (p *Provider) Check(ctx context.Context) error { return p.client.Check(ctx) }
+
 // Name returns "webhook".
 func (p *Provider) Name() string { return "webhook" }
 

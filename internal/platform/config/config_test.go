@@ -346,3 +346,34 @@ func TestSeveralProvidersOfTextMessages(t *testing.T) {
 		}
 	}
 }
+
+// An operator mends a file once: keys that there are not, values of another type and values that cannot be are said together.
+func TestEverythingThatIsWrongIsSaidAtOnce(t *testing.T) {
+	const file = `
+[site]
+public_url = "http://id.example.org"
+[device]
+remember_for = "90 days"
+[password]
+min_length = "x"
+minimum = 8
+[signin]
+code_digits = 4
+`
+	_, err := config.Load(config.Source{File: "c.toml", ReadFile: func(string) ([]byte, error) { return []byte(file), nil }})
+	for _, want := range []string{
+		"c.toml line 5 device.remember_for: want a duration", "c.toml line 7 password.min_length: want a whole number", "c.toml line 8: there is no setting password.minimum",
+		"site.public_url: want https", "signin.code_digits: ",
+	} {
+		if err == nil || !strings.Contains(err.Error(), want) {
+			t.Errorf("%q is not said:\n%v", want, err)
+		}
+	}
+	// What is broken in form is said alone: the rest of it would be our mistake.
+	_, err = config.Load(config.Source{File: "c.toml", ReadFile: func(string) ([]byte, error) {
+		return []byte("[site]\npublic_url = \"x\n[device]\nremember_for = 1\n"), nil
+	}})
+	if err == nil || strings.Count(err.Error(), "\n") != 0 || !strings.Contains(err.Error(), "c.toml line 2") {
+		t.Errorf("%v", err)
+	}
+}

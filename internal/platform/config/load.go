@@ -27,12 +27,13 @@ type Source struct {
 func Load(s Source) (Config, error) {
 	c := Default()
 	var bad Problems
+	whole := true
 	if s.File != "" {
 		text, err := s.ReadFile(s.File)
 		if err != nil {
 			return c, Problems{fmt.Sprintf("cannot read the configuration file %s: %s", s.File, plain(err))}
 		}
-		bad = append(bad, c.readTOML(s.File, text)...)
+		bad, whole = c.readTOML(s.File, text)
 	}
 	bad = append(bad, c.readEnviron(s)...)
 	for _, key := range slices.Sorted(maps.Keys(s.Flags)) {
@@ -40,10 +41,13 @@ func Load(s Source) (Config, error) {
 			bad = append(bad, fmt.Sprintf("%s: %s", key, err))
 		}
 	}
+	if more, ok := errors.AsType[Problems](c.Validate()); ok && whole {
+		bad = append(bad, more...)
+	}
 	if len(bad) > 0 {
 		return c, bad
 	}
-	return c, c.Validate()
+	return c, nil
 }
 
 // Problems is everything that is wrong with a configuration.
@@ -57,10 +61,11 @@ var (
 	errUnknown  = errors.New("there is no such setting")
 )
 
-func (c *Config) readTOML(file string, text []byte) (bad Problems) {
+// readTOML says everything that is wrong with the keys and the types of a file; whole says that all else of it was read.
+func (c *Config) readTOML(file string, text []byte) (bad Problems, whole bool) {
 	err := toml.NewDecoder(bytes.NewReader(text)).DisallowUnknownFields().Decode(c)
 	if err == nil {
-		return nil
+		return nil, true
 	}
 	if e, ok := errors.AsType[*toml.StrictMissingError](err); ok {
 		for i := range e.Errors {
@@ -68,17 +73,29 @@ func (c *Config) readTOML(file string, text []byte) (bad Problems) {
 			key := strings.Join(e.Errors[i].Key(), ".")
 			bad = append(bad, fmt.Sprintf("%s line %d: there is no setting %s%s", file, line, key, c.meant(key)))
 		}
-		return bad
+		return bad, true
 	}
 	if e, ok := errors.AsType[*toml.DecodeError](err); ok {
 		line, _ := e.Position()
 		key := strings.Join(e.Key(), ".")
 		if f, ok := c.field(key); ok { // it is of another type
-			return Problems{fmt.Sprintf("%s line %d %s: %s", file, line, key, f.wants(lineOf(text, line)))}
+			bad = Problems{fmt.Sprintf("%s line %d %s: %s", file, line, key, f.wants(lineOf(text, line)))}
+			more, whole := c.readTOML(file, without(text, line))
+			if !whole { // the value has more lines: what is left of it is none of the operator's mistakes
+				return bad, false
+			}
+			return append(bad, more...), true
 		}
-		return Problems{strings.TrimSpace(fmt.Sprintf("%s line %d %s", file, line, key)) + ": " + strings.TrimPrefix(e.Error(), "toml: ")}
+		return Problems{strings.TrimSpace(fmt.Sprintf("%s line %d %s", file, line, key)) + ": " + strings.TrimPrefix(e.Error(), "toml: ")}, false
 	}
-	return Problems{fmt.Sprintf("%s: %s", file, err)}
+	return Problems{fmt.Sprintf("%s: %s", file, err)}, false
+}
+
+// without is the text with one line empty.
+func without(text []byte, n int) []byte {
+	all := strings.Split(string(text), "\n")
+	all[min(max(n, 1), len(all))-1] = ""
+	return []byte(strings.Join(all, "\n"))
 }
 
 func lineOf(text []byte, n int) string {
