@@ -46,7 +46,7 @@ func (s *Service) Possible(c Client) error {
 	switch {
 	case s.MTLS.Origin == "" && (c.CertificateBound || c.Auth.byCertificate()):
 		return errors.New("no certificate is seen here: set oidc.mtls_listen")
-	case !slices.Contains(s.offered(), c.Auth):
+	case c.Auth == ByAuthority && s.MTLS.Roots == nil:
 		return fmt.Errorf("%s: no authority is believed here: set oidc.mtls_roots", c.Auth)
 	}
 	return nil
