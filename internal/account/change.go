@@ -50,6 +50,11 @@ type Standing struct {
 	EraseAt     time.Time // zero: its holder has not asked to erase it
 }
 
+// FrozenSince reports whether the account was frozen at t or later, or its freeze prolonged: what was proved before that counts no more.
+func (st Standing) FrozenSince(t time.Time) bool {
+	return !st.FrozenUntil.IsZero() && !t.After(st.FrozenUntil.Add(-Hold))
+}
+
 // Standing returns the account's.
 func (s *Service) Standing(ctx context.Context, tx *sqldb.Tx, id ID) (Standing, error) {
 	st, err := standing(ctx, tx, id)

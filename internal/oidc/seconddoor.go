@@ -238,5 +238,5 @@ func (s *Service) doorGood(ctx context.Context, tx *sqldb.Tx, g grant) (bool, er
 		return false, err
 	}
 	st, err := s.Accounts.Standing(ctx, tx, g.account)
-	return st.FrozenUntil.IsZero() || g.authenticated.After(st.FrozenUntil.Add(-account.Hold)), err
+	return !st.FrozenSince(g.authenticated), err
 }

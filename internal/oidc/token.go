@@ -397,7 +397,7 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, by Caller) (
 	if claims, ok := s.believed(digest, by); ok {
 		return claims, nil
 	}
-	answer := told{at: s.moment()}
+	answer, lasts := told{at: s.moment()}, false
 	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
 		t, g, of, err := s.alive(ctx, tx, shown)
 		switch {
@@ -410,12 +410,9 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, by Caller) (
 		case !slices.Contains(t.scopes, scopeOpenID):
 			return oauth("insufficient_scope", "the access token was not given for openid")
 		}
-		claims = map[string]any{"sub": s.subject(of, g.account)}
+		claims, lasts = map[string]any{"sub": s.subject(of, g.account)}, !g.ofDoor() // which ends with no session: nobody would hear of it
 		if answer.key, answer.until = t.key, tx.Now().Add(believed); t.expires.Before(answer.until) {
 			answer.until = t.expires
-		}
-		if g.ofDoor() { // which ends with no session: nobody would hear of it
-			answer.until = time.Time{}
 		}
 		if slices.Contains(t.scopes, scopeEmail) && slices.Contains(of.Scopes, scopeEmail) { // which the operator may have taken back
 			return s.addEmail(ctx, tx, g.account, claims)
@@ -425,8 +422,9 @@ func (s *Service) UserInfo(ctx context.Context, shown secret.Token, by Caller) (
 	if err != nil {
 		return nil, err
 	}
-	answer.claims = claims
-	s.believe(digest, answer)
+	if answer.claims = claims; lasts {
+		s.believe(digest, answer)
+	}
 	return claims, nil
 }
 

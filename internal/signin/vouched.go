@@ -100,7 +100,7 @@ func (s *Service) disavowed(ctx context.Context, tx *sqldb.Tx, f flow) (bool, er
 		return false, err
 	}
 	st, err := s.Accounts.Standing(ctx, tx, f.Account)
-	return !st.FrozenUntil.IsZero() && !f.Begun.After(st.FrozenUntil.Add(-account.Hold)), err
+	return st.FrozenSince(f.Begun), err
 }
 
 // vouch ends a flow at the second door: the application hears what was proved, and nobody is signed in here.
