@@ -18,7 +18,7 @@ import (
 
 const (
 	maxChain      = 5 // an authority has one or two others below its root
-	fewestRSABits = 2048
+	fewestRSABits = 2048 // shorter ones have been refused everywhere since 2014 (NIST SP 800-131A)
 )
 
 // Thumbprint names a certificate: its SHA-256 in base64url (x5t#S256), 43 characters. Empty names none.
