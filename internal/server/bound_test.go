@@ -100,7 +100,7 @@ func post(t *testing.T, n *servertest.Node, path string, headers ...string) (sta
 	for i := 0; i < len(headers); i += 2 {
 		r.Header.Set(headers[i], headers[i+1])
 	}
-	got, err := http.DefaultTransport.RoundTrip(r)
+	got, err := n.Browser().Do(r)
 	if err != nil {
 		t.Fatal(err)
 	}
