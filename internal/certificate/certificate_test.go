@@ -6,6 +6,8 @@ import (
 	"crypto/x509"
 	"crypto/x509/pkix"
 	"encoding/pem"
+	"os"
+	"path/filepath"
 	"strings"
 	"testing"
 	"time"
@@ -53,8 +55,16 @@ func TestWhoVouches(t *testing.T) {
 	if chain := (certificate.Shown{leaf(below, nil), below.Certificate()}); !chain.Vouched(roots(t, ours), now) || !chain.Vouched(roots(t, below), now) {
 		t.Error("one of an authority below is not vouched for")
 	}
+	system := filepath.Join(t.TempDir(), "system.pem") // whom this machine believes, who are asked by none but x509
+	if err := os.WriteFile(system, ours.PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	t.Setenv("SSL_CERT_FILE", system)
 	if good.Vouched(nil, now) {
 		t.Error("without roots somebody vouches")
+	}
+	if later := now.Add(25 * time.Hour); good.Vouched(roots(t, ours), later) {
+		t.Error("whether it is over is this machine's clock to say")
 	}
 	for what, s := range map[string]certificate.Shown{
 		"none":                             nil,

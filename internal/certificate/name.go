@@ -127,7 +127,7 @@ func (p part) sorted() part {
 	return p
 }
 
-// subjectOf is the name in a certificate; ok is false for one that has none, or one with a value that is no text.
+// subjectOf is the name in a certificate; ok is false for one that has none, or one with a value that is no text. What is not UTF-8 is in no name that was registered.
 func subjectOf(c *x509.Certificate) (n name, ok bool) {
 	var raw pkix.RDNSequence
 	if rest, err := asn1.Unmarshal(c.RawSubject, &raw); err != nil || len(rest) > 0 {
@@ -137,7 +137,7 @@ func subjectOf(c *x509.Certificate) (n name, ok bool) {
 		one := part{}
 		for _, a := range set {
 			value, text := a.Value.(string)
-			if !text || !utf8.ValidString(value) {
+			if !text {
 				return nil, false
 			}
 			one = append(one, attribute{a.Type.String(), value})
