@@ -213,6 +213,16 @@ func (s *Service) Holds(ctx context.Context, tx *sqldb.Tx, who account.ID, handl
 	return "", false, nil
 }
 
+// Met reports whether one of handles is the account's, or was until it was changed: Recognise has something to judge.
+func (s *Service) Met(ctx context.Context, tx *sqldb.Tx, who account.ID, handles []secret.Token) (bool, error) {
+	for _, h := range handles {
+		if _, ok, err := s.find(ctx, tx, who, h); err != nil || ok {
+			return ok, err
+		}
+	}
+	return false, nil
+}
+
 func (s *Service) find(ctx context.Context, tx *sqldb.Tx, who account.ID, h secret.Token) (found, bool, error) {
 	if !h.WellFormed(HandlePrefix) {
 		return found{}, false, nil

@@ -34,7 +34,7 @@ func (s *Service) Leave(ctx context.Context, v url.Values, me session.Session) (
 		if err != nil {
 			return Leaving{}, err
 		}
-		if !ok || id != "" && id != said.Audience.of[0] {
+		if !ok || said.Session == "" || id != "" && id != said.Audience.of[0] { // one of the second door is of no session here
 			return Leaving{Ask: true, Why: "id_token_hint is no token of ours for this client"}, nil
 		}
 		id = said.Audience.of[0]

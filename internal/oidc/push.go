@@ -21,7 +21,7 @@ const (
 )
 
 // said are the parameters that a request is read from. Nothing else that is pushed is kept: neither a client's secret, nor the address in login_hint. At the
-// second door that is the application's name for the account, which is kept.
+// second door the id of the account that this names is kept.
 func said() []string {
 	return []string{
 		"client_id", "redirect_uri", "response_type", "response_mode", "scope", "state", "nonce", "code_challenge", "code_challenge_method",

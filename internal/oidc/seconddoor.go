@@ -33,8 +33,8 @@ var errUnsigned = oauth(invalidRequest, "first_factor counts in a request that i
 
 // firstProof is what an application says of an account of its own, whose first factor it has looked at.
 type firstProof struct {
-	Reference string `json:"reference"`
-	At        int64  `json:"at"` // in seconds
+	Account account.ID `json:"account"`
+	At      int64      `json:"at"` // in seconds
 }
 
 // readDoor reads what a request says that comes to the second door. v is what the application has signed and pushed.
@@ -68,11 +68,8 @@ func (q *request) readDoor(c Client, v url.Values) error {
 	case !slices.Contains(q.Scopes, scopeOpenID):
 		return oauth("invalid_scope", "the second door answers with an ID token: it takes openid")
 	}
-	if _, err := account.NewReference(c.ID, v.Get(loginHint)); err != nil {
-		return oauth(invalidRequest, "login_hint is missing, or no reference of an account")
-	}
-	q.Door = &firstProof{Reference: v.Get(loginHint), At: min(first.At, q.created.Unix())} // by our clock nobody has proved anything yet
-	q.Scopes = []string{scopeOpenID}                                                       // what an address or a refresh token would be for is at our own door
+	q.Door = &firstProof{Account: account.ID(v.Get(loginHint)), At: min(first.At, q.created.Unix())} // by our clock nobody has proved anything yet
+	q.Scopes = []string{scopeOpenID}                                                                 // what an address or a refresh token would be for is at our own door
 	return nil
 }
 
@@ -83,7 +80,7 @@ type pushedDoor struct {
 }
 
 // readPushedDoor judges a request of the second door where it is pushed: the application hears at once, and nobody else, whether there is such an account.
-// An object without a name of its own could be pushed again.
+// What it calls the account is kept nowhere (P4): our id takes its place. An object without a name of its own could be pushed again.
 func (s *Service) readPushedDoor(ctx context.Context, q *request, c Client, p pushedDoor) error {
 	if err := q.readDoor(c, p.says); err != nil || q.Door == nil {
 		return err
@@ -91,27 +88,38 @@ func (s *Service) readPushedDoor(ctx context.Context, q *request, c Client, p pu
 	if p.object.name.Empty() {
 		return oauth(invalidObject, "a request object with a first_factor needs a jti")
 	}
-	return s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		_, err := s.vouchedFor(ctx, tx, *q)
+	ident, err := account.NewReference(c.ID, p.says.Get(loginHint))
+	if err != nil {
+		return oauth(invalidRequest, "login_hint is missing, or no reference of an account")
+	}
+	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
+		who, err := s.Accounts.ByIdentifier(ctx, tx, ident)
+		if fault.Of(err).Code == "account_unknown" {
+			return errNobody
+		}
+		if err != nil {
+			return err
+		}
+		q.Door.Account = who.ID
+		_, err = s.vouchedFor(ctx, tx, *q)
 		return err
 	})
+	p.says.Set(loginHint, string(q.Door.Account))
+	return err
 }
+
+var errNobody = oauth("unknown_user_id", "the application has no account of that reference here") // the word of OpenID Connect CIBA
 
 // vouchedFor finds the account that a request names. What it says of one that there is not, or that is locked, is for the application.
 func (s *Service) vouchedFor(ctx context.Context, tx *sqldb.Tx, q request) (signin.Vouched, error) {
-	v := signin.Vouched{App: q.Client, Request: q.id, Begin: signin.Begin{Browser: q.browser}}
-	ident, err := account.NewReference(q.Client, q.Door.Reference)
-	if err != nil {
-		return v, err
-	}
-	who, err := s.Accounts.ByIdentifier(ctx, tx, ident)
+	v := signin.Vouched{Account: q.Door.Account, App: q.Client, Request: q.id, Begin: signin.Begin{Browser: q.browser}}
+	who, err := s.Accounts.Get(ctx, tx, v.Account)
 	switch {
 	case fault.Of(err).Code == "account_unknown":
-		err = oauth("unknown_user_id", "the application has no account of that reference here") // the word of OpenID Connect CIBA
+		err = errNobody
 	case err == nil && who.State != account.Active:
 		err = oauth("access_denied", "the account is locked")
 	}
-	v.Account = who.ID
 	return v, err
 }
 

@@ -342,7 +342,7 @@ func (s *Service) finish(ctx context.Context, tx *sqldb.Tx, f flow, d done) (Nex
 	if err != nil {
 		return Next{}, err
 	}
-	over := false
+	var over bool
 	if f.App == "" {
 		over, err = s.Passwords.Changed(ctx, tx, f.Account, f.Proved)
 	} else { // what an application has looked at is not ours to know of

@@ -25,15 +25,22 @@ type Vouched struct {
 	Begin   // Identifier is not looked at
 }
 
-// Vouch starts a flow of an account whose first proof an application has looked at. It stands at the device's step if there are handles, and
+// Vouch starts a flow of an account whose first proof an application has looked at. It stands at the device's step if there are handles (in a browser of ours: of the account), and
 // else at the second door, and ends without a session: Next.Methods says what was proved. Limits, tries, letters and the record are those of any
 // sign-in. A locked account's flow leads nowhere.
 func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
-	step := StepSecond
-	if len(v.Handles) > 0 {
-		step = StepDevice
-	}
 	return s.start(ctx, v.Begin, func(tx *sqldb.Tx) (flow, error) {
+		step := StepSecond
+		shows := len(v.Handles) > 0
+		if shows && v.Request != "" { // of all that have an account in this browser; the application is not to see that others have one
+			var err error
+			if shows, err = s.Devices.Met(ctx, tx, v.Account, v.Handles); err != nil {
+				return flow{}, err
+			}
+		}
+		if shows {
+			step = StepDevice
+		}
 		who, err := s.Accounts.Get(ctx, tx, v.Account)
 		if err == nil && who.State == account.Locked {
 			err = fault.New(fault.Forbidden, "account_locked", nil)
