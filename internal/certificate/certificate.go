@@ -17,7 +17,7 @@ import (
 )
 
 const (
-	maxChain      = 5 // an authority has one or two others below its root
+	maxChain      = 5    // an authority has one or two others below its root
 	fewestRSABits = 2048 // shorter ones have been refused everywhere since 2014 (NIST SP 800-131A)
 )
 
