@@ -433,6 +433,26 @@ func TestWhatIsGivenAtTheSecondDoorEnds(t *testing.T) {
 	}
 }
 
+// The application hears where it pushes that an account is locked, and the redirect URI only that the door does not open.
+func TestALockedAccountAtTheSecondDoor(t *testing.T) {
+	eachDoor(t, func(d *door) {
+		request := d.comes(nil)
+		d.write(func(tx *sqldb.Tx) error {
+			ident, _ := account.NewReference("bank", "u-17")
+			a, err := d.Accounts.ByIdentifier(t.Context(), tx, ident)
+			if err != nil {
+				return err
+			}
+			return d.Accounts.Lock(t.Context(), tx, a.ID)
+		})
+		if v := d.answered(request); v.Get("error") != "access_denied" || v.Get("error_description") != "the second door does not open" {
+			t.Errorf("answered %v", v)
+		}
+		_, err := d.pushes(d.vouches(nil))
+		d.refused("access_denied", err)
+	})
+}
+
 // A hint about somebody else, though it is an ID token of ours for this client.
 func TestTheSecondDoorIsAboutOnePerson(t *testing.T) {
 	eachDoor(t, func(d *door) {
