@@ -305,6 +305,12 @@ func TestTheFileOfClientsNamesCertificates(t *testing.T) {
 	if c, err := with(func(*config.Config) {}); err != nil || c.Auth != oidc.ByAuthority || c.Subject.DN != "CN=till,O=Example" || !c.CertificateBound {
 		t.Errorf("%+v %v", c, err)
 	}
+	write(filepath.Join(dir, "shop.secret"), strings.Repeat("5", 64))
+	write(file, "[[client]]\nid = \"shop\"\nname = \"Shop\"\nredirect_uris = [\"https://shop.example.com/callback\"]\nsecret_file = \"shop.secret\"\n")
+	if c, err := with(func(c *config.Config) { c.OIDC.MTLSListen, c.OIDC.MTLSRoots = "", "" }); err != nil || c.Auth != oidc.ByBasic {
+		t.Errorf("one that names no way, where there are no certificates: %+v %v", c, err)
+	}
+	write(file, till)
 	for want, change := range map[string]func(*config.Config){
 		"set oidc.mtls_listen":        func(c *config.Config) { c.OIDC.MTLSListen = "" },
 		"set oidc.mtls_roots":         func(c *config.Config) { c.OIDC.MTLSRoots = "" },
