@@ -229,10 +229,10 @@ func TestANameInAnyAlphabetFitsIntoATextMessage(t *testing.T) {
 // A sentence that was forgotten stays English, and nothing else would notice.
 func TestNoSentenceIsTheEnglishOne(t *testing.T) {
 	same := map[string][]string{
-		"de": {"language.dir", "month.4", "month.8", "month.9", "month.11"},
+		"de": {"language.dir", "label.of", "month.4", "month.8", "month.9", "month.11"},
 		"fr": {"language.dir", "minutes.one", "minutes.other"},
-		"es": {"language.dir"},
-		"ar": {},
+		"es": {"language.dir", "label.of"},
+		"ar": {"label.of"},
 	}
 	words := catalog(t, "id.example.org").words
 	for lang, may := range same {
@@ -428,7 +428,7 @@ func TestDatesAndNumbersAreTheLanguages(t *testing.T) {
 }
 
 func TestNoFrenchLineBeginsWithItsQuestionMark(t *testing.T) {
-	c, breakable := catalog(t, "id.example.org"), regexp.MustCompile(`[ \n][;:!?»]|«[ \n]`)
+	c, breakable := catalog(t, "id.example.org"), regexp.MustCompile(`[ \n][;:!?»]|«[ \n]|[^\x{202f}][;:!?] `)
 	narrow := 0
 	for _, l := range letters() {
 		if l.Language = "fr"; l.Channel == SMS { // another alphabet: TestNoTextMessageNeedsAnotherAlphabetThanItsLanguage

@@ -31,7 +31,7 @@ type block struct {
 	Facts            []fact
 }
 
-type fact struct{ Label, Value string }
+type fact struct{ Label, Value, Line string } // Line is both, where they stand on one
 
 // Render puts a letter into words. An error means the letter is malformed (see Validate);
 // it never contains an address or a code.
@@ -124,22 +124,27 @@ const ByApp = "application"
 // facts say when, from what and roughly where something happened.
 func (w words) facts(l Letter) (out []fact) {
 	if device, ok := l.Params["device"]; ok {
-		out = append(out, fact{w.text["label.device"], w.device(device)})
+		out = append(out, w.fact("label.device", w.device(device)))
 	}
 	switch l.Params["operator"] {
 	case "":
 	case ByApp:
-		out = append(out, fact{w.text["label.by"], l.Params["app"]})
+		out = append(out, w.fact("label.by", l.Params["app"]))
 	default:
-		out = append(out, fact{w.text["label.by"], w.text["by.operator"]})
+		out = append(out, w.fact("label.by", w.text["by.operator"]))
 	}
 	if place := plainPlace(l.Params["place"]); place != "" {
-		out = append(out, fact{w.text["label.place"], place})
+		out = append(out, w.fact("label.place", place))
 	}
 	if when, ok := l.Params["when"]; ok {
-		out = append(out, fact{w.text["label.when"], w.when(when)})
+		out = append(out, w.fact("label.when", w.when(when)))
 	}
 	return out
+}
+
+func (w words) fact(key, value string) fact {
+	label := w.text[key]
+	return fact{label, value, w.say("label.of", map[string]string{"label": label, "value": value})}
 }
 
 // textWidth is what the narrowest screen of those that show plain text as it stands has room for, beside a mark of who wrote it.
@@ -157,7 +162,7 @@ func (p page) text() string {
 			b.WriteString(wrap(bl.Text, textWidth) + "\n\n    " + bl.Link + "\n\n")
 		case len(bl.Facts) > 0:
 			for _, f := range bl.Facts {
-				b.WriteString("    " + f.Label + ": " + f.Value + "\n")
+				b.WriteString("    " + f.Line + "\n")
 			}
 			b.WriteString("\n")
 		default:

@@ -70,6 +70,7 @@ func (activityView) template() string { return "activity" }
 type deedRow struct {
 	ID          string
 	Words       string
+	Colon       string // and its space, between the words and
 	Subject     string // what it was done to
 	Times       int    // how often in a row
 	Name, Place string
@@ -107,7 +108,7 @@ func (f frame) deed(d profile.Deed) (row deedRow, ok bool) {
 		text = f.say("did_signed_in_with", "methods", f.and(methods))
 	}
 	row = deedRow{
-		ID: d.ID, Words: text, Times: d.Times, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.Foreign(),
+		ID: d.ID, Words: text, Colon: f.say("list_colon"), Times: d.Times, Place: f.whereabouts(d.Source), At: f.instant(d.At), Foreign: d.Foreign(),
 	}
 	if d.Subject != "" {
 		row.Subject = f.name(d.Subject)

@@ -94,6 +94,22 @@ func TestListsInWords(t *testing.T) {
 	}
 }
 
+// What stands after the words stands after the language's own colon, seen and spoken.
+func TestColonsInWords(t *testing.T) {
+	p := testPages(t)
+	a := profile.Activity{Deeds: []profile.Deed{{ID: "1", What: profile.Renamed, Subject: "Desk", Times: 1}}}
+	for lang, want := range map[string]string{"en": "renamed: <bdi", "de": "umbenannt: <bdi", "fr": "renommé\u202f: <bdi"} {
+		var out strings.Builder
+		if err := p.render(&out, activityPage(p.frame(lang, "activity_title"), a, false)); err != nil || !strings.Contains(out.String(), want) {
+			t.Errorf("%s: %v: lacks %q", lang, err, want)
+		}
+		_, said, _ := strings.Cut(out.String(), "<main")
+		if found := regexp.MustCompile(`[^\x{202f}]:[ <]`).FindString(said); lang == "fr" && found != "" {
+			t.Errorf("%s: %q", lang, found)
+		}
+	}
+}
+
 // A place that could turn a line around stays within itself.
 func TestPlacesStayWithinThemselves(t *testing.T) {
 	p := testPages(t)
