@@ -112,6 +112,14 @@ func (p *Pages) codeShots() []Shot {
 		p.shot("passkey-refused", "passkey_title", func(f frame) view {
 			return p.passkeyPage(f.fails(f.say("passkey_refused")), madeUpFlow(), madeUpPasskey(p))
 		}),
+		p.shot("passkey-only", "passkey_title", func(f frame) view {
+			at := madeUpFlow()
+			at.next.Ways = at.next.Ways[:1]
+			return p.passkeyPage(f.fails(f.say("passkey_refused_only")), at, madeUpPasskey(p))
+		}),
+		p.shot("code-otp-only", "code_title", func(f frame) view {
+			return page(f.fails(f.say("code_refused_only")), 0, factor.OTP, factor.OTP)
+		}),
 		p.shot("code-otp", "code_title", func(f frame) view { return page(f, 0, factor.OTP, factor.OTP, factor.SMS, factor.Backup) }),
 		p.shot("code-backup-refused", "code_title", func(f frame) view {
 			return page(f.fails(f.say("code_refused_own")), 0, factor.Backup, factor.OTP, factor.Email, factor.Backup)

@@ -117,6 +117,7 @@ type passkeyView struct {
 	Submit, Flow string // paths
 	Passkey      ceremony
 	Hidden       bool
+	RememberDays int // 0 where a device that is remembered is asked all the same
 	Others       []wayView
 	Resend       string
 	SMSRisk      string
@@ -130,7 +131,7 @@ func (p *Pages) passkeyPage(f frame, at atCode, c ceremony) passkeyView {
 	path := flowPath(at.ref)
 	return passkeyView{
 		frame: f, Flow: path, Submit: path + "/passkey", Passkey: c,
-		Hidden: p.options.HidePasswordResult, Others: code.Others, Resend: path + "/send", SMSRisk: code.SMSRisk,
+		Hidden: p.options.HidePasswordResult, RememberDays: p.rememberDays(at.next.Notes), Others: code.Others, Resend: path + "/send", SMSRisk: code.SMSRisk,
 	}
 }
 
@@ -153,8 +154,11 @@ func status(f frame) int {
 func (h *SignIn) postFlowPasskey(w http.ResponseWriter, r *http.Request) error {
 	ref := reference(r)
 	return h.answer(w, r, signin.Asked{Flow: ref.Flow, Browser: ref.Browser}, func(next signin.Next, _ ceremony) error {
-		f := h.Pages.frame(h.Pages.language(r), "passkey_title")
-		return h.showPasskey(w, r, f.fails(f.say(refusedPasskey(next))), atCode{ref: ref, next: next})
+		f, key := h.Pages.frame(h.Pages.language(r), "passkey_title"), refusedPasskey(next)
+		if len(next.Ways) == 1 && !next.Unknown {
+			key = "passkey_refused_only"
+		}
+		return h.showPasskey(w, r, f.fails(f.say(key)), atCode{ref: ref, next: next})
 	})
 }
 

@@ -58,6 +58,35 @@ func TestThePageAsksForAPasskey(t *testing.T) {
 	}
 }
 
+// Where there is one way nothing speaks of another, or of a code where none is typed; and what a passkey of this device does unasked is said.
+func TestTheOnlyWay(t *testing.T) {
+	only := func(w factor.Way) *desk { return &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{w}}} }
+	refused := only(factor.Passkey)
+	refused.next.Refused = true
+	mistyped := only(factor.OTP)
+	mistyped.next.Refused = true
+	for name, page := range map[string]struct {
+		d    *desk
+		r    *http.Request
+		says string
+	}{
+		"passkey":         {only(factor.Passkey), get(flowAt), "we remember the device for 30 days"},
+		"passkey refused": {refused, post(flowAt + "/passkey"), "Try once more."},
+		"code":            {only(factor.OTP), get(flowAt), "The code does not come from us"},
+		"code refused":    {mistyped, post(flowAt+"/code", "way", "otp", "code", "123456"), "Check it and try again."},
+	} {
+		_, body := answer(door(t, page.d), page.r)
+		if has(t, body, page.says); strings.Contains(strings.ToLower(body), "another way") || strings.Contains(body, "other-heading") {
+			t.Errorf("%s: another way\n%s", name, body)
+		}
+	}
+	both := &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{factor.Passkey, factor.OTP}, Notes: signin.Notes{Always: true}}}
+	_, body := answer(door(t, both), get(flowAt))
+	if has(t, body, "Another way"); strings.Contains(body, "The code does not come from us") || strings.Contains(body, "we remember the device") {
+		t.Error("a code that nobody asked for, or a device that is asked all the same")
+	}
+}
+
 // At the second door the passkey is asked for first, and every other way stands beside it.
 func TestThePasskeyOfAFlow(t *testing.T) {
 	d := &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{factor.Passkey, factor.OTP, factor.SMS}}}

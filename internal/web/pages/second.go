@@ -28,6 +28,7 @@ type secondView struct {
 	Least      bool // the operator wants it so
 	Choosable  bool // the holder may choose between always and what is usual
 	AskAlways  bool // they have chosen always
+	Ordered    bool // more than one way opens, in an order
 	Seconds    []secondRow
 }
 
@@ -50,6 +51,7 @@ func (f frame) secondView(s signin.Second) secondView {
 			opens++
 		}
 	}
+	v.Ordered = opens > 1
 	for i, w := range s.Ways {
 		row := secondRow{
 			Way: w.Way, Name: f.say("second_way_" + string(w.Way)), First: i == 0 && w.Opens && opens > 1,

@@ -10,12 +10,37 @@ import (
 
 	"countersign/internal/approval"
 	"countersign/internal/factor"
+	"countersign/internal/passkey"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/profile"
 	"countersign/internal/registration"
 	"countersign/internal/signin"
+	"countersign/internal/totp"
 )
+
+// Where a passkey alone opens the account, a list of codes would open nothing, and no other way stands behind the first.
+func TestTheAdviceWherePasskeysAloneOpen(t *testing.T) {
+	v := &vault{overview: profile.Overview{}}
+	v.factors.Second = signin.Second{Policy: factor.PhishingResistant, Least: factor.PhishingResistant, Ways: []signin.SecondWay{{Way: factor.Passkey, Opens: true}}}
+	v.factors.Apps = []totp.Authenticator{{ID: "1", Name: "Phone"}}
+	for n, want := range []string{"Add a passkey:", "Add a second passkey", ""} {
+		v.factors.Passkeys = []passkey.Passkey{{ID: "1", Name: "Desk"}, {ID: "2", Name: "Key"}}[:n]
+		_, body := answer(safe(t, v), get("/security"))
+		for _, advice := range []string{"Add a passkey:", "Add a second passkey", "Make backup codes, for"} {
+			if strings.Contains(body, advice) != (advice == want) {
+				t.Errorf("%d passkeys: %q", n, advice)
+			}
+		}
+		if strings.Contains(body, "The first of the list") {
+			t.Errorf("%d passkeys: others", n)
+		}
+		if n == 2 {
+			has(t, body, `name="name" type="text" value="Desk"`)
+			has(t, body, "passkeys, apps, backup codes and the order of proofs")
+		}
+	}
+}
 
 func TestTheSecondDoorIsChosen(t *testing.T) {
 	v := &vault{overview: profile.Overview{Fresh: true}, choice: factor.Choice{Order: []factor.Way{factor.OTP, factor.SMS}, Off: []factor.Way{factor.Email}}}
@@ -25,7 +50,7 @@ func TestTheSecondDoorIsChosen(t *testing.T) {
 	_, body := answer(safe(t, v), get("/security"))
 	for _, want := range []string{
 		"on devices that are not recognised", "Offered first", "Less safe:", "Stopped after too many wrong codes", "Turned off", "Ask at every sign-in",
-		`value="sms"`, "Offer first: Text message", "Turn on: E-mail", "Turn off: Text message",
+		"The first of the list", `value="sms"`, "Offer first: Text message", "Turn on: E-mail", "Turn off: Text message",
 	} {
 		has(t, body, want)
 	}

@@ -52,6 +52,9 @@ func (p *Pages) securityShots() []Shot {
 	none := profile.Factors{Second: signin.Second{Policy: factor.Always, Least: factor.Always, Ways: []signin.SecondWay{
 		{Way: factor.SMS, Opens: true}, {Way: factor.Email, Off: true},
 	}}}
+	bound := profile.Factors{Passkeys: own.Passkeys[1:2], Second: signin.Second{
+		Policy: factor.PhishingResistant, Least: factor.PhishingResistant, Ways: []signin.SecondWay{{Way: factor.Passkey, Opens: true}, {Way: factor.Email}},
+	}}
 	enrol := func(n factor.Nudge, must, stale bool) func(frame) view {
 		return func(f frame) view {
 			v := enrolPage(f, profile.Factors{Nudge: n}, must, now)
@@ -82,6 +85,7 @@ func (p *Pages) securityShots() []Shot {
 	return append([]Shot{
 		p.shot("security", "security_title", page(good, own, same)),
 		p.shot("security-poor", "security_title", page(poor, none, same)),
+		p.shot("security-passkeys-only", "security_title", page(good, bound, same)),
 		p.shot("security-stale", "security_title", page(stale, own, same)),
 		p.shot("security-frozen", "security_title", page(frozen, own, same)),
 		p.shot("security-changed", "security_title", page(good, own, func(f frame) frame { return f.flash("password-changed") })),

@@ -151,9 +151,13 @@ func (f frame) advice(o profile.Overview, own profile.Factors, told int) (all []
 	if !o.SavedCode && len(o.Contacts) < 2 {
 		all = append(all, adviceView{f.say("advice_saved"), f.say("advice_saved_go"), "#saved"})
 	}
+	only := own.Second.Policy == factor.PhishingResistant // a list of codes would open nothing
 	switch {
-	case len(own.Passkeys) == 0 && len(own.Apps) == 0:
+	case len(own.Passkeys) == 0 && (only || len(own.Apps) == 0):
 		all = append(all, adviceView{f.say("advice_passkey"), f.say("advice_passkey_go"), "#passkeys"})
+	case only && len(own.Passkeys) == 1:
+		all = append(all, adviceView{f.say("advice_second_passkey"), f.say("advice_passkey_go"), "#passkeys"})
+	case only:
 	case own.Backup == 0:
 		all = append(all, adviceView{f.say("advice_backup"), f.say("advice_backup_go"), "#backup"})
 	}

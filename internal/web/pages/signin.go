@@ -344,7 +344,7 @@ func (h *SignIn) postCode(w http.ResponseWriter, r *http.Request) error {
 	if next.Refused {
 		key := "code_refused"
 		if !way.Sent() && slices.Contains(next.Ways, way) {
-			key = "code_refused_own"
+			key = either(len(next.Ways) == 1, "code_refused_only", "code_refused_own")
 		}
 		return h.refuseCode(w, r, atCode{ref, next, way}, key)
 	}
