@@ -101,7 +101,7 @@ func TestASignInIsRefused(t *testing.T) {
 	old.see("Refused: nobody got in")
 	old.click("Change the password")
 	old.at("/security/password")
-	young.see("This sign-in has ended")
+	young.see("This sign‑in has ended")
 	letter(n, ada, "You refused a sign-in")
 	young.open("/signin")
 	young.signIn(ada, servertest.Password)

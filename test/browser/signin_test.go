@@ -292,7 +292,7 @@ func TestSignInThatTookTooLongStartsAgain(t *testing.T) {
 	n.Clock.Advance(time.Hour)
 	p.write(code, late)
 	p.press("Continue")
-	p.see("This sign-in has ended")
+	p.see("This sign‑in has ended")
 	p.press("Start again")
 	p.at("/signin")
 }
@@ -312,7 +312,7 @@ func TestBackButtonShowsNothingOfBefore(t *testing.T) {
 	p.press("Continue")
 	p.see("Where you are signed in")
 	p.back()
-	p.see("This sign-in has ended")
+	p.see("This sign‑in has ended")
 	p.press("Start again")
 	p.at("/") // signed in already
 	p.press("Sign out")

@@ -82,7 +82,7 @@ func TestHandlesThatDoNotFit(t *testing.T) {
 		c.call("/signin/code/send", jsonOf("flow", handle, "way", "email")).want(t, name, 410, "flow_ended")
 		c.call("/signin/password", jsonOf("flow", handle, "password", servertest.Password)).want(t, name, 410, "flow_ended")
 	}
-	browser.post("/signin/"+flow+"/code", "code", code).want(t, "an application's in a page", 410, "This sign-in has ended")
+	browser.post("/signin/"+flow+"/code", "code", code).want(t, "an application's in a page", 410, "This sign‑in has ended")
 	if otherCode != code {
 		c.call("/signin/code", jsonOf("flow", flow, "code", otherCode)).want(t, "another flow's code", 401, "code_refused")
 		c.call("/signin/code", jsonOf("flow", other, "code", code)).want(t, "another flow's code", 401, "code_refused")

@@ -93,7 +93,7 @@ func TestTheBackButton(t *testing.T) {
 	b.get("/signin").leads(t, "back to the beginning, signed in", "/")
 	b.post("/signout").leads(t, "sign out", "/signin?done=signed-out")
 	b.get("/").leads(t, "back after signing out", "/signin")
-	b.post(path+"/code", "code", code).want(t, "the old form after signing out", 410, "This sign-in has ended")
+	b.post(path+"/code", "code", code).want(t, "the old form after signing out", 410, "This sign‑in has ended")
 }
 
 // P6: a code is worth nothing but in the browser that asked for it.
@@ -101,9 +101,9 @@ func TestACodeFromAnotherBrowser(t *testing.T) {
 	n := node(t)
 	mine, theirs := newClient(t, n), newClient(t, n)
 	path, code := mine.atCode(ada)
-	theirs.get(path).want(t, "the page in another browser", 410, "This sign-in has ended")
-	theirs.post(path+"/code", "code", code).want(t, "the code in another browser", 410, "This sign-in has ended")
-	theirs.post(path+"/send", "way", "email").want(t, "another code from another browser", 410, "This sign-in has ended")
+	theirs.get(path).want(t, "the page in another browser", 410, "This sign‑in has ended")
+	theirs.post(path+"/code", "code", code).want(t, "the code in another browser", 410, "This sign‑in has ended")
+	theirs.post(path+"/send", "way", "email").want(t, "another code from another browser", 410, "This sign‑in has ended")
 	own, ownCode := theirs.atCode(ada) // as a phisher would, who has asked for the code
 	if code != ownCode {
 		theirs.post(own+"/code", "code", code).want(t, "my code in their sign-in", 422, "<form")

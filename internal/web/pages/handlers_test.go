@@ -467,8 +467,8 @@ func TestFailuresHaveTheirPages(t *testing.T) {
 		want int
 		text string
 	}{
-		"flow ended":    {gone, get(flowAt), 410, "This sign-in has ended"},
-		"ended at code": {gone, post(flowAt+"/code", "code", "1"), 410, "This sign-in has ended"},
+		"flow ended":    {gone, get(flowAt), 410, "This sign‑in has ended"},
+		"ended at code": {gone, post(flowAt+"/code", "code", "1"), 410, "This sign‑in has ended"},
 		"too many":      {fault.Later(fault.TooMany, "too_many_attempts", time.Minute, nil), post("/signin", "username", "x", "password", "y"), 429, "Too many attempts"},
 		"busy":          {fault.Later(fault.Unavailable, "busy", time.Second, nil), post("/signin", "username", "x", "password", "y"), 503, "Just a moment"},
 		"broken":        {errors.New("secret detail"), get(flowAt), 500, "Request number"},
