@@ -70,7 +70,7 @@ export function secondDoor({ url, id, secret, site, strict, letIn }) {
       form("code", `<p><label for="code">Code</label> <input id="code" name="code" required></p>
         <p hidden><label for="remember">Remember this device</label> <input id="remember" name="remember" type="checkbox"></p>
         <input type="hidden" name="public_key"><input type="hidden" name="signature"><p><button>Continue</button></p>`) +
-      mine.ways.filter((way) => words[way]).map((way) => form("send", `<button name="way" value="${way}">Send a code ${words[way]}</button>`)).join("") + script));
+      mine.ways.filter((way) => words[way]).map((way) => form("send", `<button name="way" value="${way}">Send ${way === mine.sent ? "another" : "a"} code ${words[way]}</button>`)).join("") + script));
   });
 
   // step answers a form of the door; what Countersign refuses the person is told.

@@ -87,7 +87,7 @@ func (s *shop) handler() http.Handler {
 	return http.NewCrossOriginProtection().Handler(mux)
 }
 
-var page = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><title>Corner Shop</title><h1>Corner Shop</h1>
+var page = template.Must(template.New("").Parse(`<!doctype html><html lang="en"><meta charset="utf-8"><meta name="viewport" content="width=device-width"><title>Corner Shop</title><h1>Corner Shop</h1>
 {{if .ID}}<p>Hello {{.ID}}. What you proved: {{.ACR}}.</p><form method="post" action="/signout"><button>Sign out here</button></form>
 {{else}}<p><a href="/signin">Sign in</a></p>{{end}}`))
 
