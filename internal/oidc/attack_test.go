@@ -101,6 +101,12 @@ func TestARequestBelongsToItsBrowser(t *testing.T) {
 		if _, err := k.At(t.Context(), thief, k.me, from); fault.Of(err).Code != "oidc_request_ended" {
 			t.Errorf("another browser goes on: %v", err)
 		}
+		if name, err := k.Name(t.Context(), thief); fault.Of(err).Code != "oidc_request_ended" || name != "" {
+			t.Errorf("another browser is told of %q: %v", name, err)
+		}
+		if name, err := k.Name(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}); err != nil || name == "" {
+			t.Errorf("%q: %v", name, err)
+		}
 		if _, err := k.Decide(t.Context(), thief, oidc.Decision{Session: k.me, Agreed: true}); fault.Of(err).Code != "oidc_request_ended" {
 			t.Errorf("another browser agrees: %v", err)
 		}

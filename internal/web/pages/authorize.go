@@ -21,8 +21,9 @@ import (
 	"countersign/internal/web/forwardauth"
 )
 
-// wishes says what the requests of applications want of a sign-in.
+// wishes says whose the requests of applications are, and what they want of a sign-in.
 type wishes interface {
+	Name(context.Context, oidc.Ref) (string, error)
 	Least(context.Context, oidc.Ref) (assurance.Level, error)
 	MayAsk(context.Context, oidc.Ref) (sealed string, err error)
 }
@@ -116,6 +117,16 @@ func (h *SignIn) least(r *http.Request, name string) assurance.Level {
 	}
 	least, _ := h.Requests.Least(r.Context(), oidc.Ref{Request: id, Browser: browser(r)}) // whether it was enough is seen when it comes back
 	return least
+}
+
+// goal is what the sign-in leads to: the application that a page is on the way to, else the site. A request that is over leads to none.
+func (h *SignIn) goal(r *http.Request, f frame) string {
+	id := requestName(f.On)
+	if id == "" || h.Requests == nil {
+		return f.Site
+	}
+	name, _ := h.Requests.Name(r.Context(), oidc.Ref{Request: id, Browser: browser(r)}) // that it is over is said when it comes back
+	return cmp.Or(name, f.Site)
 }
 
 // who is whoever is signed in and may be served. done says that the answer was written: the browser proves its key and comes again.

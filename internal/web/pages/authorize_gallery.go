@@ -35,7 +35,7 @@ func (p *Pages) authorizeShots() []Shot {
 			})
 		}),
 		p.shot("applications-none", "applications_title", func(f frame) view { return applicationsPage(f, nil) }),
-		p.shot("signin-for-app", "signin_title", func(f frame) view { return signInView{frame: f.on(requestWord + request)} }),
+		p.shot("signin-for-app", "signin_title", func(f frame) view { return signInView{frame: f.on(requestWord + request), Goal: "Corner Shop"} }),
 		p.shot("again-for-app", "again_title", func(f frame) view { return againPage(f, requestWord+request) }),
 	}
 }

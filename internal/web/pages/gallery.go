@@ -67,17 +67,17 @@ func madeUpFlow() atCode {
 
 func (p *Pages) signInShots() []Shot {
 	return []Shot{
-		p.shot("signin", "signin_title", func(f frame) view { return signInView{frame: f} }),
-		p.shot("signin-refused", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_refused"))} }),
-		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{frame: f.fails(f.say("signin_missing"))} }),
-		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{frame: f.flash("signed-out")} }),
-		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{frame: f.flash("all-ended")} }),
-		p.shot("signin-unproved", "signin_title", func(f frame) view { return signInView{frame: f.flash("unproved")} }),
-		p.shot("signin-passkey", "signin_title", func(f frame) view { return signInView{frame: f, Passkey: madeUpPasskey(p)} }),
+		p.shot("signin", "signin_title", func(f frame) view { return signInView{frame: f, Goal: f.Site} }),
+		p.shot("signin-refused", "signin_title", func(f frame) view { return signInView{Goal: f.Site, frame: f.fails(f.say("signin_refused"))} }),
+		p.shot("signin-missing", "signin_title", func(f frame) view { return signInView{Goal: f.Site, frame: f.fails(f.say("signin_missing"))} }),
+		p.shot("signin-signed-out", "signin_title", func(f frame) view { return signInView{Goal: f.Site, frame: f.flash("signed-out")} }),
+		p.shot("signin-all-ended", "signin_title", func(f frame) view { return signInView{Goal: f.Site, frame: f.flash("all-ended")} }),
+		p.shot("signin-unproved", "signin_title", func(f frame) view { return signInView{Goal: f.Site, frame: f.flash("unproved")} }),
+		p.shot("signin-passkey", "signin_title", func(f frame) view { return signInView{frame: f, Goal: f.Site, Passkey: madeUpPasskey(p)} }),
 		p.shot("signin-passkey-unknown", "signin_title", func(f frame) view {
-			return signInView{frame: f.fails(f.say("passkey_unknown")), Passkey: madeUpPasskey(p)}
+			return signInView{Goal: f.Site, frame: f.fails(f.say("passkey_unknown")), Passkey: madeUpPasskey(p)}
 		}),
-		p.shot("signin-register", "signin_title", func(f frame) view { return signInView{frame: f, Register: true} }),
+		p.shot("signin-register", "signin_title", func(f frame) view { return signInView{frame: f, Goal: f.Site, Register: true} }),
 		p.shot("device", "device_title", func(f frame) view {
 			return deviceView{frame: f, Flow: "/signin/example", Nonce: "example", Origin: p.options.Origin}
 		}),

@@ -60,7 +60,9 @@ func TestThePageAsksForAPasskey(t *testing.T) {
 
 // Where there is one way nothing speaks of another, or of a code where none is typed; and what a passkey of this device does unasked is said.
 func TestTheOnlyWay(t *testing.T) {
-	only := func(w factor.Way) *desk { return &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{w}}} }
+	only := func(w factor.Way) *desk {
+		return &desk{next: signin.Next{Step: signin.StepSecond, Ways: []factor.Way{w}}}
+	}
 	refused := only(factor.Passkey)
 	refused.next.Refused = true
 	mistyped := only(factor.OTP)

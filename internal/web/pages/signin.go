@@ -96,7 +96,7 @@ func (h *SignIn) showSignIn(w http.ResponseWriter, r *http.Request, f frame, ref
 		return err
 	}
 	c.Unknown, c.RPID, c.Refused = refused.Unknown, refused.RPID, refused.Refused
-	return h.Pages.show(w, status(f), signInView{frame: f, Register: h.Pages.options.Register, Passkey: c})
+	return h.Pages.show(w, status(f), signInView{frame: f, Goal: h.goal(r, f), Register: h.Pages.options.Register, Passkey: c})
 }
 
 func (h *SignIn) postSignIn(w http.ResponseWriter, r *http.Request) error {

@@ -107,7 +107,8 @@ type instant struct{ Machine, Words string }
 type signInView struct {
 	frame
 
-	Register bool // accounts can be opened
+	Goal     string // what it leads to, by its name
+	Register bool   // accounts can be opened
 	Passkey  ceremony
 }
 
