@@ -449,16 +449,6 @@ func (s *Service) Least(ctx context.Context, ref Ref) (least assurance.Level, er
 	return least, err
 }
 
-// Name is what the application is called whose request is under way in a browser.
-func (s *Service) Name(ctx context.Context, ref Ref) (name string, err error) {
-	err = s.DB.Read(ctx, func(tx *sqldb.Tx) error {
-		_, c, err := s.pending(ctx, tx, ref)
-		name = c.Name
-		return err
-	})
-	return name, err
-}
-
 // giving is how something is given.
 type giving struct {
 	from   netip.Addr

@@ -248,6 +248,23 @@ func (k *kit) agreedBy(client, redirect string) secret.Token {
 	return out.Access
 }
 
+// Whoever has an invitation chooses the name: it does not stand where a password is asked for.
+func TestANameThatAnApplicationGaveItselfAsksForNoPassword(t *testing.T) {
+	each(t, func(k *kit) {
+		m := wiki()
+		m.Name = "Your Bank"
+		e, err := k.Register(k.t.Context(), k.invited(), m, from)
+		k.must(err)
+		for client, want := range map[string]string{e.ID: "", k.client.ID: k.client.Name} {
+			redirect := map[bool]string{true: m.RedirectURIs[0], false: callback}[client == e.ID]
+			b := k.begin("client_id", client, "redirect_uri", redirect, "prompt", "consent")
+			if name, err := k.Name(t.Context(), oidc.Ref{Request: b.Request, Browser: k.held}); err != nil || name != want {
+				t.Errorf("%s is called %q: %v", client, name, err)
+			}
+		}
+	})
+}
+
 // What the holder agreed to was that this application may know them, at this host: whoever has its token does not lead their browsers elsewhere unasked.
 func TestConsentIsNotForAnotherHost(t *testing.T) {
 	each(t, func(k *kit) {

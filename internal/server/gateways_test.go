@@ -53,8 +53,11 @@ func TestTheDoctorTriesKeysWithoutSending(t *testing.T) {
 			s.Provider, s.HTTPURL, s.HTTPBody = "http", "https://sms.example.net/", `{"to": "{to}", "text": {text}}`
 		}, "the body is no JSON once its fields are filled in"},
 		"a gateway": {func(s *config.SMS) {
-			s.Provider, s.HTTPURL, s.HTTPBody = "http", "https://sms.example.net/", `{"to": "{to}", "text": "{text}"}`
+			s.Provider, s.HTTPURL, s.HTTPBody = "http", far.URL, `{"to": "{to}", "text": "{text}"}`
 		}, ""},
+		"a gateway that is not there": {func(s *config.SMS) {
+			s.Provider, s.HTTPURL, s.HTTPBody = "http", "http://127.0.0.1:1/", `{"to": "{to}", "text": "{text}"}`
+		}, "SMS by http: gateway_unreachable"},
 	} {
 		f := look(c.change)
 		if (f.State == server.Fine) != (c.want == "") || !strings.Contains(f.Words, c.want) || strings.Contains(f.Words, "hunter2") {
