@@ -239,7 +239,7 @@ func (l *load) doors(ctx context.Context, j job) (outcome, error) {
 		})
 	}
 	wg.Wait()
-	return outcome{Done: n, Seconds: l.now().Sub(began).Seconds(), P99: quantile(took[first:], .99)}, errors.Join(slices.Compact(errs)...)
+	return outcome{Done: n - first, Seconds: (l.now().Sub(began) - time.Second).Seconds(), P99: quantile(took[first:], .99)}, errors.Join(slices.Compact(errs)...)
 }
 
 // apps measures what applications ask of us.
