@@ -2,7 +2,7 @@
 
 GO        ?= go
 TEST      ?= ./...
-# A package at a time per core; what runs within it decides for itself (t.Parallel).
+# Three packages at a time on two cores: each waits for PostgreSQL now and then. What runs within one decides for itself (t.Parallel).
 # SQLite, which is C translated to Go, is left out of the race detector: a third of the time was its. The driver around it is not: it has generic
 # types of the standard library's (sync.Map), which the linker would take from there for everybody, and races would be reported that are none.
 TESTFLAGS ?= -race '-gcflags=modernc.org/sqlite/lib=-race=false' -timeout 15m
@@ -33,7 +33,7 @@ build: ## the binary: bin/countersign, static
 # nothing in them, and makes them four times as long. Those of faults wait for most of their time, so all three run at once.
 test: ## all tests, on SQLite and PostgreSQL, with the race detector where several things happen at once (installs what they need)
 	scripts/install-test-tools
-	$(WITH) $(GO) test $(TESTFLAGS) -skip $(MANY) $(filter-out $(CALM) $(ALONE),$(PACKAGES))
+	$(WITH) $(GO) test -p 3 $(TESTFLAGS) -skip $(MANY) $(filter-out $(CALM) $(ALONE),$(PACKAGES))
 	$(WITH) $(GO) test -timeout 15m -skip $(MANY) $(filter $(CALM),$(PACKAGES))
 	$(WITH) $(GO) test -p 3 -timeout 25m -skip $(TIMED) ./test/browser ./test/leak ./test/fault
 	$(WITH) $(GO) test -timeout 15m -run $(MANY) ./internal/signin ./internal/oidc ./internal/server
