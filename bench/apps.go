@@ -16,7 +16,6 @@ import (
 	"net/http"
 	"net/url"
 	"runtime"
-	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -36,7 +35,7 @@ const (
 	// exchanged is how many codes are exchanged in a turn: so few that none of them is a minute old by then, which is as long as they last.
 	exchanged = 500
 	// referred is how many accounts of its own the application of the second door has.
-	referred = 200
+	referred = 800
 )
 
 // applied has the node know an application, which is of the second door too, and returns what proves it and whom it knows.
@@ -197,51 +196,6 @@ func signatureOnce() func() error {
 	}
 }
 
-// beginDoor comes to the second door from a device that is remembered.
-func (l *load) beginDoor(ctx context.Context, j job, i int64) error {
-	p := j.People[int(i)%len(j.People)]
-	from := fmt.Sprintf("10.%d.%d.%d", i>>16&255, i>>8&255, i&255) // each at a network of their own
-	text, err := json.Marshal(fields{"reference": p.Name, "devices": []string{p.Handle}, "person": fields{"address": from}})
-	if err != nil {
-		return err
-	}
-	r, err := http.NewRequestWithContext(ctx, http.MethodPost, "http://"+j.Addr+"/api/v1/door/begin", bytes.NewReader(text))
-	if err != nil {
-		return err
-	}
-	r.Header.Set("Content-Type", "application/json")
-	r.Header.Set("Authorization", j.Proof)
-	got, err := l.send(r)
-	if err == nil && (got.status != http.StatusCreated || got.Step != "device") {
-		err = fmt.Errorf("begin: %d %s%s", got.status, got.Code, got.Step)
-	}
-	return err
-}
-
-// doors comes to the second door as often as it can or, with a rate, so often, and says how long the slowest of a hundred took. A wait for
-// one that came before counts: people do not wait for one another before they come.
-func (l *load) doors(ctx context.Context, j job) (outcome, error) {
-	var i atomic.Int64
-	if j.Rate == 0 {
-		return l.repeat(j, func() error { return l.beginDoor(ctx, j, i.Add(1)) })
-	}
-	first := int(j.Rate) // of the first second, in which connections are opened, nothing is counted
-	n := first + int(j.Rate*j.For.Seconds())
-	took, errs := make([]float64, n), make([]error, n)
-	var wg sync.WaitGroup
-	began := l.now()
-	for k := range n {
-		due := began.Add(time.Duration(float64(k) / j.Rate * float64(time.Second)))
-		pause(ctx, due.Sub(l.now()))
-		wg.Go(func() {
-			errs[k] = l.beginDoor(ctx, j, i.Add(1))
-			took[k] = l.now().Sub(due).Seconds()
-		})
-	}
-	wg.Wait()
-	return outcome{Done: n - first, Seconds: (l.now().Sub(began) - time.Second).Seconds(), P99: quantile(took[first:], .99)}, errors.Join(slices.Compact(errs)...)
-}
-
 // apps measures what applications ask of us.
 func (r rated) apps() error {
 	core, err := open(r.ctx, r.few.config, r.now)
@@ -252,7 +206,7 @@ func (r rated) apps() error {
 	if err = errors.Join(err, core.Close()); err != nil {
 		return err
 	}
-	bare, err := r.bare()
+	bare, at, err := r.bare()
 	if err != nil {
 		return err
 	}
@@ -269,19 +223,5 @@ func (r rated) apps() error {
 		return err
 	}
 	r.table.rate("code for tokens, ES256 (ceiling: its signature and digests)", "/s", compare(got[1].rates, got[0].rates), .5)
-	door := job{Kind: kindBegin, Addr: r.nodes[r.few].addr, Clients: signInClients, For: r.check, Proof: proof, People: known}
-	most, err := r.few.helper.do(door)
-	if err != nil {
-		return err
-	}
-	door.Rate = most.rate() / 2
-	half, err := r.few.helper.do(door)
-	if err != nil {
-		return err
-	}
-	r.table.judged(half.P99 < .005, row{
-		rate: true, what: fmt.Sprintf("second door, begin for a known device, at %.0f of %.0f/s: 99 of 100 take at most", door.Rate, most.rate()),
-		ours: fmt.Sprintf("%.1f ms", 1e3*half.P99), target: "< 5 ms",
-	})
-	return nil
+	return r.doorsAtHalf(at, proof, known)
 }

@@ -57,7 +57,7 @@ func (l *load) checking(ctx context.Context, j job, client int, more func() bool
 		if _, err := conn.Write(asks[i%len(asks)]); err != nil {
 			return n, err
 		}
-		if err := answer(r); err != nil {
+		if err := answer(r, "200"); err != nil {
 			return n, err
 		}
 	}
@@ -78,16 +78,16 @@ func question(j job, p person) []byte {
 	return []byte("GET /api/v1/session HTTP/1.1\r\nHost: " + j.Addr + "\r\n" + show + "\r\n\r\n")
 }
 
-// answer reads one answer and wants it to be 200.
-func answer(r *bufio.Reader) error {
+// answer reads one answer and wants it to have the status.
+func answer(r *bufio.Reader, status string) error {
 	length := -1
 	for first := true; ; first = false {
 		line, err := r.ReadSlice('\n')
 		if err != nil {
 			return err
 		}
-		if first && !bytes.HasPrefix(line, []byte("HTTP/1.1 200")) {
-			return fmt.Errorf("not 200 but %s", bytes.TrimSpace(line))
+		if first && (len(line) < 12 || string(line[9:12]) != status) { // after "HTTP/1.1 "
+			return fmt.Errorf("not %s but %s", status, bytes.TrimSpace(line))
 		}
 		if len(line) <= 2 {
 			break

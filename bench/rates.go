@@ -35,7 +35,7 @@ func (r rated) load(name string, p *place, j job) contender {
 
 // checks measures session checks against a handler that does nothing but write the same answer.
 func (r rated) checks() error {
-	bare, err := r.bare()
+	bare, _, err := r.bare()
 	if err != nil {
 		return err
 	}
@@ -68,25 +68,25 @@ func (r rated) checks() error {
 }
 
 // bare is the ceiling of whatever answers requests.
-func (r rated) bare() (contender, error) {
+func (r rated) bare() (_ contender, addr string, err error) {
 	server, err := newHelper(r.ctx)
 	if err != nil {
-		return contender{}, err
+		return contender{}, "", err
 	}
 	r.onEnd(server.close)
 	header, body, err := r.sample()
 	if err != nil {
-		return contender{}, err
+		return contender{}, "", err
 	}
 	o, err := server.do(job{Kind: kindBare, Header: header, Body: body})
 	return contender{"bare net/http handler", server.cmd.Process.Pid, func(d time.Duration) (outcome, error) {
 		return r.few.helper.do(job{Kind: kindCheck, For: d, Addr: o.Addr, Clients: checkClients})
-	}}, err
+	}}, o.Addr, err
 }
 
 // passkeys measures sign-ins by passkey, two requests each, against a handler that does nothing but write an answer.
 func (r rated) passkeys() error {
-	bare, err := r.bare()
+	bare, _, err := r.bare()
 	if err != nil {
 		return err
 	}

@@ -19,8 +19,9 @@ func paceCollector(ctx context.Context, c config.Password) {
 	}
 	hashing := int64(c.Hashers()) * int64(c.MemoryKiB) << 10
 	limit := allowance(0, hashing)
+	percent := pace(0)
 	debug.SetMemoryLimit(limit)
-	debug.SetGCPercent(400)
+	debug.SetGCPercent(percent)
 	use := []metrics.Sample{{Name: "/gc/heap/live:bytes"}, {Name: "/memory/classes/heap/stacks:bytes"}}
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
@@ -31,12 +32,28 @@ func paceCollector(ctx context.Context, c config.Password) {
 		case <-tick.C:
 		}
 		metrics.Read(use)
-		inUse := int64(use[0].Value.Uint64() + use[1].Value.Uint64()) //nolint:gosec // bytes of memory
+		live := int64(use[0].Value.Uint64())         //nolint:gosec // bytes of memory
+		inUse := live + int64(use[1].Value.Uint64()) //nolint:gosec // bytes of memory
+		if p := pace(live); p != percent {
+			percent = p
+			debug.SetGCPercent(percent)
+		}
 		if l := allowance(inUse, hashing); l != limit {
 			limit = l
 			debug.SetMemoryLimit(limit)
 		}
 	}
+}
+
+// pace is how much may be allocated until the collector runs, in percent of what is in use: 400, and more while that is
+// little. Each run takes one of few processors for some milliseconds from whoever comes meanwhile.
+func pace(inUse int64) int {
+	const floor, most = 64 << 20, 1600
+	percent := most
+	for percent > 400 && inUse*int64(100+percent) > 100*floor {
+		percent /= 2
+	}
+	return percent
 }
 
 // allowance is how much memory there may be before the collector runs whatever its pace: room for the

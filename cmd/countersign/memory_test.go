@@ -15,3 +15,15 @@ func TestAllowanceGrowsWithWhatIsInUse(t *testing.T) {
 		}
 	}
 }
+
+func TestTheCollectorWaitsLongerWhileLittleIsInUse(t *testing.T) {
+	const mib = 1 << 20
+	for _, c := range []struct {
+		inUse int64
+		want  int
+	}{{0, 1600}, {3 * mib, 1600}, {5 * mib, 800}, {10 * mib, 400}, {500 * mib, 400}} {
+		if got := pace(c.inUse); got != c.want {
+			t.Errorf("pace(%d MiB) = %d %%, want %d", c.inUse/mib, got, c.want)
+		}
+	}
+}

@@ -191,12 +191,12 @@ func (s *Service) find(ctx context.Context, n Named) (who account.Account, err e
 // Begin starts a flow of an account whose first proof the application has just looked at: see signin.Vouch. site is the origin of the page that
 // the person is at.
 func (s *Service) Begin(ctx context.Context, n Named, site string, b signin.Begin) (signin.Started, signin.Next, error) {
-	who, err := s.find(ctx, n)
+	ident, err := account.NewReference(n.App, n.Reference)
 	if err != nil {
 		return signin.Started{}, signin.Next{}, err
 	}
 	b.Client.App = n.App
-	return s.SignIn.Vouch(ctx, signin.Vouched{Account: who.ID, App: n.App, Site: site, Begin: b})
+	return s.SignIn.Vouch(ctx, signin.Vouched{Named: ident, App: n.App, Site: site, Begin: b})
 }
 
 // Devices lists the devices that are remembered.

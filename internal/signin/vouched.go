@@ -17,8 +17,9 @@ import (
 // Vouched is the beginning of a flow at the second door: an application has looked at the first proof itself, and names the account.
 type Vouched struct {
 	Account account.ID
-	App     string // that vouches; Client.App of each later call must be the same
-	Site    string // origin of the pages whose browsers sign; empty: ours
+	Named   account.Identifier // finds the account where Account is empty
+	App     string             // that vouches; Client.App of each later call must be the same
+	Site    string             // origin of the pages whose browsers sign; empty: ours
 	// Request is the application's that the flow is for, where it goes on at our own pages, in the browser of Begin: then that browser's secret says whose
 	// the flow is, and no call names the application.
 	Request string
@@ -41,7 +42,7 @@ func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
 		if shows {
 			step = StepDevice
 		}
-		who, err := s.Accounts.Get(ctx, tx, v.Account)
+		who, err := s.vouchedFor(ctx, tx, v)
 		if err == nil && who.State == account.Locked {
 			err = fault.New(fault.Forbidden, "account_locked", nil)
 		}
@@ -50,6 +51,13 @@ func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
 			Step: step, errand: errand{App: v.App, Site: v.Site, Request: v.Request, Back: v.Back, Least: v.Least},
 		}, err
 	})
+}
+
+func (s *Service) vouchedFor(ctx context.Context, tx *sqldb.Tx, v Vouched) (account.Account, error) {
+	if v.Account == "" {
+		return s.Accounts.ByIdentifier(ctx, tx, v.Named)
+	}
+	return s.Accounts.Get(ctx, tx, v.Account)
 }
 
 // Passed reports whether a flow of the application's for the account has ended well lately.

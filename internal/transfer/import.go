@@ -70,7 +70,7 @@ func (s *Service) Import(ctx context.Context, r io.Reader, o Options) (sum Summa
 	if im.bulk, err = s.DB.Bulk(ctx); err != nil {
 		return Summary{}, err
 	}
-	err = errors.Join(im.run(ctx, file), im.bulk.End(ctx))
+	err = im.run(ctx, file)
 	im.sum.Took = s.DB.Now().Sub(im.began)
 	return im.sum, err
 }

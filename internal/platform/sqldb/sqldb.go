@@ -45,7 +45,8 @@ type DB struct {
 	writer, reader *sql.DB
 	now            func() time.Time
 	patience       time.Duration
-	log            *group // SQLite's; nil where commits are durable by themselves
+	log            *group        // SQLite's; nil where commits are durable by themselves
+	checkpoints    *checkpointer // SQLite's
 	before         func(context.Context, *Tx) error
 }
 
@@ -72,7 +73,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
-		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
+		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns) //nolint:contextcheck // its checkpointer lives until Close
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
 		err = db.openPostgres(o.URL, o.MaxConns)
 	default:
@@ -96,17 +97,18 @@ func (db *DB) openSQLite(path string, readers int) error {
 	dsn := func(extra string) string {
 		v := url.Values{"_pragma": {
 			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)",
-			"cache_size(-8000)", "journal_size_limit(67108864)", fmt.Sprintf("wal_autocheckpoint(%d)", aboutUsual),
+			"cache_size(-8000)", "journal_size_limit(67108864)", fmt.Sprintf("wal_autocheckpoint(%d)", mostLogged),
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
 	db.log = &group{sync: func() error { return syncLog(path) }}
 	// One writer connection: more starve one another past busy_timeout.
-	db.writer = newSQLite(dsn("&_txlock=immediate&_pragma=" + tempInMemory))
+	db.writer = newSQLite(dsn("&_pragma=" + tempInMemory))
 	db.writer.SetMaxOpenConns(1)
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
+	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer)
 	return nil
 }
 
@@ -202,15 +204,15 @@ func (db *DB) Stats() sql.DBStats { return db.writer.Stats() }
 
 // Close closes every connection.
 func (db *DB) Close() error {
-	if db.reader != db.writer {
-		return errors.Join(db.reader.Close(), db.writer.Close())
+	if db.engine == Postgres {
+		return db.writer.Close()
 	}
-	return db.writer.Close()
+	return errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close())
 }
 
 // Tx is one transaction.
 type Tx struct {
-	tx     *sql.Tx
+	tx     work
 	now    time.Time
 	engine Engine
 	after  []func()
@@ -232,10 +234,14 @@ func (tx *Tx) Now() time.Time { return tx.now }
 // AfterCommit runs f once the transaction has been committed, and not otherwise.
 func (tx *Tx) AfterCommit(f func()) { tx.after = append(tx.after, f) }
 
-// within bounds a statement by the patience. A context of the caller's own making has its own bounds.
+// within bounds a statement by the patience. A context of the caller's own making has its own bounds. What SQLite has begun
+// it is left to finish; see turn.
 func (tx *Tx) within(ctx context.Context) context.Context {
 	if ctx == tx.caller {
-		return tx.bounded
+		ctx = tx.bounded
+	}
+	if tx.engine == SQLite && ctx.Err() == nil {
+		return context.WithoutCancel(ctx)
 	}
 	return ctx
 }
@@ -271,6 +277,9 @@ func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any
 	}
 	defer rows.Close()
 	for rows.Next() {
+		if err := errors.Join(ctx.Err(), tx.bounded.Err()); err != nil {
+			return err
+		}
 		if err := scan(rows.Scan); err != nil {
 			return err
 		}
@@ -333,6 +342,9 @@ func (db *DB) write(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
 	const tries = 10 // a race is lost to somebody's progress; ten in a row is an overload
 	for i := 1; ; i++ {
 		tx, err := db.try(ctx, db.writer, false, fn)
+		if err == nil && db.checkpoints != nil {
+			db.checkpoints.committed()
+		}
 		if err == nil || i == tries || !lostRace(err) {
 			return tx, err
 		}
@@ -375,7 +387,7 @@ func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx)
 		bounded, done = context.WithTimeout(ctx, db.patience)
 		defer done()
 	}
-	t, err := pool.BeginTx(bounded, &sql.TxOptions{ReadOnly: readOnly})
+	t, err := db.begin(bounded, pool, readOnly)
 	if err != nil {
 		return nil, unavailable(err)
 	}

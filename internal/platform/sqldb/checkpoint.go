@@ -1,0 +1,79 @@
+package sqldb
+
+import (
+	"context"
+	"database/sql"
+	"sync"
+	"sync/atomic"
+)
+
+const (
+	// checkpointEvery is how many commits SQLite's log takes in until it is written back: some thousand pages, which takes one
+	// of few processors a millisecond or two. More at once would be felt by whoever comes meanwhile.
+	checkpointEvery = 256
+	// restartAt is how many pages the log grows to before it is begun anew, for which nobody may commit for a moment.
+	restartAt = 8192 // 32 MiB
+	// mostLogged is how many pages it may have until whoever commits writes it back, whatever has become of the checkpointer:
+	// transactions that change much are soon there, and a page that many of them change is written back once.
+	mostLogged = 16384 // 64 MiB, which is what is left of the log's file in any case
+)
+
+// checkpointer writes SQLite's log back to the file, so that nobody waits for it whose commit happened to fill the log.
+// https://www.sqlite.org/wal.html#checkpointing
+type checkpointer struct {
+	own, writer *sql.DB
+	commits     atomic.Int64
+	due         chan struct{}
+	end         context.CancelFunc
+	ended       sync.WaitGroup
+}
+
+func newCheckpointer(own, writer *sql.DB) *checkpointer {
+	ctx, end := context.WithCancel(context.Background()) // until close
+	c := &checkpointer{own: own, writer: writer, due: make(chan struct{}, 1), end: end}
+	c.ended.Go(func() { c.run(ctx) })
+	return c
+}
+
+func (c *checkpointer) committed() {
+	if c.commits.Add(1)%checkpointEvery != 0 {
+		return
+	}
+	select {
+	case c.due <- struct{}{}:
+	default: // it is behind, and takes these in as well
+	}
+}
+
+func (c *checkpointer) run(ctx context.Context) {
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-c.due:
+		}
+		// What comes in meanwhile is not written back. The log begins anew only once all of it is: what is left after a
+		// second time is little, and the writer does it, while nobody can add to it.
+		if logged(ctx, c.own) < restartAt {
+			continue
+		}
+		logged(ctx, c.own)
+		logged(ctx, c.writer)
+	}
+}
+
+// logged has what is in the log written back, as far as nobody reads what was there before, and returns how many pages are in
+// it. What fails is tried again with the next, and whoever commits hears what is wrong with the disk.
+func logged(ctx context.Context, db *sql.DB) (pages int) {
+	var busy, written int
+	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &written); err != nil {
+		return 0
+	}
+	return pages
+}
+
+func (c *checkpointer) close() error {
+	c.end()
+	c.ended.Wait()
+	return c.own.Close()
+}

@@ -1,0 +1,76 @@
+package sqldb_test
+
+import (
+	"context"
+	"errors"
+	"testing"
+
+	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit/dbtest"
+)
+
+// Who goes away in the middle of a transaction changes nothing, whichever statement they were at, and keeps nobody waiting.
+func TestWhoGoesAwayChangesNothing(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		insert := func(ctx context.Context, tx *sqldb.Tx) error {
+			_, err := tx.Exec(ctx, `INSERT INTO throttle_bucket (key, tat, expires_at) VALUES ($1, 0, 0)`, []byte{1})
+			return err
+		}
+		for name, after := range map[string]func(context.Context, *sqldb.Tx) error{
+			"before the commit": func(context.Context, *sqldb.Tx) error { return nil },
+			"before a change": func(ctx context.Context, tx *sqldb.Tx) error {
+				_, err := tx.Exec(ctx, `DELETE FROM throttle_bucket`)
+				return err
+			},
+			"before a question": func(ctx context.Context, tx *sqldb.Tx) error {
+				var n int
+				return tx.QueryRow(ctx, `SELECT COUNT(*) FROM throttle_bucket`).Scan(&n)
+			},
+			"before a list": func(ctx context.Context, tx *sqldb.Tx) error {
+				return tx.Each(ctx, `SELECT key FROM throttle_bucket`, func(func(...any) error) error { return nil })
+			},
+		} {
+			ctx, leave := context.WithCancel(t.Context())
+			err := db.Write(ctx, func(tx *sqldb.Tx) error {
+				if err := insert(ctx, tx); err != nil {
+					return err
+				}
+				leave()
+				err := after(ctx, tx)
+				if err == nil && name != "before the commit" {
+					t.Errorf("%s: it was done", name)
+				}
+				return err
+			})
+			if !errors.Is(err, context.Canceled) {
+				t.Errorf("%s: %v, want the context's end", name, err)
+			}
+			if n := rows(t, db); n != 0 {
+				t.Errorf("%s: %d rows were kept", name, n)
+			}
+		}
+		ctx, leave := context.WithCancel(t.Context())
+		seen := 0
+		err := db.Read(ctx, func(tx *sqldb.Tx) error {
+			return tx.Each(ctx, `SELECT 1 UNION ALL SELECT 2 UNION ALL SELECT 3`, func(func(...any) error) error {
+				seen++
+				leave()
+				return nil
+			})
+		})
+		if !errors.Is(err, context.Canceled) || seen != 1 {
+			t.Errorf("in the middle of a list: %v after %d rows", err, seen)
+		}
+	})
+}
+
+func rows(t *testing.T, db *sqldb.DB) (n int) {
+	t.Helper()
+	err := db.Read(t.Context(), func(tx *sqldb.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT COUNT(*) FROM throttle_bucket`).Scan(&n)
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	return n
+}
