@@ -34,8 +34,8 @@ const (
 	verifier = "a-verifier-of-43-characters-or-more-0123456789"
 	// exchanged is how many codes are exchanged in a turn: so few that none of them is a minute old by then, which is as long as they last.
 	exchanged = 500
-	// referred is how many accounts of its own the application of the second door has.
-	referred = 800
+	// referred is how many accounts of its own the application of the second door has: so many that none comes to its device's limit, 20 at once.
+	referred = 1600
 )
 
 // applied has the node know an application, which is of the second door too, and returns what proves it and whom it knows.
@@ -206,7 +206,7 @@ func (r rated) apps() error {
 	if err = errors.Join(err, core.Close()); err != nil {
 		return err
 	}
-	bare, at, err := r.bare()
+	bare, bareAddr, err := r.bare()
 	if err != nil {
 		return err
 	}
@@ -223,5 +223,5 @@ func (r rated) apps() error {
 		return err
 	}
 	r.table.rate("code for tokens, ES256 (ceiling: its signature and digests)", "/s", compare(got[1].rates, got[0].rates), .5)
-	return r.doorsAtHalf(at, proof, known)
+	return r.doorsAtHalf(bareAddr, proof, known)
 }

@@ -14,7 +14,7 @@ import (
 	"time"
 )
 
-// callers is how many connections come to the second door at a rate: several times as many as are ever under way.
+// callers is how many connections come to the second door at a rate: enough that one is nearly always free; if none is, the wait counts.
 const callers = 64
 
 // knock comes to the second door from a device that is remembered, or asks the same of a handler that does nothing. It is written by hand:
@@ -30,7 +30,7 @@ func knock(conn net.Conn, r *bufio.Reader, j job, i int64) error {
 	if j.Kind == kindKnock {
 		return answer(r, "200")
 	}
-	return answer(r, "201")
+	return answer(r, "201") // where handles are shown, the step is the device's
 }
 
 // doors comes to the second door as often as it can or, with a rate, so often, and says how long the slowest of a hundred took. A wait for
@@ -47,7 +47,7 @@ func (l *load) doors(ctx context.Context, j job) (outcome, error) {
 	began := l.now()
 	due := func(k int) time.Time { return began.Add(time.Duration(float64(k) / j.Rate * float64(time.Second))) }
 	come := make(chan int, n)
-	ended := l.each(ctx, j, callers, func(conn net.Conn, r *bufio.Reader) error {
+	ended := each(ctx, j.Addr, callers, func(conn net.Conn, r *bufio.Reader) error {
 		for k := range come {
 			if err := knock(conn, r, j, int64(k)); err != nil {
 				return err
@@ -65,10 +65,11 @@ func (l *load) doors(ctx context.Context, j job) (outcome, error) {
 	return outcome{Done: n - first, Seconds: (l.now().Sub(began) - time.Second).Seconds(), P99: quantile(took[first:], .99)}, err
 }
 
+// doorsAtMost comes as often as it can, each client again once it has been answered.
 func (l *load) doorsAtMost(ctx context.Context, j job) (outcome, error) {
 	var n atomic.Int64
 	began := l.now()
-	err := l.each(ctx, j, j.Clients, func(conn net.Conn, r *bufio.Reader) error {
+	err := each(ctx, j.Addr, j.Clients, func(conn net.Conn, r *bufio.Reader) error {
 		for l.now().Sub(began) < j.For {
 			if err := knock(conn, r, j, n.Add(1)); err != nil {
 				return err
@@ -80,13 +81,13 @@ func (l *load) doorsAtMost(ctx context.Context, j job) (outcome, error) {
 }
 
 // each has so many clients run, with a connection of its own for each, and returns what waits for them.
-func (l *load) each(ctx context.Context, j job, clients int, run func(net.Conn, *bufio.Reader) error) (wait func() error) {
+func each(ctx context.Context, addr string, clients int, run func(net.Conn, *bufio.Reader) error) (wait func() error) {
 	errs := make([]error, clients)
 	var wg sync.WaitGroup
 	for c := range clients {
 		wg.Go(func() {
 			var d net.Dialer
-			conn, err := d.DialContext(ctx, "tcp", j.Addr)
+			conn, err := d.DialContext(ctx, "tcp", addr)
 			if err == nil {
 				err = errors.Join(run(conn, bufio.NewReader(conn)), conn.Close())
 			}
@@ -100,7 +101,7 @@ func (l *load) each(ctx context.Context, j job, clients int, run func(net.Conn, 
 }
 
 // doorsAtHalf measures the second door's begin at half of the rate that it reaches, turn by turn with a handler that does nothing at the same.
-func (r rated) doorsAtHalf(bare, proof string, known []person) error {
+func (r rated) doorsAtHalf(bareAddr, proof string, known []person) error {
 	door := job{Kind: kindBegin, Addr: r.nodes[r.few].addr, Clients: signInClients, For: r.check, Proof: proof, People: known}
 	most, err := r.few.helper.do(door)
 	if err != nil {
@@ -108,18 +109,18 @@ func (r rated) doorsAtHalf(bare, proof string, known []person) error {
 	}
 	door.Rate = most.rate() / 2
 	nothing := door
-	nothing.Kind, nothing.Addr = kindKnock, bare
+	nothing.Kind, nothing.Addr = kindKnock, bareAddr
 	var ours, least []float64
 	for range 3 {
 		mine, err := r.few.helper.do(door)
 		if err != nil {
 			return err
 		}
-		bare, err := r.few.helper.do(nothing)
+		theirs, err := r.few.helper.do(nothing)
 		if err != nil {
 			return err
 		}
-		ours, least = append(ours, mine.P99), append(least, bare.P99)
+		ours, least = append(ours, mine.P99), append(least, theirs.P99)
 	}
 	slices.Sort(ours)
 	slices.Sort(least)

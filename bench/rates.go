@@ -67,7 +67,7 @@ func (r rated) checks() error {
 	return nil
 }
 
-// bare is the ceiling of whatever answers requests.
+// bare is the ceiling of whatever answers requests, and where it listens.
 func (r rated) bare() (_ contender, addr string, err error) {
 	server, err := newHelper(r.ctx)
 	if err != nil {

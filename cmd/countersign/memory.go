@@ -45,12 +45,12 @@ func paceCollector(ctx context.Context, c config.Password) {
 	}
 }
 
-// pace is how much may be allocated until the collector runs, in percent of what is in use: 400, and more while that is
-// little. Each run takes one of few processors for some milliseconds from whoever comes meanwhile.
+// pace is how much may be allocated until the collector runs, in percent of what is in use: 400, and up to 1600 while both
+// together are below 64 MiB. Each run takes one of few processors for some milliseconds from whoever comes meanwhile.
 func pace(inUse int64) int {
-	const floor, most = 64 << 20, 1600
+	const little, most = 64 << 20, 1600
 	percent := most
-	for percent > 400 && inUse*int64(100+percent) > 100*floor {
+	for percent > 400 && inUse*int64(100+percent) > 100*little {
 		percent /= 2
 	}
 	return percent

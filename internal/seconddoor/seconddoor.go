@@ -195,7 +195,7 @@ func (s *Service) Begin(ctx context.Context, n Named, site string, b signin.Begi
 	if err != nil {
 		return signin.Started{}, signin.Next{}, err
 	}
-	b.Client.App = n.App
+	b.Client.App = n.App // the account is found in the transaction that writes the flow
 	return s.SignIn.Vouch(ctx, signin.Vouched{Named: ident, App: n.App, Site: site, Begin: b})
 }
 

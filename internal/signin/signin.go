@@ -268,7 +268,7 @@ func (s *Service) start(ctx context.Context, b Begin, about func(*sqldb.Tx) (flo
 	handle, id, nonce := secret.NewToken(FlowPrefix), uuid.Must(uuid.NewV7()).String(), newNonce()
 	var f flow
 	limited := false
-	err = s.DB.WriteSoon(ctx, func(tx *sqldb.Tx) (err error) {
+	err = s.DB.WriteSoon(ctx, func(tx *sqldb.Tx) (err error) { // who loses a beginning to a power cut begins again
 		limited = false // a lost race runs this again
 		if f, err = about(tx); err != nil {
 			return err

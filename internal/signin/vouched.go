@@ -31,19 +31,21 @@ type Vouched struct {
 // sign-in. A locked account's flow leads nowhere.
 func (s *Service) Vouch(ctx context.Context, v Vouched) (Started, Next, error) {
 	return s.start(ctx, v.Begin, func(tx *sqldb.Tx) (flow, error) {
+		who, err := s.vouchedFor(ctx, tx, v)
+		if err != nil {
+			return flow{}, err
+		}
 		step := StepSecond
 		shows := len(v.Handles) > 0
 		if shows && v.Request != "" { // of all that have an account in this browser; the application is not to see that others have one
-			var err error
-			if shows, err = s.Devices.Met(ctx, tx, v.Account, v.Handles); err != nil {
+			if shows, err = s.Devices.Met(ctx, tx, who.ID, v.Handles); err != nil {
 				return flow{}, err
 			}
 		}
 		if shows {
 			step = StepDevice
 		}
-		who, err := s.vouchedFor(ctx, tx, v)
-		if err == nil && who.State == account.Locked {
+		if who.State == account.Locked {
 			err = fault.New(fault.Forbidden, "account_locked", nil)
 		}
 		return flow{

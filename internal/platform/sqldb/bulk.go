@@ -2,13 +2,13 @@ package sqldb
 
 import "context"
 
-// Bulk is how to write very much, transaction after transaction, beside others or alone.
+// Bulk notices whether anybody else writes, for whoever writes very much and is to give way.
 type Bulk struct {
 	db      *DB
 	version int64
 }
 
-// Bulk begins.
+// Bulk begins to notice.
 func (db *DB) Bulk(ctx context.Context) (*Bulk, error) {
 	b := &Bulk{db: db}
 	_, err := b.Disturbed(ctx)

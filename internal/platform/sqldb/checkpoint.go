@@ -35,7 +35,8 @@ func newCheckpointer(own, writer *sql.DB) *checkpointer {
 	return c
 }
 
-func (c *checkpointer) committed() {
+// count counts a commit, and has the log written back after so many. It never waits.
+func (c *checkpointer) count() {
 	if c.commits.Add(1)%checkpointEvery != 0 {
 		return
 	}
@@ -63,7 +64,7 @@ func (c *checkpointer) run(ctx context.Context) {
 }
 
 // logged has what is in the log written back, as far as nobody reads what was there before, and returns how many pages are in
-// it. What fails is tried again with the next, and whoever commits hears what is wrong with the disk.
+// it. What fails is tried again with the next, and nobody hears of it before the log itself cannot grow.
 func logged(ctx context.Context, db *sql.DB) (pages int) {
 	var busy, written int
 	if err := db.QueryRowContext(ctx, "PRAGMA wal_checkpoint(PASSIVE)").Scan(&busy, &pages, &written); err != nil {

@@ -6,6 +6,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -46,7 +47,7 @@ type DB struct {
 	now            func() time.Time
 	patience       time.Duration
 	log            *group        // SQLite's; nil where commits are durable by themselves
-	checkpoints    *checkpointer // SQLite's
+	checkpoints    *checkpointer // SQLite's; nil on PostgreSQL
 	before         func(context.Context, *Tx) error
 }
 
@@ -59,7 +60,8 @@ type Options struct {
 	// Now is the clock of every transaction.
 	Now func() time.Time
 	// Patience is how long one transaction may take, the wait for a connection included. A
-	// database that hangs and one that is gone are then the same to the caller. 0 waits for ever.
+	// database that hangs and one that is gone are then the same to the caller. On SQLite it is looked at
+	// between statements and rows: one that has begun is left to finish. 0 waits for ever.
 	Patience time.Duration
 }
 
@@ -103,7 +105,7 @@ func (db *DB) openSQLite(path string, readers int) error {
 	}
 	db.log = &group{sync: func() error { return syncLog(path) }}
 	// One writer connection: more starve one another past busy_timeout.
-	db.writer = newSQLite(dsn("&_pragma=" + tempInMemory))
+	db.writer = newSQLite(dsn("&_txlock=immediate&_pragma=" + tempInMemory)) // the lock is for goose, which begins by database/sql
 	db.writer.SetMaxOpenConns(1)
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
@@ -207,7 +209,7 @@ func (db *DB) Close() error {
 	if db.engine == Postgres {
 		return db.writer.Close()
 	}
-	return errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close())
+	return errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // it uses the writer
 }
 
 // Tx is one transaction.
@@ -277,7 +279,7 @@ func (tx *Tx) Each(ctx context.Context, query string, scan func(scan func(...any
 	}
 	defer rows.Close()
 	for rows.Next() {
-		if err := errors.Join(ctx.Err(), tx.bounded.Err()); err != nil {
+		if err := cmp.Or(ctx.Err(), tx.bounded.Err()); err != nil {
 			return err
 		}
 		if err := scan(rows.Scan); err != nil {
@@ -310,7 +312,7 @@ func Args[T any](values []T) []any {
 
 // Read runs fn in a read-only transaction.
 func (db *DB) Read(ctx context.Context, fn func(*Tx) error) error {
-	_, err := db.try(ctx, db.reader, db.engine == Postgres, fn)
+	_, err := db.try(ctx, true, fn)
 	return err
 }
 
@@ -341,9 +343,9 @@ func (db *DB) WriteSoon(ctx context.Context, fn func(*Tx) error) error {
 func (db *DB) write(ctx context.Context, fn func(*Tx) error) (*Tx, error) {
 	const tries = 10 // a race is lost to somebody's progress; ten in a row is an overload
 	for i := 1; ; i++ {
-		tx, err := db.try(ctx, db.writer, false, fn)
+		tx, err := db.try(ctx, false, fn)
 		if err == nil && db.checkpoints != nil {
-			db.checkpoints.committed()
+			db.checkpoints.count()
 		}
 		if err == nil || i == tries || !lostRace(err) {
 			return tx, err
@@ -380,14 +382,14 @@ func (tx *Tx) committed() {
 	}
 }
 
-func (db *DB) try(ctx context.Context, pool *sql.DB, readOnly bool, fn func(*Tx) error) (*Tx, error) {
+func (db *DB) try(ctx context.Context, readOnly bool, fn func(*Tx) error) (*Tx, error) {
 	bounded := ctx
 	if db.patience > 0 {
 		var done context.CancelFunc
 		bounded, done = context.WithTimeout(ctx, db.patience)
 		defer done()
 	}
-	t, err := db.begin(bounded, pool, readOnly)
+	t, err := db.begin(bounded, readOnly)
 	if err != nil {
 		return nil, unavailable(err)
 	}

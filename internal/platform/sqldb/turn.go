@@ -4,7 +4,6 @@ import (
 	"context"
 	"database/sql"
 	"database/sql/driver"
-	"errors"
 	"strings"
 )
 
@@ -17,8 +16,12 @@ type work interface {
 	Rollback() error
 }
 
-// begin begins a transaction of the pool's, for which it waits as long as ctx lets it.
-func (db *DB) begin(ctx context.Context, pool *sql.DB, readOnly bool) (work, error) {
+// begin begins a transaction, for which it waits as long as ctx lets it.
+func (db *DB) begin(ctx context.Context, readOnly bool) (work, error) {
+	pool := db.writer
+	if readOnly {
+		pool = db.reader
+	}
 	if db.engine == Postgres {
 		return pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
 	}
@@ -27,25 +30,43 @@ func (db *DB) begin(ctx context.Context, pool *sql.DB, readOnly bool) (work, err
 		return nil, err
 	}
 	t := &turn{Conn: c, ctx: ctx}
-	if pool == db.reader {
+	if readOnly {
 		_, err = c.ExecContext(context.WithoutCancel(ctx), "BEGIN")
 	} else {
 		_, err = c.ExecContext(ctx, "BEGIN IMMEDIATE")
 	}
 	if err != nil {
-		return nil, errors.Join(err, t.Rollback()) //nolint:contextcheck // it has ours; and it may have begun all the same
+		_ = t.Rollback() //nolint:contextcheck // it has ours; and it may have begun all the same
+		return nil, err
 	}
 	return t, nil
 }
 
 // turn is a transaction on a connection of SQLite's. Those of database/sql keep a goroutine for themselves and one for each
 // result, and the driver one for each statement, to interrupt what takes long: as much work as most statements are. What is
-// run here is a file's and takes no time; where others are waited for, in BEGIN IMMEDIATE, ctx ends the wait.
+// run here is a file's and takes no time, and BEGIN IMMEDIATE, which waits for whoever writes, is interrupted. A reader waits only
+// while another process restores or recovers the file: ten seconds at most.
 type turn struct {
 	*sql.Conn
 
 	ctx   context.Context //nolint:containedctx // a turn lives no longer than the call that it is for
 	ended bool
+	asked *sql.Row // the last one
+}
+
+// QueryRowContext implements work. A row that nobody scans, because the caller panics before, holds the connection: it is let go
+// with the next statement.
+func (t *turn) QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row {
+	t.drop()
+	t.asked = t.Conn.QueryRowContext(ctx, query, args...)
+	return t.asked
+}
+
+func (t *turn) drop() {
+	if t.asked != nil {
+		_ = t.asked.Scan() // closes it, whatever it says
+		t.asked = nil
+	}
 }
 
 // Commit commits unless the context has ended.
@@ -53,6 +74,7 @@ func (t *turn) Commit() error {
 	if err := t.ctx.Err(); err != nil {
 		return err
 	}
+	t.drop()
 	_, err := t.ExecContext(context.WithoutCancel(t.ctx), "COMMIT")
 	if err != nil {
 		return err // and the caller rolls it back
@@ -67,6 +89,7 @@ func (t *turn) Rollback() error {
 		return nil
 	}
 	t.ended = true
+	t.drop()
 	_, err := t.ExecContext(context.WithoutCancel(t.ctx), "ROLLBACK")
 	if err != nil && !strings.Contains(err.Error(), "no transaction is active") { // which is how some failures leave it
 		_ = t.Raw(func(any) error { return driver.ErrBadConn })

@@ -4,7 +4,9 @@ import (
 	"context"
 	"errors"
 	"testing"
+	"time"
 
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/testkit/dbtest"
 )
@@ -73,4 +75,51 @@ func rows(t *testing.T, db *sqldb.DB) (n int) {
 		t.Fatal(err)
 	}
 	return n
+}
+
+// Migrations begin by database/sql, and read first: of two nodes that migrate at once the second waits, and is not refused in the middle.
+func TestTransactionsOfTheDriversOwnAreImmediate(t *testing.T) {
+	url, clock := dbtest.NewURL(t, sqldb.SQLite), dbtest.NewClock()
+	mine, theirs := dbtest.Open(t, url, clock), dbtest.Open(t, url, clock)
+	if _, err := theirs.Writer().ExecContext(t.Context(), "PRAGMA busy_timeout = 50"); err != nil {
+		t.Fatal(err)
+	}
+	tx, err := mine.Writer().BeginTx(t.Context(), nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	write := func() error { return theirs.Write(t.Context(), func(*sqldb.Tx) error { return nil }) }
+	if err := write(); fault.Of(err).Code != "database_unavailable" {
+		t.Errorf("beside a migration: %v, want database_unavailable", err)
+	}
+	if err := errors.Join(tx.Rollback(), write()); err != nil {
+		t.Error(err)
+	}
+}
+
+// A panic between a question and its answer, or a question whose answer nobody takes, keeps no connection.
+func TestAnAnswerThatNobodyTakesHoldsNothing(t *testing.T) {
+	dbtest.Each(t, func(t *testing.T, db *sqldb.DB) {
+		ctx, done := context.WithTimeout(t.Context(), 10*time.Second)
+		defer done()
+		var nobody *struct{ n int }
+		for name, ask := range map[string]func(*sqldb.Tx) error{
+			"a panic": func(tx *sqldb.Tx) error { return tx.QueryRow(ctx, `SELECT 1`).Scan(&nobody.n) },
+			"no scan": func(tx *sqldb.Tx) error { tx.QueryRow(ctx, `SELECT 1`); return nil },
+		} {
+			for range 20 { // more than there are connections
+				for _, in := range []func(context.Context, func(*sqldb.Tx) error) error{db.Read, db.Write} {
+					func() {
+						defer func() { _ = recover() }()
+						if err := in(ctx, ask); err != nil {
+							t.Errorf("%s: %v", name, err)
+						}
+					}()
+				}
+			}
+		}
+		if err := db.Write(ctx, func(*sqldb.Tx) error { return nil }); err != nil {
+			t.Error(err)
+		}
+	})
 }
