@@ -17,6 +17,7 @@ import (
 
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/dbtest"
 	"countersign/internal/testkit/servertest"
 )
@@ -146,7 +147,7 @@ func TestALostDatabase(t *testing.T) {
 			database := dbtest.EmptyURL(t, sqldb.Postgres)
 			w := newWire(t, database)
 			const trusted = 4 * time.Second
-			watch := freeAddress(t)
+			watch := testkit.FreeAddress(t)
 			s := newSite(t, w.url, append(quick, "COUNTERSIGN_DATABASE_MAX_STALENESS="+trusted.String(), "COUNTERSIGN_METRICS_LISTEN="+watch)...)
 			people := s.seed(6)
 			p := s.start()

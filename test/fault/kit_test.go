@@ -15,7 +15,6 @@ import (
 	"fmt"
 	"io"
 	"math/big"
-	"net"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -86,7 +85,7 @@ func newSite(t testing.TB, database string, environ ...string) *site {
 	if database == "" {
 		database = "sqlite:" + filepath.Join(dir, "countersign.db")
 	}
-	s := &site{t: t, file: filepath.Join(dir, "countersign.toml"), environ: environ, listen: freeAddress(t), mail: newRecorder(t)}
+	s := &site{t: t, file: filepath.Join(dir, "countersign.toml"), environ: environ, listen: testkit.FreeAddress(t), mail: newRecorder(t)}
 	s.public = s.listen
 	text := fmt.Sprintf(`
 [site]
@@ -122,18 +121,8 @@ listen = ""
 // twin is another node of the same site, at an address of its own.
 func (s *site) twin() *site {
 	other := *s
-	other.listen = freeAddress(s.t)
+	other.listen = testkit.FreeAddress(s.t)
 	return &other
-}
-
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 func (s *site) settings() []string {

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"countersign/internal/oidc"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -39,16 +40,6 @@ func program(t *testing.T, name string, files ...string) string {
 		t.Skipf("%s is not there: %v", name, err)
 	}
 	return found
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // daemon runs a program until the test ends, and waits until it listens.
@@ -109,7 +100,7 @@ const apacheModules = "/usr/lib/apache2/modules/"
 // sign out here.
 func TestApache(t *testing.T) {
 	apache := program(t, "apache2", apacheModules+"mod_auth_openidc.so")
-	at := freeAddress(t)
+	at := testkit.FreeAddress(t)
 	site := "http://" + at
 	n := servertest.Start(t, servertest.Options{})
 	n.Account("ada@example.org", "+4915112345678")

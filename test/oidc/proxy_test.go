@@ -11,6 +11,7 @@ import (
 	"time"
 
 	"countersign/internal/oidc"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -34,7 +35,7 @@ func TestOAuth2Proxy(t *testing.T) {
 		t.Fatal(err)
 	}
 	bin = program(t, bin)
-	at := freeAddress(t)
+	at := testkit.FreeAddress(t)
 	site := "http://" + at
 	n := servertest.Start(t, servertest.Options{})
 	ada := n.Account("ada@example.org", "+4915112345678")

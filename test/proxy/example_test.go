@@ -12,6 +12,7 @@ import (
 	"testing"
 
 	"countersign/internal/platform/config"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -25,7 +26,7 @@ func TestTheStaticSite(t *testing.T) {
 		}
 		t.Skip("caddy is not there")
 	}
-	at := freeAddress(t)
+	at := testkit.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(at)
 	s := &site{t: t, origin: "http://notes.localhost:" + port}
 	s.node = servertest.Start(t, servertest.Options{Config: func(c *config.Config) {

@@ -22,6 +22,7 @@ import (
 
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 	"countersign/internal/web/forwardauth"
 )
@@ -89,7 +90,7 @@ func start(t *testing.T, kind string) *site {
 		}
 		t.Skipf("%s is not there", k.program)
 	}
-	at := freeAddress(t)
+	at := testkit.FreeAddress(t)
 	_, port, _ := net.SplitHostPort(at)
 	s := &site{t: t, origin: "http://app.localhost:" + port}
 	s.node = servertest.Start(t, servertest.Options{Config: func(c *config.Config) {
@@ -134,16 +135,6 @@ func (s *site) browse(host string) {
 		return d.DialContext(ctx, network, addr)
 	}}
 	s.t.Cleanup(s.client.CloseIdleConnections)
-}
-
-func freeAddress(t *testing.T) string {
-	t.Helper()
-	l, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = l.Close() }()
-	return l.Addr().String()
 }
 
 // run runs a proxy until the test ends.
