@@ -108,7 +108,7 @@ func pump(t *testing.T, part, answers int, change func(*config.Config)) (p pumpe
 	// settle waits until everything that was asked for has left or was withheld.
 	settle := func() {
 		t.Helper()
-		eventually(t, func() bool { return w.waiting() == 0 })
+		eventually(t, func() bool { return waiting(w.t, w.node) == 0 })
 	}
 	for i := range pumpHour * part / 10 {
 		number := fmt.Sprintf("%s%05d", pumpRange, i*7919%100_000)
@@ -187,12 +187,14 @@ func (w world) call(from, path string, status int, body string) (a answer) {
 	return a
 }
 
-func (w world) waiting() (n int) {
-	err := w.node.Core().DB.Read(w.t.Context(), func(tx *sqldb.Tx) error {
-		return tx.QueryRow(w.t.Context(), `SELECT count(*) FROM outbox_letter WHERE state = 'waiting'`).Scan(&n)
+// waiting is how many letters are not written down as sent.
+func waiting(t *testing.T, node *servertest.Node) (n int) {
+	t.Helper()
+	err := node.Core().DB.Read(t.Context(), func(tx *sqldb.Tx) error {
+		return tx.QueryRow(t.Context(), `SELECT count(*) FROM outbox_letter WHERE state = 'waiting'`).Scan(&n)
 	})
 	if err != nil {
-		w.t.Fatal(err)
+		t.Fatal(err)
 	}
 	return n
 }
@@ -208,7 +210,7 @@ func (w world) prove(from, flow, code string) {
 // code waits for what was asked for and reads what came to a number.
 func (w world) code(number string) string {
 	w.t.Helper()
-	eventually(w.t, func() bool { return w.waiting() == 0 })
+	eventually(w.t, func() bool { return waiting(w.t, w.node) == 0 })
 	return w.far.read(number)
 }
 

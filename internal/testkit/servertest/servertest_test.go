@@ -7,6 +7,7 @@ import (
 	"strings"
 	"testing"
 
+	"countersign/internal/courier"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -21,6 +22,20 @@ func TestNodeServesItsPages(t *testing.T) {
 	body, err := io.ReadAll(res.Body)
 	if err != nil || res.StatusCode != http.StatusOK || !strings.Contains(string(body), "<form") {
 		t.Fatalf("%d %v", res.StatusCode, err)
+	}
+}
+
+func TestALetterThatCameTwiceIsOne(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true})
+	for _, id := range []string{"first", "first", "second"} {
+		if _, err := n.Inbox().Send(t.Context(), courier.Message{ID: id, To: "ada@example.org"}); err != nil {
+			t.Fatal(err)
+		}
+	}
+	for _, want := range []string{"first", "second"} {
+		if got := n.Wait("ada@example.org").ID; got != want {
+			t.Errorf("got %s, want %s", got, want)
+		}
 	}
 }
 
