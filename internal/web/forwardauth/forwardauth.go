@@ -190,7 +190,7 @@ func (d *Door) begin(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	web.SetCookie(w, entryCookie, entry, entryFor)
-	http.Redirect(w, r, d.Public+WishPath+"?wish="+wish, http.StatusFound) //nolint:gosec // our origin, by configuration
+	http.Redirect(w, r, d.Public+WishPath+"?wish="+wish, http.StatusFound) // our origin, by configuration
 }
 
 // enter lets a browser in that comes back.
@@ -206,7 +206,7 @@ func (d *Door) enter(w http.ResponseWriter, r *http.Request) {
 	}
 	web.SetCookie(w, entryCookie, secret.Token{}, -1)
 	web.SetCookie(w, passCookie, pass, 0)
-	http.Redirect(w, r, to, http.StatusFound) //nolint:gosec // a path of this site: see access.Wish
+	http.Redirect(w, r, to, http.StatusFound) // a path of this site: see access.Wish
 }
 
 // leave forgets the pass at this site, and leads to where people sign out.

@@ -43,7 +43,7 @@ func offerBinding(w http.ResponseWriter, offer string) {
 func askBound(w http.ResponseWriter, r *http.Request, a device.Ask) error {
 	web.SetCookie(w, cookieOf(a.Device), secret.Token{}, -1)
 	challenge(w, a.Device, a.Challenge)
-	http.Redirect(w, r, r.URL.RequestURI(), http.StatusTemporaryRedirect) //nolint:gosec // the path that we serve at this moment
+	http.Redirect(w, r, r.URL.RequestURI(), http.StatusTemporaryRedirect) // the path that we serve at this moment
 	return nil
 }
 
