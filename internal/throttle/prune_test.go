@@ -55,3 +55,30 @@ func TestPruneForgetsOnlyWhatLimitsNobody(t *testing.T) {
 		}
 	})
 }
+
+// A bucket's row outlives what it counts, by ten minutes at most, and yet its end is hardly ever written anew: the index of ends would be two more
+// pages of every try.
+func TestABucketsEndIsSeldomWritten(t *testing.T) {
+	each(t, func(t *testing.T, s *throttle.Service, try func(func(*sqldb.Tx) (bool, error)) bool, clock *dbtest.Clock) {
+		rate := throttle.Rate{Name: "r", Burst: 20, Every: 10 * time.Second}
+		ends := map[int64]bool{}
+		for range 30 {
+			try(func(tx *sqldb.Tx) (bool, error) {
+				if ok, err := s.Take(t.Context(), tx, rate, "a"); err != nil || !ok {
+					t.Fatalf("%v, %v", ok, err)
+				}
+				var counts, end int64
+				err := tx.QueryRow(t.Context(), `SELECT tat, expires_at FROM throttle_bucket`).Scan(&counts, &end)
+				if left := time.Duration(end-counts) * time.Millisecond; left <= 0 || left > 10*time.Minute {
+					t.Errorf("the row goes %v after what it counts", left)
+				}
+				ends[end] = true
+				return true, err
+			})
+			clock.Advance(10 * time.Second)
+		}
+		if len(ends) > 2 { // five minutes, and where the step falls is the clock's
+			t.Errorf("the end was written %d times", len(ends))
+		}
+	})
+}

@@ -11,26 +11,28 @@ const (
 	// checkpointEvery is how many commits SQLite's log takes in until it is written back: some thousand pages, which takes one
 	// of few processors a millisecond or two. More at once would be felt by whoever comes meanwhile.
 	checkpointEvery = 256
-	// restartAt is how many pages the log grows to before it is begun anew, for which nobody may commit for a moment.
-	restartAt = 8192 // 32 MiB
+	// restartAt is how many pages the log grows to before it is begun anew, for which nobody may commit for some milliseconds: seldom enough
+	// that it is not felt by one in a hundred.
+	restartAt = 32768 // 128 MiB
 	// mostLogged is how many pages it may have until whoever commits writes it back, whatever has become of the checkpointer:
 	// transactions that change much are soon there, and a page that many of them change is written back once.
-	mostLogged = 16384 // 64 MiB, which is what is left of the log's file in any case
+	mostLogged = 49152 // 192 MiB, which is what is left of the log's file in any case
 )
 
 // checkpointer writes SQLite's log back to the file, so that nobody waits for it whose commit happened to fill the log.
 // https://www.sqlite.org/wal.html#checkpointing
 type checkpointer struct {
 	own, writer *sql.DB
+	most        int // pages, until the log is begun anew
 	commits     atomic.Int64
 	due         chan struct{}
 	end         context.CancelFunc
 	ended       sync.WaitGroup
 }
 
-func newCheckpointer(own, writer *sql.DB) *checkpointer {
+func newCheckpointer(own, writer *sql.DB, most int) *checkpointer {
 	ctx, end := context.WithCancel(context.Background()) // until close
-	c := &checkpointer{own: own, writer: writer, due: make(chan struct{}, 1), end: end}
+	c := &checkpointer{own: own, writer: writer, most: most, due: make(chan struct{}, 1), end: end}
 	c.ended.Go(func() { c.run(ctx) })
 	return c
 }
@@ -55,7 +57,7 @@ func (c *checkpointer) run(ctx context.Context) {
 		}
 		// What comes in meanwhile is not written back. The log begins anew only once all of it is: what is left after a
 		// second time is little, and the writer does it, while nobody can add to it.
-		if logged(ctx, c.own) < restartAt {
+		if logged(ctx, c.own) < c.most {
 			continue
 		}
 		logged(ctx, c.own)

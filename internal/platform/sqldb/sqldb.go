@@ -99,7 +99,7 @@ func (db *DB) openSQLite(path string, readers int) error {
 	dsn := func(extra string) string {
 		v := url.Values{"_pragma": {
 			"busy_timeout(10000)", "journal_mode(WAL)", "synchronous(NORMAL)", "foreign_keys(1)",
-			"cache_size(-8000)", "journal_size_limit(67108864)", fmt.Sprintf("wal_autocheckpoint(%d)", mostLogged),
+			"cache_size(-8000)", fmt.Sprintf("journal_size_limit(%d)", mostLogged*4096), fmt.Sprintf("wal_autocheckpoint(%d)", mostLogged),
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
@@ -110,7 +110,7 @@ func (db *DB) openSQLite(path string, readers int) error {
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
-	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer)
+	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt)
 	return nil
 }
 
