@@ -147,6 +147,30 @@ func TestHealthFollowsTheDatabase(t *testing.T) {
 	}
 }
 
+// P11: a disk did not take what was written. Nothing is written after that, and whoever watches is told to look.
+func TestHealthSaysThatTheDiskFailed(t *testing.T) {
+	var log string
+	n := serve(t, func(c *config.Config) { log = strings.TrimPrefix(c.Database.URL.Reveal(), "sqlite:") + "-wal" })
+	if status, text := get(t, client(), n.watch+"/readyz"); status != 200 {
+		t.Fatalf("%d %s", status, text)
+	}
+	if err := os.Remove(log); err != nil {
+		t.Fatal(err)
+	}
+	if err := os.Symlink("/dev/null", log); err != nil { // which cannot be synced
+		t.Fatal(err)
+	}
+	if err := n.core.DB.Sync(); err == nil {
+		t.Fatal("the disk did not fail")
+	}
+	if status, text := get(t, client(), n.watch+"/readyz"); status != 503 || !strings.Contains(text, `"database":"failed"`) {
+		t.Errorf("%d %s", status, text)
+	}
+	if status, text := get(t, client(), n.watch+"/healthz"); status != 200 {
+		t.Errorf("%d %s", status, text)
+	}
+}
+
 func TestStoppingLetsRequestsFinishAndTellsTheManager(t *testing.T) {
 	n := serve(t, nil)
 	conn, err := net.Dial("tcp", strings.TrimPrefix(n.public, "http://"))

@@ -164,14 +164,14 @@ func (g *gauges) letters(gauge func(string, float64, ...string)) {
 // health is how the server is, for whoever watches.
 type health struct {
 	Status    string  `json:"status"`   // ready, degraded, unready
-	Database  string  `json:"database"` // reached, away
+	Database  string  `json:"database"` // reached, away, failed
 	Keys      string  `json:"keys"`     // fit, missing
 	Staleness float64 `json:"staleness_seconds"`
 }
 
 // health looks. While the database is away the server goes on from memory, degraded, until that
 // is older than database.max_staleness; then, and while it stops, it is unready. So is a node that
-// lacks a key that the database needs.
+// lacks a key that the database needs, and one whose disk did not take what was written: it writes nothing more until it is started anew.
 func (s *Server) health(ctx context.Context) health {
 	ctx, cancel := context.WithTimeout(ctx, time.Second)
 	defer cancel()
@@ -182,6 +182,9 @@ func (s *Server) health(ctx context.Context) health {
 		h.Keys = "missing"
 	} else if err != nil {
 		h.Status, h.Database = "degraded", "away"
+	}
+	if err := s.core.DB.Writable(); err != nil {
+		h.Status, h.Database = "unready", "failed"
 	}
 	if h.Database == "away" && stale > s.core.Config.Database.MaxStaleness.D() || h.Keys == "missing" || s.stopping.Load() {
 		h.Status = "unready"

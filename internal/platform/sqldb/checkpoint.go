@@ -42,6 +42,11 @@ func (c *checkpointer) count() {
 	if c.commits.Add(1)%checkpointEvery != 0 {
 		return
 	}
+	c.begin()
+}
+
+// begin has the log written back soon.
+func (c *checkpointer) begin() {
 	select {
 	case c.due <- struct{}{}:
 	default: // it is behind, and takes these in as well

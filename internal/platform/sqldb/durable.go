@@ -2,6 +2,7 @@ package sqldb
 
 import (
 	"errors"
+	"fmt"
 	"io/fs"
 	"os"
 	"sync"
@@ -10,12 +11,16 @@ import (
 // group makes commits durable, many with one fsync. SQLite by itself would fsync in each commit
 // and hold its one writer meanwhile; with synchronous=NORMAL it writes the log and leaves it to us.
 // Everybody who has committed by the time a sync begins is covered by it.
+//
+// Once something is known not to be on disk (errLost), nothing is written any more until the file is opened anew: Linux forgets what it could not write, and says so once. The next sync would succeed, and what
+// was committed from then on would hang on pages of the log that are not there.
 type group struct {
 	sync func() error
 
-	turn sync.Mutex // held while a sync runs
-	mu   sync.Mutex
-	next *batch // those whom the next sync will cover
+	turn   sync.Mutex // held while a sync runs
+	failed error      // what is not on disk; changed in turn and under mu
+	mu     sync.Mutex
+	next   *batch // those whom the next sync will cover
 }
 
 type batch struct {
@@ -42,19 +47,65 @@ func (g *group) wait() error {
 	g.mu.Lock()
 	g.next = nil // whoever comes from here on may have committed too late
 	g.mu.Unlock()
-	b.err = g.sync()
+	if b.err = g.failed; b.err == nil {
+		b.err = g.sync()
+	}
+	if errors.Is(b.err, errLost) {
+		g.mu.Lock()
+		g.failed = b.err
+		g.mu.Unlock()
+	}
 	close(b.done)
 	return b.err
 }
 
-// syncLog flushes SQLite's write-ahead log. Without a log all of it is in the file, synced by the checkpoint.
-func syncLog(path string) error {
-	f, err := os.OpenFile(path+"-wal", os.O_RDWR, 0) //nolint:gosec // the operator names it
+// errLost is of a disk that did not take what was written.
+var errLost = errors.New("what was written is not on disk; start the server again once the disk is well")
+
+// broken returns what failed if nothing may be written any more.
+func (g *group) broken() error {
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	return g.failed
+}
+
+// walLog is SQLite's write-ahead log as the file that it is. The file is kept open, so that a write that failed is heard of here whoever else
+// has synced meanwhile, as a checkpoint does: Linux tells everybody once who had the file open by then.
+type walLog struct {
+	path string
+	open *os.File
+}
+
+// sync flushes the log. Without a log all of it is in the database's file, synced by the checkpoint.
+func (l *walLog) sync() error {
+	there, err := os.Stat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
 	if err != nil {
 		return err
 	}
-	return errors.Join(f.Sync(), f.Close())
+	if l.open != nil {
+		if mine, err := l.open.Stat(); err != nil || !os.SameFile(mine, there) {
+			_ = l.open.Close() // of a log that is no more: what stood in it is in the database's file
+			l.open = nil
+		}
+	}
+	if l.open == nil {
+		if l.open, err = os.OpenFile(l.path, os.O_RDWR, 0); err != nil {
+			l.open = nil
+			return err
+		}
+	}
+	if err := l.open.Sync(); err != nil {
+		return fmt.Errorf("%w: %w", errLost, err)
+	}
+	return nil
+}
+
+func (l *walLog) close() error {
+	if l.open == nil {
+		return nil
+	}
+	return l.open.Close()
 }

@@ -1,8 +1,10 @@
 package sqldb
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"os"
 	"path/filepath"
 	"sync"
 	"sync/atomic"
@@ -76,11 +78,147 @@ func TestACommitWaitsForTheDisk(t *testing.T) {
 	if err := db.Sync(); err != nil || synced != 2 {
 		t.Errorf("in the end: %d syncs, %v; want 2", synced, err)
 	}
-	db.log.sync = func() error { return errors.New("input/output error") }
+	db.log.sync = func() error { return errors.New("too many open files") }
 	if err := db.Sync(); fault.Of(err).Code != "database_unavailable" {
-		t.Errorf("the disk failed in the end: %v", err)
+		t.Errorf("it could not be looked at in the end: %v", err)
 	}
-	if err := write("INSERT INTO kept VALUES (1)"); fault.Of(err).Code != "database_unavailable" {
+	db.log.sync = flush
+	if err := write("INSERT INTO kept VALUES (1)"); err != nil {
+		t.Errorf("once it could: %v", err)
+	}
+}
+
+// P11: Linux says once that it could not write, and forgets. Nothing is acknowledged after that, as it would hang on pages that are not there; nor is
+// anything begun.
+func TestNothingIsWrittenAfterADiskFailed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	open := func() *DB {
+		db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Now: time.Now})
+		if err != nil {
+			t.Fatal(err)
+		}
+		return db
+	}
+	db := open()
+	write := func(how func(context.Context, func(*Tx) error) error, statement string) error {
+		return how(t.Context(), func(tx *Tx) error {
+			_, err := tx.Exec(context.Background(), statement)
+			return err
+		})
+	}
+	if err := write(db.Write, "CREATE TABLE kept (n INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	disk := db.wal.path
+	db.wal.path = "/dev/null" // which cannot be synced
+	if err := write(db.Write, "INSERT INTO kept VALUES (1)"); fault.Of(err).Code != "database_unavailable" {
 		t.Errorf("the disk failed: %v", err)
 	}
+	db.wal.path = disk
+	for name, how := range map[string]func(context.Context, func(*Tx) error) error{"write": db.Write, "soon": db.WriteSoon} {
+		if err := write(how, "INSERT INTO kept VALUES (2)"); fault.Of(err).Code != "database_unavailable" {
+			t.Errorf("%s after the disk failed: %v", name, err)
+		}
+	}
+	if err := db.Sync(); fault.Of(err).Code != "database_unavailable" {
+		t.Errorf("in the end: %v", err)
+	}
+	if err := db.Writable(); fault.Of(err).Code != "database_unavailable" {
+		t.Errorf("it says that it is well: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	db = open()
+	defer func() { _ = db.Close() }()
+	if err := write(db.Write, "INSERT INTO kept VALUES (3)"); err != nil || db.Writable() != nil {
+		t.Errorf("opened anew: %v", err)
+	}
+}
+
+// A log that another took the place of is not synced in its stead.
+func TestTheLogThatIsThereIsSynced(t *testing.T) {
+	dir := t.TempDir()
+	l := &walLog{path: filepath.Join(dir, "wal")}
+	defer func() { _ = l.close() }()
+	if err := l.sync(); err != nil || l.open != nil {
+		t.Errorf("no log: %v", err)
+	}
+	for range 2 {
+		if err := os.WriteFile(filepath.Join(dir, "new"), []byte("log"), 0o600); err != nil {
+			t.Fatal(err)
+		}
+		if err := os.Rename(filepath.Join(dir, "new"), l.path); err != nil {
+			t.Fatal(err)
+		}
+		var was *os.File
+		for i := range 2 {
+			if err := l.sync(); err != nil {
+				t.Fatal(err)
+			}
+			there, err := os.Stat(l.path)
+			if err != nil {
+				t.Fatal(err)
+			}
+			mine, err := l.open.Stat()
+			if err != nil || !os.SameFile(there, mine) {
+				t.Errorf("another file was synced: %v", err)
+			}
+			if i > 0 && l.open != was {
+				t.Error("it was opened again: what failed before would not be heard of")
+			}
+			was = l.open
+		}
+	}
+}
+
+// What a server leaves in the log when it ends is written back when the next begins: if it ended because the disk failed, memory may have what the disk lacks.
+func TestALogThatWasLeftIsWrittenBack(t *testing.T) {
+	dir := t.TempDir()
+	path, left := filepath.Join(dir, "db"), filepath.Join(dir, "left")
+	db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Now: time.Now})
+	if err != nil {
+		t.Fatal(err)
+	}
+	const word = "quillfeather and nobody else"
+	err = db.Write(t.Context(), func(tx *Tx) error {
+		_, err := tx.Exec(context.Background(), "CREATE TABLE kept AS SELECT $1 AS word", word)
+		return err
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, part := range []string{"", "-wal"} { // as they are when a process is killed
+		bytes, err := os.ReadFile(path + part)
+		if err == nil {
+			err = os.WriteFile(left+part, bytes, 0o600)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+	there := func() bool {
+		all, err := os.ReadFile(left)
+		if err != nil {
+			t.Fatal(err)
+		}
+		return bytes.Contains(all, []byte(word))
+	}
+	if there() {
+		t.Fatal("it is in the file before anybody opens it")
+	}
+	if db, err = Open(t.Context(), Options{URL: "sqlite:" + left, Now: time.Now}); err != nil {
+		t.Fatal(err)
+	}
+	defer func() { _ = db.Close() }()
+	for range 500 {
+		if there() {
+			return
+		}
+		time.Sleep(10 * time.Millisecond)
+	}
+	t.Error("it was not written back")
 }

@@ -47,6 +47,7 @@ type DB struct {
 	now            func() time.Time
 	patience       time.Duration
 	log            *group        // SQLite's; nil where commits are durable by themselves
+	wal            *walLog       // that log syncs
 	checkpoints    *checkpointer // SQLite's; nil on PostgreSQL
 	before         func(context.Context, *Tx) error
 }
@@ -103,7 +104,8 @@ func (db *DB) openSQLite(path string, readers int) error {
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
-	db.log = &group{sync: func() error { return syncLog(path) }}
+	db.wal = &walLog{path: path + "-wal"}
+	db.log = &group{sync: db.wal.sync}
 	// One writer connection: more starve one another past busy_timeout.
 	db.writer = newSQLite(dsn("&_txlock=immediate&_pragma=" + tempInMemory)) // the lock is for goose, which begins by database/sql
 	db.writer.SetMaxOpenConns(1)
@@ -111,6 +113,9 @@ func (db *DB) openSQLite(path string, readers int) error {
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
 	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt)
+	if info, err := os.Stat(db.wal.path); err == nil && info.Size() > 0 {
+		db.checkpoints.begin() // whoever wrote it may have ended because the disk did not take it: then memory has what the disk lacks
+	}
 	return nil
 }
 
@@ -189,6 +194,17 @@ func (db *DB) Now() time.Time { return db.now() }
 // Ping reaches the database once.
 func (db *DB) Ping(ctx context.Context) error { return unavailable(db.writer.PingContext(ctx)) }
 
+// Writable returns what keeps everything from being written until the database is opened anew: a disk that did not take what was written.
+func (db *DB) Writable() error {
+	if db.log == nil {
+		return nil
+	}
+	if err := db.log.broken(); err != nil {
+		return fault.Later(fault.Unavailable, "database_unavailable", 5*time.Second, err)
+	}
+	return nil
+}
+
 // ClockDifference returns how far the database server's clock is ahead of ours. SQLite has no clock of its own.
 func (db *DB) ClockDifference(ctx context.Context) (time.Duration, error) {
 	if db.engine == SQLite {
@@ -209,7 +225,10 @@ func (db *DB) Close() error {
 	if db.engine == Postgres {
 		return db.writer.Close()
 	}
-	return errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // it uses the writer
+	err := errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // the checkpointer uses the writer
+	db.log.turn.Lock()
+	defer db.log.turn.Unlock()
+	return errors.Join(err, db.wal.close())
 }
 
 // Tx is one transaction.

@@ -21,6 +21,8 @@ func (db *DB) begin(ctx context.Context, readOnly bool) (work, error) {
 	pool := db.writer
 	if readOnly {
 		pool = db.reader
+	} else if err := db.Writable(); err != nil {
+		return nil, err
 	}
 	if db.engine == Postgres {
 		return pool.BeginTx(ctx, &sql.TxOptions{ReadOnly: readOnly})
