@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"github.com/descope/virtualwebauthn"
+	"github.com/go-jose/go-jose/v4"
 
 	"countersign/internal/account"
 	passwords "countersign/internal/password"
@@ -207,6 +208,7 @@ type clocked struct {
 	invitations    [2]string    // for anybody, and for somebody else
 	adding         []account.ID // who add addresses
 	client         string       // what proves the application that calls
+	signer         jose.Signer  // its key for requests
 }
 
 // newClocked makes a node with as many accounts as names that nobody has. All names are of one
