@@ -28,7 +28,8 @@ const (
 )
 
 // Config is what a Client needs. URL is Countersign's public address. ID is the application's, as countersign oidc add has it, with its Secret, or with the
-// private Key (P-256 or Ed25519) whose public half is registered for private_key_jwt under KeyID; none of them is needed for sessions alone.
+// private Key (P-256 or Ed25519) whose public half is registered for private_key_jwt under KeyID, or with neither and an HTTP whose transport shows its certificate: URL is
+// then oidc.mtls_url, where there is the second door alone. None of them is needed for sessions alone.
 type Config struct {
 	URL    string
 	ID     string

@@ -20,7 +20,7 @@ import (
 // assertionFor is how long an assertion is good: for one call, and for clocks that differ.
 const assertionFor = time.Minute
 
-// authorization proves who calls: by the secret, or by an assertion that is good for one call (RFC 7523).
+// authorization proves who calls: by the secret, or by an assertion that is good for one call (RFC 7523). Where the connection shows a certificate (RFC 8705) it says whose.
 func (c *Client) authorization() (string, error) {
 	switch {
 	case c.config.Key != nil:
@@ -29,8 +29,10 @@ func (c *Client) authorization() (string, error) {
 	case c.config.ID != "" && c.config.Secret != "":
 		plain := url.QueryEscape(c.config.ID) + ":" + url.QueryEscape(c.config.Secret) // RFC 6749 section 2.3.1
 		return "Basic " + base64.StdEncoding.EncodeToString([]byte(plain)), nil
+	case c.config.ID != "" && c.config.HTTP != nil:
+		return "Basic " + base64.StdEncoding.EncodeToString([]byte(url.QueryEscape(c.config.ID)+":")), nil
 	}
-	return "", errors.New("countersign: the second door wants ID with Secret or Key")
+	return "", errors.New("countersign: the second door wants ID with Secret or Key, or with an HTTP that shows a certificate")
 }
 
 func (c *Client) assertion() (string, error) {

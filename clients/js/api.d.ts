@@ -1,4 +1,4 @@
-// Generated from openapi.json, c056e8bcd48ed0471562e6a4a41756ae30bda0080e69fc7bdac7fc73b3c1fc56.
+// Generated from openapi.json, 0142e8a6115d339b9335829da245bd3a05091c7c86729996b0f79cbd478c3af5.
 export interface paths {
     "/api/v1/door/accounts/{reference}": {
         parameters: {

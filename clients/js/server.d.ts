@@ -22,15 +22,17 @@ export class CountersignError extends Error {
 }
 export class Countersign {
     /**
-     * @param {{url: string, id?: string, secret?: string, authorization?: () => string | Promise<string>, patience?: number}} options url is Countersign's
-     *   public URL. id and secret are the client's, for the second door; a client with a key gives authorization in their place: it is called for each
-     *   call, and returns "Bearer " and a fresh assertion. patience is how many milliseconds an answer may take: 5000 without
+     * @param {{url: string, id?: string, secret?: string, authorization?: () => string | Promise<string>, fetch?: typeof globalThis.fetch, patience?: number}} options
+     *   url is Countersign's public URL. id and secret are the client's, for the second door; a client with a key gives authorization in their place: it is called for
+     *   each call, and returns "Bearer " and a fresh assertion. A client with a certificate gives its id and a fetch that shows it, and url is oidc.mtls_url, where
+     *   there is the second door alone. patience is how many milliseconds an answer may take: 5000 without
      */
-    constructor({ url, id, secret, authorization, patience }: {
+    constructor({ url, id, secret, authorization, fetch, patience }: {
         url: string;
         id?: string;
         secret?: string;
         authorization?: () => string | Promise<string>;
+        fetch?: typeof globalThis.fetch;
         patience?: number;
     });
     /**

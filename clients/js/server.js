@@ -31,20 +31,23 @@ export class CountersignError extends Error {
 export class Countersign {
   #url;
   #authorization;
+  #fetch;
   #patience;
 
   /**
-   * @param {{url: string, id?: string, secret?: string, authorization?: () => string | Promise<string>, patience?: number}} options url is Countersign's
-   *   public URL. id and secret are the client's, for the second door; a client with a key gives authorization in their place: it is called for each
-   *   call, and returns "Bearer " and a fresh assertion. patience is how many milliseconds an answer may take: 5000 without
+   * @param {{url: string, id?: string, secret?: string, authorization?: () => string | Promise<string>, fetch?: typeof globalThis.fetch, patience?: number}} options
+   *   url is Countersign's public URL. id and secret are the client's, for the second door; a client with a key gives authorization in their place: it is called for
+   *   each call, and returns "Bearer " and a fresh assertion. A client with a certificate gives its id and a fetch that shows it, and url is oidc.mtls_url, where
+   *   there is the second door alone. patience is how many milliseconds an answer may take: 5000 without
    */
-  constructor({ url, id = "", secret, authorization, patience = 5000 }) {
+  constructor({ url, id = "", secret, authorization, fetch, patience = 5000 }) {
     this.#url = url.replace(/\/$/, "") + "/api/v1";
     this.#authorization = authorization ?? (() => {
-      if (!secret) throw new TypeError("the second door wants id and secret, or authorization");
-      const bytes = new TextEncoder().encode(`${encodeURIComponent(id)}:${encodeURIComponent(secret)}`); // RFC 6749 section 2.3.1
+      if (!secret && !(id && fetch)) throw new TypeError("the second door wants id and secret, authorization, or id and a fetch that shows a certificate");
+      const bytes = new TextEncoder().encode(`${encodeURIComponent(id)}:${encodeURIComponent(secret ?? "")}`); // RFC 6749 section 2.3.1
       return "Basic " + btoa(String.fromCharCode(...bytes));
     });
+    this.#fetch = fetch ?? ((to, how) => globalThis.fetch(to, how));
     this.#patience = patience;
   }
 
@@ -226,7 +229,7 @@ export class Countersign {
     let answer, text;
     try {
       // A redirect would take the secret somewhere else.
-      answer = await fetch(this.#url + path, { method, headers, body: JSON.stringify(body), redirect: "error", signal: AbortSignal.timeout(this.#patience) });
+      answer = await this.#fetch(this.#url + path, { method, headers, body: JSON.stringify(body), redirect: "error", signal: AbortSignal.timeout(this.#patience) });
       text = await answer.text();
     } catch (cause) {
       throw Object.assign(new CountersignError(0, "unreachable", "Countersign did not answer"), { cause });

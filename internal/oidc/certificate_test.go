@@ -343,7 +343,7 @@ func TestClientsWithCertificatesThatCannotBe(t *testing.T) {
 		"without its own":          {Auth: oidc.BySelfSigned},
 		"bound to two things":      {Auth: oidc.ByAuthority, Subject: host, DPoP: true, CertificateBound: true},
 		"FAPI, bound to two":       {Auth: oidc.ByAuthority, Subject: host, DPoP: true, CertificateBound: true, FAPI: true},
-		"at the second door":       {Auth: oidc.ByAuthority, Subject: host, SecondDoor: []string{"https://till.example.com"}},
+		"nothing, at the door":     {Auth: oidc.ByNothing, SecondDoor: []string{"https://till.example.com"}},
 	} {
 		c.ID, c.Name, c.RedirectURIs = "till", "Till", []string{callback}
 		if c.Check() == nil {

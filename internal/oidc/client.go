@@ -158,7 +158,7 @@ func (c *Client) Check() error {
 	want(!c.Device || !c.RequirePAR && !c.RequireSigned && !c.FAPI, "device_grant: what a device asks for is neither pushed nor signed")
 	want(!c.WithoutPKCE || c.Auth != ByNothing, "pkce_exempt: a client without a secret needs PKCE")
 	want(!c.Introspects || c.Auth != ByNothing, "introspects: a client that asks about tokens has to prove who it is")
-	want(len(c.SecondDoor) == 0 || c.Auth == ByBasic || c.Auth == ByAssertion, "second_door: a client of the second door proves itself by client_secret_basic or private_key_jwt")
+	want(len(c.SecondDoor) == 0 || c.Auth == ByBasic || c.Auth == ByAssertion || c.Auth.byCertificate(), "second_door: a client of the second door proves itself by client_secret_basic, private_key_jwt or a certificate")
 	want(len(c.SecondDoor) <= maxURIs, "second_door: want %d at most", maxURIs)
 	for _, site := range c.SecondDoor {
 		want(isOrigin(site), "second_door: %q: want scheme and host of a page, such as https://photos.example.net", site)

@@ -11,7 +11,9 @@ import (
 	"countersign/internal/platform/clientip"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/reread"
+	"countersign/internal/signin"
 	"countersign/internal/web"
+	"countersign/internal/web/api"
 	"countersign/internal/web/oidcweb"
 )
 
@@ -23,9 +25,9 @@ func rootsOf(c config.Config) *reread.File[*x509.CertPool] {
 	return &reread.File[*x509.CertPool]{Path: c.OIDC.MTLSRoots, Parse: certificate.Roots}
 }
 
-// mutual is what applications come to that show certificates (RFC 8705): the endpoints that the metadata names, and nothing else. Nobody before it ends TLS, so no header says
-// where a call comes from.
-func (s *Server) mutual(door oidcweb.Door, metrics *web.Metrics) http.Handler {
+// mutual is what applications come to that show certificates (RFC 8705): the endpoints that the metadata names, the second door, and nothing else. Nobody before it ends TLS,
+// so no header says where a call comes from.
+func (s *Server) mutual(door oidcweb.Door, main *web.Front, flows api.Flows) http.Handler {
 	door.Alias = s.core.Applications.MTLS.Origin
 	door.Source = clientip.Finder{}.Of
 	at, err := url.Parse(door.Alias)
@@ -34,7 +36,13 @@ func (s *Server) mutual(door oidcweb.Door, metrics *web.Metrics) http.Handler {
 	}
 	mux := http.NewServeMux()
 	door.MountMTLS(mux)
-	return &web.Front{Log: s.deps.Log, Mux: mux, PublicURL: at, Metrics: metrics, Now: s.deps.Now}
+	(&api.API{
+		Log: s.deps.Log, Flows: flows, Now: s.deps.Now, Public: door.Alias, Door: s.secondDoor(entrance{door.Source, true}),
+		Client: func(r *http.Request) signin.Client {
+			return signin.Client{Source: door.Source(r), UserAgent: r.UserAgent()}
+		},
+	}).MountDoor(mux)
+	return &web.Front{Log: s.deps.Log, Mux: mux, PublicURL: at, Metrics: main.Metrics, Now: s.deps.Now, Apps: main.Apps}
 }
 
 // MTLS makes the server of the listener where applications show certificates; one that nobody reaches if there is none. Each connection proves the key anew: none resumes

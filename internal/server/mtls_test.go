@@ -19,9 +19,11 @@ import (
 
 	"golang.org/x/oauth2"
 
+	second "countersign/client"
 	"countersign/internal/certificate"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/secret"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/testkit"
@@ -57,7 +59,13 @@ func send(t *testing.T, c *http.Client, method, to string, change func(*http.Req
 	if err != nil {
 		t.Fatal(err)
 	}
-	if r.Header.Set("Content-Type", "application/x-www-form-urlencoded"); change != nil {
+	r.Header.Set("Content-Type", "application/x-www-form-urlencoded")
+	return answerTo(t, c, r, change)
+}
+
+func answerTo(t *testing.T, c *http.Client, r *http.Request, change func(*http.Request)) sent {
+	t.Helper()
+	if change != nil {
 		change(r)
 	}
 	res, err := c.Do(r)
@@ -168,7 +176,82 @@ func TestCertificatesAtTheirDoor(t *testing.T) {
 	}
 }
 
-// Where certificates are shown there is what the metadata names, and nothing else; no browser is led there by another site's page; and no header says where a call is from.
+// The second door takes a certificate where certificates are shown (RFC 8705), from whom it was registered with, and no header or id alone.
+func TestTheSecondDoorByACertificate(t *testing.T) {
+	for _, engine := range dbtest.Engines() {
+		t.Run(string(engine), func(t *testing.T) {
+			ca, others := testkit.NewAuthority(t, "Our CA"), testkit.NewAuthority(t, "Our CA")
+			n := servertest.Start(t, servertest.Options{Database: dbtest.NewURL(t, engine), MTLS: ca})
+			n.Guard.Add("ada@example.org")
+			add := func(c oidc.Client) secret.Token {
+				t.Helper()
+				token, err := n.Core().Applications.Add(t.Context(), c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				return token
+			}
+			add(oidc.Client{ID: "photos", Name: "Photos", Auth: oidc.ByAuthority, Subject: certificate.Subject{DNS: "photos.example.net"}, SecondDoor: []string{photosPage}})
+			add(oidc.Client{ID: "till", Name: "Till", Auth: oidc.ByAuthority, Subject: certificate.Subject{DNS: "till.example.com"}, OwnScopes: []string{"orders:read"}})
+			// Which no registration takes.
+			n.Core().Applications.Listed = append(n.Core().Applications.Listed, oidc.Client{ID: "page", Name: "Page", Auth: oidc.ByNothing, SecondDoor: []string{photosPage}})
+			films := add(oidc.Client{ID: "films", Name: "Films", SecondDoor: []string{"https://films.example.net"}})
+			right := ca.Issue(ofHost("photos.example.net"))
+			own, plain := presenting(ca, right), presenting(ca)
+			call := func(c *http.Client, at, id string, change func(*http.Request)) sent {
+				t.Helper()
+				r, err := http.NewRequestWithContext(t.Context(), "PUT", at+"/api/v1/door/accounts/u-17", strings.NewReader(`{"email":"ada@example.org","language":"en"}`))
+				if err != nil {
+					t.Fatal(err)
+				}
+				r.Header.Set("Content-Type", "application/json")
+				r.SetBasicAuth(id, "")
+				return answerTo(t, c, r, change)
+			}
+			if got := call(own, n.Alias, "photos", nil); got.status != 200 || !strings.Contains(got.body, `"opened":true`) {
+				t.Fatalf("with its own: %+v", got)
+			}
+			for what, got := range map[string]sent{
+				"without":               call(plain, n.Alias, "photos", nil),
+				"without, and a header": call(plain, n.Alias, "photos", claiming(right, nil)),
+				"with another's":        call(presenting(ca, ca.Issue(ofHost("till.example.com"))), n.Alias, "photos", nil),
+				"with the same name by another authority":    call(presenting(ca, others.Issue(ofHost("photos.example.net"))), n.Alias, "photos", nil),
+				"at the main door":                           call(own, n.URL, "photos", nil),
+				"at the main door, and a header":             call(own, n.URL, "photos", claiming(right, nil)),
+				"of nobody":                                  call(own, n.Alias, "", nil),
+				"of one that is not registered for the door": call(presenting(ca, ca.Issue(ofHost("till.example.com"))), n.Alias, "till", nil),
+				"of one that proves itself by nothing":       call(own, n.Alias, "page", nil),
+				"of one with a secret, which is not there":   call(own, n.Alias, "films", nil),
+				"with a secret beside":                       call(own, n.Alias, "photos", func(r *http.Request) { r.SetBasicAuth("photos", "x") }),
+			} {
+				if got.status != 401 || !strings.Contains(got.body, "client_unproved") {
+					t.Errorf("%s: %+v", what, got)
+				}
+			}
+			// A secret is good there as well, and of what the listener is for there is the second door alone.
+			if got := call(plain, n.Alias, "", func(r *http.Request) { r.SetBasicAuth("films", films.Reveal()) }); got.status != 200 {
+				t.Errorf("with a secret: %+v", got)
+			}
+			c, err := second.New(second.Config{URL: n.Alias, ID: "photos", HTTP: own, Now: n.Clock.Now})
+			if err != nil {
+				t.Fatal(err)
+			}
+			who := second.Person{Address: "192.0.2.7"}
+			begun, err := c.Begin(t.Context(), second.Arrival{Reference: "u-17", Person: who})
+			if err != nil || begun.Step != "second" {
+				t.Fatalf("%+v %v", begun, err)
+			}
+			if err := c.SendCode(t.Context(), begun.Flow, who, "email"); err != nil {
+				t.Fatal(err)
+			}
+			if passed, err := c.ProveCode(t.Context(), begun.Flow, who, second.Code{Code: n.Code("ada@example.org")}); err != nil || !passed.Allowed {
+				t.Errorf("%+v %v", passed, err)
+			}
+		})
+	}
+}
+
+// Where certificates are shown there is what the metadata names and the second door, and nothing else; no browser is led there by another site's page; and no header says where a call is from.
 func TestTheDoorForCertificates(t *testing.T) {
 	ca := testkit.NewAuthority(t, "Our CA")
 	n := servertest.Start(t, servertest.Options{MTLS: ca, Config: func(c *config.Config) { c.HTTP.TrustedProxies = []string{"127.0.0.1/32"} }})

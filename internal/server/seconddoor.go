@@ -17,11 +17,11 @@ import (
 	"countersign/internal/web/api"
 )
 
-// callers says who calls the second door: a client of the provider that is registered for it.
-func callers(provider *oidc.Service, source func(*http.Request) netip.Addr) func(*http.Request) (api.Application, error) {
+// callers says who calls the second door: a client of the provider that is registered for it, and has proved who it is.
+func callers(provider *oidc.Service, at entrance) func(*http.Request) (api.Application, error) {
 	return func(r *http.Request) (api.Application, error) {
-		c, err := provider.Authenticate(r.Context(), callerOf(r, source(r)))
-		if _, no := errors.AsType[*oidc.Refusal](err); no || err == nil && len(c.SecondDoor) == 0 {
+		c, err := provider.Authenticate(r.Context(), at.callerOf(r))
+		if _, no := errors.AsType[*oidc.Refusal](err); no || err == nil && (len(c.SecondDoor) == 0 || c.Auth == oidc.ByNothing) {
 			err = fault.New(fault.Unauthenticated, "client_unproved", errors.New("no client of the second door's"))
 		}
 		if err != nil {
@@ -59,9 +59,20 @@ func nameOf(provider *oidc.Service) func(context.Context, *sqldb.Tx, string) (st
 	}
 }
 
-// callerOf reads who calls: an id and a secret, or an assertion.
-func callerOf(r *http.Request, source netip.Addr) oidc.Caller {
-	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: source}
+func (s *Server) secondDoor(at entrance) api.Door {
+	return api.Door{Second: s.core.SecondDoor(), Factors: s.core.SecondDoor(), Application: callers(s.core.Applications, at)}
+}
+
+// entrance is a listener where calls arrive.
+type entrance struct {
+	source func(*http.Request) netip.Addr
+	// certificates says that TLS ends with us, where who calls is asked for a certificate. Elsewhere nobody is.
+	certificates bool
+}
+
+// callerOf reads who calls: an id and a secret, or an assertion; where certificates are shown, an id alone names who has to show one.
+func (e entrance) callerOf(r *http.Request) oidc.Caller {
+	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: e.source(r)}
 	if text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		by.Assertion = text
 		return by
@@ -71,5 +82,8 @@ func callerOf(r *http.Request, source netip.Addr) oidc.Caller {
 	by.ID, _ = url.QueryUnescape(id) // RFC 6749 section 2.3.1; what cannot be read is nobody's
 	plain, _ := url.QueryUnescape(password)
 	by.Secret = secret.Of(plain)
+	if e.certificates && r.TLS != nil && password == "" {
+		by.Method, by.Certificate = oidc.ByNothing, r.TLS.PeerCertificates
+	}
 	return by
 }

@@ -163,7 +163,7 @@ func (s *Server) doors() error {
 		way.Gate, s.gate = gate, gateHandler(c, gate, registry, log)
 	}
 	way.Mount(mux)
-	s.mtls = s.mutual(s.provide(mux, way), metrics)
+	provider := s.provide(mux, way)
 	(&pages.Security{
 		Pages: p, Log: log, Sessions: s.core.Sessions, Protection: s.core.Owner, Addresses: s.core.Owner, Factors: s.core.Owner, Ways: s.core.SignIn.Ways, Client: client,
 	}).Mount(mux)
@@ -184,11 +184,7 @@ func (s *Server) doors() error {
 		Log: log, Flows: flows, Recovery: s.core.Recovery, Sessions: s.core.Sessions, Proofs: s.core.Proofs, Owner: s.core.Owner, Protect: s.core.Protect,
 		Client: client, Now: s.deps.Now, Public: c.Public().String(), Where: s.core.Notices.Where,
 		Newcomers: api.Newcomers{Registrations: newcomers, Asks: s.core.Registration.Rules, MinPassword: c.Password.MinLength},
-		Door: api.Door{
-			Second:      s.core.SecondDoor(),
-			Factors:     s.core.SecondDoor(),
-			Application: callers(s.core.Applications, clients.Of),
-		},
+		Door:      s.secondDoor(entrance{source: clients.Of}),
 	}
 	a.Mount(mux)
 	front := &web.Front{
@@ -197,7 +193,7 @@ func (s *Server) doors() error {
 		Apps: &web.Apps{Clients: s.core.Clients, Say: p.AppOutdated, More: c.API.DeprecationURL},
 	}
 	front.Open("POST "+string(oidc.AuthorizePath), oidcweb.Open)
-	s.handler = front
+	s.handler, s.mtls = front, s.mutual(provider, front, flows)
 	return nil
 }
 

@@ -1,10 +1,11 @@
 // A client by openid-client, unmodified, that proves who it is by a certificate (RFC 8705), which the agent of its fetch has. It reads one JSON object a line and answers with one:
 // discover; begin → the URL to send the browser to; finish → what came of the URL that the browser was sent back to; refresh, introspect, token; userinfo → the status that userinfo
-// answers to a token where certificates are shown, with its own; bearer → the same where nobody is asked for one.
+// answers to a token where certificates are shown, with its own; bearer → the same where nobody is asked for one; door → the second door, by clients/js.
 import { readFileSync } from 'node:fs'
 import { createInterface } from 'node:readline'
 import { Agent, request } from 'node:https'
 import * as client from 'openid-client'
+import { Countersign } from '../../clients/js/server.js'
 
 const [issuer, id, redirect, way, dir] = process.argv.slice(2)
 const agent = new Agent({ ca: readFileSync(`${dir}/ca.pem`), cert: readFileSync(`${dir}/cert.pem`), key: readFileSync(`${dir}/key.pem`) })
@@ -57,6 +58,12 @@ const answers = {
   },
   async bearer(token) {
     return (await fetch(config.serverMetadata().userinfo_endpoint, { headers: { authorization: `Bearer ${token}` } })).status
+  },
+  async door(url) {
+    const door = new Countersign({ url, id, fetch: fetchBy })
+    const { opened } = await door.putAccount('u-17', { email: 'grace@example.org' })
+    const { step } = await door.begin({ reference: 'u-17', person: { address: '192.0.2.7' } })
+    return { opened, step }
   },
 }
 

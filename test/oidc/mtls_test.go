@@ -40,7 +40,8 @@ func registeredKeys(t *testing.T, c tls.Certificate) string {
 	return string(text)
 }
 
-// npm openid-client, by certificates of either kind: it pushes its request, gets tokens that are bound to its certificate, and they are good with that alone.
+// npm openid-client, by certificates of either kind: it pushes its request, gets tokens that are bound to its certificate, and they are good with that alone. The second door
+// takes the certificate, too.
 func TestOpenIDClientByACertificate(t *testing.T) {
 	for _, engine := range dbtest.Engines() {
 		for _, way := range []oidc.AuthMethod{oidc.ByAuthority, oidc.BySelfSigned} {
@@ -50,7 +51,7 @@ func TestOpenIDClientByACertificate(t *testing.T) {
 				n.Account(address, phone)
 				ofHost := func(c *x509.Certificate) { c.DNSNames = []string{"bank.example.com"} }
 				own, other := ca.Issue(ofHost), ca.Issue(nil)
-				c := oidc.Client{ID: "bank", Name: "Bank", RedirectURIs: []string{callback}, Scopes: []string{"openid", "offline_access"}, Auth: way, CertificateBound: true, FAPI: true}
+				c := oidc.Client{ID: "bank", Name: "Bank", RedirectURIs: []string{callback}, Scopes: []string{"openid", "offline_access"}, Auth: way, CertificateBound: true, FAPI: true, SecondDoor: []string{"https://bank.example.com"}}
 				if c.Subject = (certificate.Subject{DNS: "bank.example.com"}); way == oidc.BySelfSigned {
 					own = testkit.SelfSigned(t, nil)
 					c.Subject, c.Keys = certificate.Subject{}, registeredKeys(t, own)
@@ -93,6 +94,16 @@ func TestOpenIDClientByACertificate(t *testing.T) {
 				}
 				if f.good("introspect", nil, &known); !known.Active || known.Bound["x5t#S256"] != (certificate.Shown{own.Leaf}).Thumbprint() {
 					t.Errorf("introspected as %+v", known)
+				}
+				var second struct {
+					Opened bool
+					Step   string
+				}
+				if f.good("door", n.Alias, &second); !second.Opened || second.Step != "second" {
+					t.Errorf("the second door: %+v", second)
+				}
+				if a := thief.ask("door", n.Alias); a.Error != "client_unproved" {
+					t.Errorf("the second door by another's certificate: %+v", a)
 				}
 				var token string
 				f.good("token", nil, &token)

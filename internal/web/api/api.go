@@ -103,6 +103,13 @@ func (h *API) Mount(mux *http.ServeMux) {
 	mux.Handle("GET "+base+"/session", web.Handle(h.Log, h.getSession))
 }
 
+// MountDoor registers the second door's routes alone, for which Log, Flows, Client, Now, Public and Door are enough.
+func (h *API) MountDoor(mux *http.ServeMux) {
+	a := newHuma(h, mux)
+	h.door(a)
+	h.doorFactors(a)
+}
+
 // describe registers every call with huma, on mux.
 func (h *API) describe(mux *http.ServeMux) huma.API {
 	a := newHuma(h, mux)

@@ -34,7 +34,8 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 		{Name: "Protection", Description: "What the links in letters are for. Opening a link must do nothing: ask the person first."},
 		{Name: doorTag, Description: "For applications with accounts of their own: they look at the first proof, name the account by a reference, and hear whether the " +
 			"device is recognised and what was proved. Whoever calls proves that it is a client registered for it (countersign oidc add --second-door): with its secret " +
-			"(Authorization: Basic), or a fresh assertion by its key (Authorization: Bearer, RFC 7523 section 3), each good for one call."},
+			"(Authorization: Basic), a fresh assertion by its key (Authorization: Bearer, RFC 7523 section 3), each good for one call, or, where the operator has a listener " +
+			"for certificates, a certificate (RFC 8705) and its id without a secret (Authorization: Basic)."},
 		{Name: "Account", Description: "What its holder may see and change. The only answers with contact data, and only with the holder's own."},
 	}
 	c.Components.SecuritySchemes = map[string]*huma.SecurityScheme{
@@ -44,9 +45,10 @@ func newHuma(h *API, m *http.ServeMux) huma.API {
 			Description: "The session's token, where it is of type DPoP (RFC 9449). Each call comes with a new proof in the header DPoP: with htm, htu (under " +
 				"the public URL), iat, jti, ath and nonce, by ES256 or EdDSA. 401 dpop_nonce_needed brings a nonce in the header DPoP-Nonce, as other answers may.",
 		},
-		"client_secret":    {Type: "http", Scheme: "basic", Description: "A client's id and secret, for the second door."},
-		"client_assertion": {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A client's assertion (RFC 7523 section 3), for the second door. Each is good for one call."},
-		"cookie":           {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
+		"client_secret":      {Type: "http", Scheme: "basic", Description: "A client's id and secret, for the second door."},
+		"client_assertion":   {Type: "http", Scheme: "bearer", BearerFormat: "JWT", Description: "A client's assertion (RFC 7523 section 3), for the second door. Each is good for one call."},
+		"client_certificate": {Type: "mutualTLS", Description: "A client's certificate, for the second door at the listener for certificates; its id comes as with client_secret, and no secret."},
+		"cookie":             {Type: "apiKey", In: "cookie", Name: web.SessionCookie, Description: "The session's cookie, for this site's own pages."},
 	}
 	c.Components.Parameters = map[string]*huma.Param{"proof": {
 		Name: "DPoP", In: "header",
@@ -85,7 +87,7 @@ func (op operation) describe() *huma.Operation {
 		}
 	}
 	if op.door {
-		o.Security = []map[string][]string{{"client_secret": {}}, {"client_assertion": {}}}
+		o.Security = []map[string][]string{{"client_secret": {}}, {"client_assertion": {}}, {"client_certificate": {}}}
 		codes = append([]string{"client_unproved"}, codes...)
 	}
 	codes = append(slices.Clone(codes), "internal", "database_unavailable", "keys_missing", "client_outdated", "api_retired")
