@@ -126,7 +126,7 @@ const (
 )
 
 // The modules, in the order of the plan.
-func modules() []module {
+func fapiModules() []module {
 	return slices.Concat(modulesOfRequests(), modulesOfKeys(), modulesOfObjects(), modulesOfTokens(), modulesOfPushing())
 }
 
@@ -439,7 +439,7 @@ func TestFAPI(t *testing.T) {
 		}
 		elsewhere += string(text)
 	}
-	for _, m := range modules() {
+	for _, m := range fapiModules() {
 		if seen[m.name] = true; (m.run == nil) == (m.not == "") {
 			t.Errorf("%s: neither run nor not", m.name)
 		}
@@ -454,7 +454,7 @@ func TestFAPI(t *testing.T) {
 	}
 	each(t, func(k *kit) {
 		k.m.Throttle.Exempt = append(k.m.Throttle.Exempt, prefix("192.0.2.0/24"))
-		for _, m := range modules() {
+		for _, m := range fapiModules() {
 			if m.run == nil { // m.not says where it is tested, or why it does not apply; that is looked at above
 				continue
 			}
