@@ -35,8 +35,8 @@ const (
 	// exchanged is how many codes are exchanged in a turn: so few that none of them is a minute old by then, which is as long as they last.
 	exchanged = 500
 	// referred is how many accounts of its own the application of the second door has: so many that none comes to its device's limit, 20 at once,
-	// on a machine that is asked 15,000 times a second.
-	referred = 6000
+	// on a machine that answers 15,000 times a second.
+	referred = 6400
 )
 
 // applied has the node know an application, which is of the second door too, and returns what proves it and whom it knows.

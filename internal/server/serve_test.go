@@ -24,6 +24,7 @@ import (
 	"time"
 
 	"countersign/internal/platform/config"
+	"countersign/internal/platform/fault"
 	"countersign/internal/platform/sqldb"
 	"countersign/internal/server"
 	"countersign/internal/testkit/dbtest"
@@ -163,11 +164,11 @@ func TestHealthSaysThatTheDiskFailed(t *testing.T) {
 	if err := n.core.DB.Sync(); err == nil {
 		t.Fatal("the disk did not fail")
 	}
-	if status, text := get(t, client(), n.watch+"/readyz"); status != 503 || !strings.Contains(text, `"database":"failed"`) {
+	if status, text := get(t, client(), n.watch+"/readyz"); status != 503 || !strings.Contains(text, `"status":"unready","database":"failed"`) {
 		t.Errorf("%d %s", status, text)
 	}
-	if status, text := get(t, client(), n.watch+"/healthz"); status != 200 {
-		t.Errorf("%d %s", status, text)
+	if err := n.core.DB.WriteSoon(t.Context(), func(*sqldb.Tx) error { return nil }); fault.Of(err).Code != "database_unavailable" {
+		t.Errorf("it is written on: %v", err)
 	}
 }
 

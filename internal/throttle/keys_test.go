@@ -1,6 +1,7 @@
 package throttle_test
 
 import (
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -76,6 +77,48 @@ func TestCountsGoOnWhenKeysChange(t *testing.T) {
 		clock.Advance(time.Hour)
 		if !attempt("a") || attempt("a") {
 			t.Error("want exactly one after the wait")
+		}
+	})
+}
+
+// P6: of what was counted under two old keys, the newer goes on, which has more.
+func TestTheNewerOfTwoCountsGoesOn(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		keys := testkit.NewKeys(t, db, "")
+		s := &throttle.Service{Ring: keys.Ring}
+		ladder := throttle.Ladder{Name: "l", Free: 5, Delays: []time.Duration{time.Hour}, Stop: 10}
+		rate := throttle.Rate{Name: "r", Burst: 5, Every: 10 * time.Second} // whose ends are within one step
+		const people = 20                                                   // which of two keys comes first is chance
+		tried := func(most int) (attempted, taken int) {
+			for who := range people {
+				err := db.Write(t.Context(), func(tx *sqldb.Tx) error {
+					for range most {
+						if ok, err := s.Attempt(t.Context(), tx, ladder, strconv.Itoa(who)); err != nil {
+							return err
+						} else if ok {
+							attempted++
+						}
+						if ok, err := s.Take(t.Context(), tx, rate, strconv.Itoa(who)); err != nil {
+							return err
+						} else if ok {
+							taken++
+						}
+					}
+					return nil
+				})
+				if err != nil {
+					t.Fatal(err)
+				}
+			}
+			clock.Advance(time.Second)
+			return attempted, taken
+		}
+		tried(1)
+		keys.Change()
+		tried(3)
+		keys.Change()
+		if attempted, taken := tried(5); attempted != people || taken != people {
+			t.Errorf("after four of five, %d people had %d more tries and %d more were taken; want one each", people, attempted, taken)
 		}
 	})
 }

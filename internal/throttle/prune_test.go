@@ -56,7 +56,7 @@ func TestPruneForgetsOnlyWhatLimitsNobody(t *testing.T) {
 	})
 }
 
-// A bucket's row outlives what it counts, by ten minutes at most, and yet its end is hardly ever written anew: the index of ends would be two more
+// A bucket's row outlives what it counts, by ten minutes at most unless a try is given back, and yet its end is hardly ever written anew: the index of ends would be two more
 // pages of every try.
 func TestABucketsEndIsSeldomWritten(t *testing.T) {
 	each(t, func(t *testing.T, s *throttle.Service, try func(func(*sqldb.Tx) (bool, error)) bool, clock *dbtest.Clock) {

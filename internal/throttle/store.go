@@ -16,20 +16,16 @@ import (
 // honestly behind; if that were enough, the tries that wait at once for one row would all pass.
 const wrongClock = time.Minute
 
-// counts is one of the two tables. Of two rows the newest has more.
-type counts struct{ table, columns, newest string }
+// counts is one of the two tables. Of one key's rows, the one with the most in the column most is the newest.
+type counts struct{ table, columns, most string }
 
 var (
 	bucket  = counts{"throttle_bucket", "tat, expires_at", "tat"}                          //nolint:gochecknoglobals // a constant
 	failure = counts{"throttle_failure", "failures, not_before, expires_at", "expires_at"} //nolint:gochecknoglobals // a constant
 )
 
-// kept is the step in which the end of a bucket's row goes: it outlives what it counts by so much at most. By the millisecond each try would
-// write the index of it anew, in two more places of the file.
-const (
-	kept       = 600_000 // milliseconds
-	keptMillis = "600000"
-)
+// step is what the end of a bucket's row goes by. By the millisecond, each try would write the index of ends anew, in two more places of the file.
+const step = 10 * time.Minute
 
 // digested are the columns of the digests. What has run out needs no key.
 func digested() []keyring.Column {
@@ -44,7 +40,7 @@ func digested() []keyring.Column {
 func carry(ctx context.Context, tx *sqldb.Tx, t counts, to []byte, from [][]byte) error {
 	_, err := tx.Exec(ctx, `INSERT INTO `+t.table+` (key, `+t.columns+`)
 		SELECT CASE WHEN key <> $1 THEN $1 END, `+t.columns+` FROM `+t.table+`
-		WHERE key <> $1 AND key IN (`+sqldb.Params(2, len(from))+`) ORDER BY `+t.newest+` DESC LIMIT 1
+		WHERE key <> $1 AND key IN (`+sqldb.Params(2, len(from))+`) ORDER BY `+t.most+` DESC LIMIT 1
 		ON CONFLICT (key) DO NOTHING`, append([]any{to}, sqldb.Args(from)...)...)
 	return err
 }
@@ -54,17 +50,17 @@ func carry(ctx context.Context, tx *sqldb.Tx, t counts, to []byte, from [][]byte
 // bring it, it was written by a clock that was wrong, and counts for nothing: otherwise everybody
 // would be refused until the right clock has come so far.
 func take(ctx context.Context, tx *sqldb.Tx, key []byte, r Rate) (bool, error) {
-	now, every := tx.Now().UnixMilli(), r.Every.Milliseconds()
+	now, every, step := tx.Now().UnixMilli(), r.Every.Milliseconds(), step.Milliseconds()
 	const next = `CASE WHEN throttle_bucket.tat BETWEEN $2 AND $6 THEN throttle_bucket.tat ELSE $2 END + $3`
 	var tat int64
 	err := tx.QueryRow(ctx, `
 		INSERT INTO throttle_bucket (key, tat, expires_at) VALUES ($1, $5, $7)
 		ON CONFLICT (key) DO UPDATE SET
 			tat        = `+next+`,
-			expires_at = `+next+` + `+keptMillis+` - (`+next+`) % `+keptMillis+`
+			expires_at = `+next+` + $8 - (`+next+`) % $8
 		WHERE throttle_bucket.tat <= $4 OR throttle_bucket.tat > $6
 		RETURNING tat`,
-		key, now, every, now+every*int64(r.Burst-1), now+every, now+every*int64(r.Burst)+wrongClock.Milliseconds(), now+every+kept-(now+every)%kept).Scan(&tat)
+		key, now, every, now+every*int64(r.Burst-1), now+every, now+every*int64(r.Burst)+wrongClock.Milliseconds(), now+every+step-(now+every)%step, step).Scan(&tat)
 	if errors.Is(err, sql.ErrNoRows) {
 		return false, nil
 	}

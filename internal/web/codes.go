@@ -104,7 +104,7 @@ func answered() []Code {
 		{"client_gone", 499, "The client closed the connection first", "Seen in logs and metrics only."},
 		{"internal", 500, "Something is broken here", "Tell the operator the request_id; the log has the reason."},
 		{"busy", 503, "Too much is going on at once", "Wait as Retry-After says, then try again."},
-		{"database_unavailable", 503, "The database cannot be reached", "Wait as Retry-After says, then try again."},
+		{"database_unavailable", 503, "The database cannot be reached", "Wait as Retry-After says, then try again. If it stays: the server's log and `/readyz` say whether its disk has failed."},
 		{"keys_missing", 503, "This node does not have the keys that the database needs", "Wait as Retry-After says, then try again; the operator copies the key file to the node."},
 	}
 }

@@ -16,7 +16,7 @@ const (
 	restartAt = 32768 // 128 MiB
 	// mostLogged is how many pages it may have until whoever commits writes it back, whatever has become of the checkpointer:
 	// transactions that change much are soon there, and a page that many of them change is written back once.
-	mostLogged = 49152 // 192 MiB, which is what is left of the log's file in any case
+	mostLogged = 49152 // 192 MiB, which is at most what is left of the log's file in any case
 )
 
 // checkpointer writes SQLite's log back to the file, so that nobody waits for it whose commit happened to fill the log.
@@ -42,11 +42,6 @@ func (c *checkpointer) count() {
 	if c.commits.Add(1)%checkpointEvery != 0 {
 		return
 	}
-	c.begin()
-}
-
-// begin has the log written back soon.
-func (c *checkpointer) begin() {
 	select {
 	case c.due <- struct{}{}:
 	default: // it is behind, and takes these in as well

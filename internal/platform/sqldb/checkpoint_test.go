@@ -17,7 +17,7 @@ func TestTheLogIsWrittenBackBesideWhoeverCommits(t *testing.T) {
 		t.Fatal(err)
 	}
 	defer func() { _ = db.Close() }()
-	const most = restartAt / 4 // of which what is written below has five times as many pages
+	const most = restartAt / 4 // of which what is written below has nearly five times as many pages
 	was := db.checkpoints
 	was.end()
 	was.ended.Wait()

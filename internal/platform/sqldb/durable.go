@@ -12,8 +12,9 @@ import (
 // and hold its one writer meanwhile; with synchronous=NORMAL it writes the log and leaves it to us.
 // Everybody who has committed by the time a sync begins is covered by it.
 //
-// Once something is known not to be on disk (errLost), nothing is written any more until the file is opened anew: Linux forgets what it could not write, and says so once. The next sync would succeed, and what
-// was committed from then on would hang on pages of the log that are not there.
+// Once something is known not to be on disk (errLost), nothing is written any more until the file is opened anew: Linux
+// forgets what it could not write, and says so once. The next sync would succeed, and what was committed from then on would
+// hang on pages of the log that are not there.
 type group struct {
 	sync func() error
 
@@ -69,8 +70,8 @@ func (g *group) broken() error {
 	return g.failed
 }
 
-// walLog is SQLite's write-ahead log as the file that it is. The file is kept open, so that a write that failed is heard of here whoever else
-// has synced meanwhile, as a checkpoint does: Linux tells everybody once who had the file open by then.
+// walLog is SQLite's write-ahead log as the file that it is. From the first sync on the file is kept open, so that a write that failed is
+// heard of here whoever else has synced meanwhile, as a checkpoint does: Linux tells everybody once who had the file open by then.
 type walLog struct {
 	path string
 	open *os.File
@@ -93,7 +94,6 @@ func (l *walLog) sync() error {
 	}
 	if l.open == nil {
 		if l.open, err = os.OpenFile(l.path, os.O_RDWR, 0); err != nil {
-			l.open = nil
 			return err
 		}
 	}
@@ -107,5 +107,7 @@ func (l *walLog) close() error {
 	if l.open == nil {
 		return nil
 	}
-	return l.open.Close()
+	err := l.open.Close()
+	l.open = nil
+	return err
 }

@@ -76,7 +76,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
-		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns) //nolint:contextcheck // its checkpointer lives until Close
+		err = db.openSQLite(ctx, strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
 		err = db.openPostgres(o.URL, o.MaxConns)
 	default:
@@ -92,7 +92,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	return db, nil
 }
 
-func (db *DB) openSQLite(path string, readers int) error {
+func (db *DB) openSQLite(ctx context.Context, path string, readers int) error {
 	db.engine = SQLite
 	if err := touch(path); err != nil {
 		return err
@@ -112,9 +112,11 @@ func (db *DB) openSQLite(path string, readers int) error {
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
-	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt)
+	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt) //nolint:contextcheck // it lives until Close
 	if info, err := os.Stat(db.wal.path); err == nil && info.Size() > 0 {
-		db.checkpoints.begin() // whoever wrote it may have ended because the disk did not take it: then memory has what the disk lacks
+		// Whoever wrote it may have ended because the disk did not take it: then memory has what the disk lacks, and what is written after it would
+		// hang on that. Once all of it is in the file, the next to write begins it anew.
+		logged(ctx, db.writer)
 	}
 	return nil
 }
