@@ -4,7 +4,9 @@ import (
 	"context"
 	"database/sql"
 	"errors"
+	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"countersign/internal/keyring"
@@ -16,12 +18,12 @@ import (
 // honestly behind; if that were enough, the tries that wait at once for one row would all pass.
 const wrongClock = time.Minute
 
-// counts is one of the two tables. Of one key's rows, the one with the most in the column most is the newest.
-type counts struct{ table, columns, most string }
+// counts is one of the two tables.
+type counts struct{ table, columns string }
 
 var (
-	bucket  = counts{"throttle_bucket", "tat, expires_at", "tat"}                          //nolint:gochecknoglobals // a constant
-	failure = counts{"throttle_failure", "failures, not_before, expires_at", "expires_at"} //nolint:gochecknoglobals // a constant
+	bucket  = counts{"throttle_bucket", "tat, expires_at"}                   //nolint:gochecknoglobals // a constant
+	failure = counts{"throttle_failure", "failures, not_before, expires_at"} //nolint:gochecknoglobals // a constant
 )
 
 // step is what the end of a bucket's row goes by. By the millisecond, each try would write the index of ends anew, in two more places of the file.
@@ -35,12 +37,17 @@ func digested() []keyring.Column {
 	}
 }
 
-// carry copies a row to a new key, unless there is one already, from then on the only one that counts. Of
-// two that do so at once, one waits for the other on either engine. The CASE tells PostgreSQL the type.
+// carry copies a row to a new key, unless there is one already, from then on the only one that counts. So did the row of
+// each key count that came after another's: it is the last of them that is copied, not the one with more in it, which may be from
+// a clock that was wrong. Of two that do so at once, one waits for the other on either engine. The CASE tells PostgreSQL the type.
 func carry(ctx context.Context, tx *sqldb.Tx, t counts, to []byte, from [][]byte) error {
+	var age strings.Builder
+	for i := range from { // the oldest first
+		fmt.Fprintf(&age, " WHEN $%d THEN %d", i+2, i)
+	}
 	_, err := tx.Exec(ctx, `INSERT INTO `+t.table+` (key, `+t.columns+`)
 		SELECT CASE WHEN key <> $1 THEN $1 END, `+t.columns+` FROM `+t.table+`
-		WHERE key <> $1 AND key IN (`+sqldb.Params(2, len(from))+`) ORDER BY `+t.most+` DESC LIMIT 1
+		WHERE key <> $1 AND key IN (`+sqldb.Params(2, len(from))+`) ORDER BY CASE key`+age.String()+` END DESC LIMIT 1
 		ON CONFLICT (key) DO NOTHING`, append([]any{to}, sqldb.Args(from)...)...)
 	return err
 }
