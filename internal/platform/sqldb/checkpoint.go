@@ -3,8 +3,11 @@ package sqldb
 import (
 	"context"
 	"database/sql"
+	"errors"
+	"os"
 	"sync"
 	"sync/atomic"
+	"time"
 )
 
 const (
@@ -73,6 +76,44 @@ func logged(ctx context.Context, db *sql.DB) (pages int) {
 		return 0
 	}
 	return pages
+}
+
+// anew has the log begun anew that whoever wrote before has left, before anything is written. They may have ended because the disk did not take it:
+// then memory has what the disk lacks, no sync writes it again, and what comes behind it in the log would be lost with it. Others who have the file open
+// did so when they opened it: nobody keeps them waiting for more than what came in meanwhile, and where they are busy it is left at a few tries.
+func (db *DB) anew(ctx context.Context) error {
+	if info, err := os.Stat(db.wal.path); err != nil || info.Size() == 0 {
+		return nil // there is none
+	}
+	if err := db.wal.hold(); err != nil { // before a checkpoint syncs it, and is the only one to hear that this failed
+		return err
+	}
+	logged(ctx, db.writer)
+	c, err := db.writer.Conn(ctx)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = c.Close() }()
+	if _, err := c.ExecContext(ctx, "PRAGMA busy_timeout = 0"); err != nil {
+		return err
+	}
+	for range 5 {
+		var busy, pages, written int
+		err = c.QueryRowContext(ctx, "PRAGMA wal_checkpoint(RESTART)").Scan(&busy, &pages, &written)
+		if err != nil && !errors.Is(held(err), ErrHeld) {
+			return err
+		}
+		if err == nil && busy == 0 {
+			break
+		}
+		select {
+		case <-ctx.Done():
+			return ctx.Err()
+		case <-time.After(20 * time.Millisecond):
+		}
+	}
+	_, err = c.ExecContext(ctx, "PRAGMA busy_timeout = 10000")
+	return err
 }
 
 func (c *checkpointer) close() error {

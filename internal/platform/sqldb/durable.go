@@ -60,6 +60,15 @@ func (g *group) wait() error {
 	return b.err
 }
 
+// close syncs once more and answers with that whoever comes from here on, who has committed before.
+func (g *group) close() error {
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	err := g.sync()
+	g.sync = func() error { return err }
+	return err
+}
+
 // errLost is of a disk that did not take what was written.
 var errLost = errors.New("what was written is not on disk; start the server again once the disk is well")
 
@@ -79,28 +88,35 @@ type walLog struct {
 
 // sync flushes the log. Without a log all of it is in the database's file, synced by the checkpoint.
 func (l *walLog) sync() error {
-	there, err := os.Stat(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		return nil
-	}
-	if err != nil {
+	if err := l.hold(); err != nil || l.open == nil {
 		return err
-	}
-	if l.open != nil {
-		if mine, err := l.open.Stat(); err != nil || !os.SameFile(mine, there) {
-			_ = l.open.Close() // of a log that is no more: what stood in it is in the database's file
-			l.open = nil
-		}
-	}
-	if l.open == nil {
-		if l.open, err = os.OpenFile(l.path, os.O_RDWR, 0); err != nil {
-			return err
-		}
 	}
 	if err := l.open.Sync(); err != nil {
 		return fmt.Errorf("%w: %w", errLost, err)
 	}
 	return nil
+}
+
+// hold keeps the log open that is there, if one is.
+func (l *walLog) hold() error {
+	there, err := os.Stat(l.path)
+	if errors.Is(err, fs.ErrNotExist) {
+		return l.close()
+	}
+	if err != nil {
+		return err
+	}
+	if l.open != nil {
+		if mine, err := l.open.Stat(); err == nil && os.SameFile(mine, there) {
+			return nil
+		}
+		_ = l.close() // of a log that is no more: what stood in it is in the database's file
+	}
+	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
+	if err == nil {
+		l.open = f
+	}
+	return err
 }
 
 func (l *walLog) close() error {

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"fmt"
 	"os"
 	"path/filepath"
 	"sync"
@@ -222,74 +221,4 @@ func TestALogThatWasLeftIsWrittenBack(t *testing.T) {
 		time.Sleep(10 * time.Millisecond)
 	}
 	t.Error("it was not written back")
-}
-
-// P11: a page of the log that was left may be in memory and not on disk. What is acknowledged after opening must not hang on it.
-func TestNothingHangsOnALogThatWasLeft(t *testing.T) {
-	dir := t.TempDir()
-	path := filepath.Join(dir, "db")
-	open := func(path string) *DB {
-		db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return db
-	}
-	write := func(db *DB, statement string) {
-		t.Helper()
-		err := db.Write(t.Context(), func(tx *Tx) error {
-			_, err := tx.Exec(context.Background(), statement)
-			return err
-		})
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	read := func(path string) []byte {
-		all, err := os.ReadFile(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return all
-	}
-	put := func(path string, all []byte) {
-		if err := os.WriteFile(path, all, 0o600); err != nil {
-			t.Fatal(err)
-		}
-	}
-	db := open(path)
-	write(db, "CREATE TABLE kept (n TEXT)")
-	write(db, "CREATE INDEX kept_n ON kept (n)")
-	for range 50 {
-		write(db, "INSERT INTO kept VALUES (hex(randomblob(500)))")
-	}
-	for i := range 20 {
-		left, cut := filepath.Join(dir, fmt.Sprint("left", i)), filepath.Join(dir, fmt.Sprint("cut", i))
-		put(left, read(path)) // as it is in memory when the process is killed
-		put(left+"-wal", read(path+"-wal"))
-		salts := read(left + "-wal")[16:24]
-		again := open(left)
-		write(again, "INSERT INTO kept VALUES ('acknowledged')")
-		put(cut, read(left)) // and now the power is cut: one page of the old log never was on disk
-		log := read(left + "-wal")
-		if len(log) >= 32 && bytes.Equal(log[16:24], salts) {
-			clear(log[32+60*4120 : 32+61*4120])
-		}
-		put(cut+"-wal", log)
-		_ = again.Close()
-		after := open(cut)
-		_ = after.Read(t.Context(), func(tx *Tx) error {
-			var n int
-			var check string
-			err := tx.QueryRow(t.Context(), "SELECT count(*) FROM kept WHERE n = 'acknowledged'").Scan(&n)
-			if err != nil || n != 1 {
-				t.Errorf("%d: acknowledged and lost: %d, %v", i, n, err)
-			}
-			if err := tx.QueryRow(t.Context(), "PRAGMA integrity_check").Scan(&check); err != nil || check != "ok" {
-				t.Errorf("%d: %s, %v", i, check, err)
-			}
-			return nil
-		})
-		_ = after.Close()
-	}
 }

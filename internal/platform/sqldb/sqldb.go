@@ -76,7 +76,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
-		err = db.openSQLite(ctx, strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
+		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
 		err = db.openPostgres(o.URL, o.MaxConns)
 	default:
@@ -89,10 +89,18 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 		_ = db.Close()
 		return nil, fmt.Errorf("reach database: %w", err)
 	}
+	if db.engine == SQLite {
+		if err := db.anew(ctx); ctx.Err() != nil {
+			_ = db.Close()
+			return nil, ctx.Err()
+		} else if err != nil { // a full disk: what is there can be read
+			db.log.failed = fmt.Errorf("%w: %w", errLost, err)
+		}
+	}
 	return db, nil
 }
 
-func (db *DB) openSQLite(ctx context.Context, path string, readers int) error {
+func (db *DB) openSQLite(path string, readers int) error {
 	db.engine = SQLite
 	if err := touch(path); err != nil {
 		return err
@@ -104,7 +112,11 @@ func (db *DB) openSQLite(ctx context.Context, path string, readers int) error {
 		}}
 		return "file:" + (&url.URL{Path: path}).EscapedPath() + "?" + v.Encode() + extra
 	}
-	db.wal = &walLog{path: path + "-wal"}
+	file, err := filepath.EvalSymlinks(path) // as SQLite does: its log is beside the file, not beside a link to it
+	if err != nil {
+		return fmt.Errorf("open database: %w", err)
+	}
+	db.wal = &walLog{path: file + "-wal"}
 	db.log = &group{sync: db.wal.sync}
 	// One writer connection: more starve one another past busy_timeout.
 	db.writer = newSQLite(dsn("&_txlock=immediate&_pragma=" + tempInMemory)) // the lock is for goose, which begins by database/sql
@@ -112,12 +124,7 @@ func (db *DB) openSQLite(ctx context.Context, path string, readers int) error {
 	db.reader = newSQLite(dsn("&_pragma=query_only(1)"))
 	db.reader.SetMaxOpenConns(readers)
 	db.reader.SetMaxIdleConns(readers)
-	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt) //nolint:contextcheck // it lives until Close
-	if info, err := os.Stat(db.wal.path); err == nil && info.Size() > 0 {
-		// Whoever wrote it may have ended because the disk did not take it: then memory has what the disk lacks, and what is written after it would
-		// hang on that. Once all of it is in the file, the next to write begins it anew.
-		logged(ctx, db.writer)
-	}
+	db.checkpoints = newCheckpointer(newSQLite(dsn("")), db.writer, restartAt)
 	return nil
 }
 
@@ -228,9 +235,7 @@ func (db *DB) Close() error {
 		return db.writer.Close()
 	}
 	err := errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // the checkpointer uses the writer
-	db.log.turn.Lock()
-	defer db.log.turn.Unlock()
-	return errors.Join(err, db.wal.close())
+	return errors.Join(err, db.log.close(), db.wal.close())
 }
 
 // Tx is one transaction.

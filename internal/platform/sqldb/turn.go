@@ -1,6 +1,7 @@
 package sqldb
 
 import (
+	"cmp"
 	"context"
 	"database/sql"
 	"database/sql/driver"
@@ -36,6 +37,7 @@ func (db *DB) begin(ctx context.Context, readOnly bool) (work, error) {
 		_, err = c.ExecContext(context.WithoutCancel(ctx), "BEGIN")
 	} else {
 		_, err = c.ExecContext(ctx, "BEGIN IMMEDIATE")
+		err = cmp.Or(err, db.Writable()) // the disk may have failed while this waited
 	}
 	if err != nil {
 		_ = t.Rollback() //nolint:contextcheck // it has ours; and it may have begun all the same
