@@ -84,6 +84,14 @@ func (g *group) broken() error {
 type walLog struct {
 	path string
 	open *os.File
+	ends bool // SQLite may delete it, once all is in the database's file
+}
+
+// end has it known that the database is about to be closed.
+func (g *group) end(l *walLog) {
+	g.turn.Lock()
+	defer g.turn.Unlock()
+	l.ends = true
 }
 
 // sync flushes the log. Without a log all of it is in the database's file, synced by the checkpoint.
@@ -101,6 +109,9 @@ func (l *walLog) sync() error {
 func (l *walLog) hold() error {
 	there, err := os.Stat(l.path)
 	if errors.Is(err, fs.ErrNotExist) {
+		if l.open != nil && !l.ends {
+			return fmt.Errorf("%w: somebody took away %s, which is rescued if the server is stopped and not killed", errLost, l.path)
+		}
 		return l.close()
 	}
 	if err != nil {

@@ -234,6 +234,7 @@ func (db *DB) Close() error {
 	if db.engine == Postgres {
 		return db.writer.Close()
 	}
+	db.log.end(db.wal)
 	err := errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // the checkpointer uses the writer
 	return errors.Join(err, db.log.close(), db.wal.close())
 }
