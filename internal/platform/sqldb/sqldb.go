@@ -76,7 +76,7 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	var err error
 	switch {
 	case strings.HasPrefix(o.URL, "sqlite:"):
-		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns)
+		err = db.openSQLite(strings.TrimPrefix(o.URL, "sqlite:"), o.MaxConns) //nolint:contextcheck // its checkpointer lives until Close
 	case strings.HasPrefix(o.URL, "postgres://"), strings.HasPrefix(o.URL, "postgresql://"):
 		err = db.openPostgres(o.URL, o.MaxConns)
 	default:
