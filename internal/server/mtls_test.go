@@ -21,6 +21,7 @@ import (
 
 	second "countersign/client"
 	"countersign/internal/certificate"
+	apps "countersign/internal/client"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/secret"
@@ -248,6 +249,28 @@ func TestTheSecondDoorByACertificate(t *testing.T) {
 				t.Errorf("%+v %v", passed, err)
 			}
 		})
+	}
+}
+
+// I-05: a version of an app that is refused is refused at this door as well, whatever it shows.
+func TestTheRulesForAppsAtTheDoorForCertificates(t *testing.T) {
+	ca := testkit.NewAuthority(t, "Our CA")
+	n := servertest.Start(t, servertest.Options{MTLS: ca})
+	below, err := apps.ParseBound("all")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if _, err := n.Core().Clients.Set(t.Context(), "ios", apps.Change{RefuseBelow: &below}); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Core().Clients.Poll(t.Context()); err != nil {
+		t.Fatal(err)
+	}
+	for name, want := range map[string]int{"ios/2": http.StatusUpgradeRequired, "other/1": http.StatusUnauthorized} {
+		got := send(t, presenting(ca), "POST", n.Alias+"/api/v1/door/begin", func(r *http.Request) { r.Header.Set("Countersign-Client", name) })
+		if got.status != want {
+			t.Errorf("%s: %+v", name, got)
+		}
 	}
 }
 
