@@ -7,6 +7,7 @@ package client
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"crypto"
 	"crypto/rand"
@@ -76,23 +77,28 @@ func near(host string) bool {
 	return host == "localhost" || err == nil && (a.IsLoopback() || a.IsPrivate())
 }
 
-// Error is a refusal. Code is one of docs/errors.md, or "unreachable"; Detail is for people who develop, but for client_outdated.
+// Error is a refusal. Code is one of docs/errors.md, or "unreachable"; Title says it in a sentence, and Detail, which is often empty, what is known beyond it. Both are for
+// people who develop, but for client_outdated.
 type Error struct {
-	Status     int // of HTTP; 0 without an answer
-	Code       string
-	Detail     string
-	RetryAfter time.Duration // 0 if nothing was said
-	cause      error
+	Status        int // of HTTP; 0 without an answer
+	Code          string
+	Title, Detail string
+	RequestID     string        // of the call in Countersign's log
+	RetryAfter    time.Duration // 0 if nothing was said
+	cause         error
 }
 
-// Error returns the code, and what is known beside it.
+// Error returns the code, what is known beside it, and by which name the log knows the call.
 func (e *Error) Error() string {
 	text := "countersign: " + e.Code
 	switch {
 	case e.cause != nil:
 		text += ": " + e.cause.Error()
-	case e.Detail != "":
-		text += ": " + e.Detail
+	case e.Detail != "" || e.Title != "":
+		text += ": " + cmp.Or(e.Detail, e.Title)
+	}
+	if e.RequestID != "" {
+		text += " (request " + e.RequestID + ")"
 	}
 	return text
 }
@@ -175,12 +181,12 @@ func (c *Client) try(ctx context.Context, r request, key string, into any) error
 
 // refusal reads a problem (RFC 9457). A proxy's page is one without a code.
 func refusal(a *http.Response, text []byte) error {
-	var problem struct{ Code, Detail string }
-	_ = json.Unmarshal(text, &problem) // left as it is, there is no code
-	e := &Error{Status: a.StatusCode, Code: problem.Code, Detail: problem.Detail}
-	if e.Code == "" {
-		e.Code = "internal"
+	var problem struct {
+		Code, Title, Detail string
+		RequestID           string `json:"request_id"`
 	}
+	_ = json.Unmarshal(text, &problem) // left as it is, there is no code
+	e := &Error{Status: a.StatusCode, Code: cmp.Or(problem.Code, "internal"), Title: problem.Title, Detail: problem.Detail, RequestID: problem.RequestID}
 	if wait, err := strconv.Atoi(a.Header.Get("Retry-After")); err == nil {
 		e.RetryAfter = time.Duration(wait) * time.Second
 	}

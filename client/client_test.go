@@ -228,15 +228,26 @@ func TestAssertions(t *testing.T) {
 
 // What it says of a refusal is Countersign's code, or that there was none.
 func TestRefusals(t *testing.T) {
+	problem := map[string]string{"code": "too_many_attempts", "title": "There were too many tries", "request_id": "9f86d081884c7d65"}
 	server := stand(t, func(w http.ResponseWriter, _ *http.Request) {
 		w.Header().Set("Retry-After", "60")
 		w.WriteHeader(http.StatusTooManyRequests)
-		_ = json.NewEncoder(w).Encode(map[string]string{"code": "too_many_attempts"})
+		_ = json.NewEncoder(w).Encode(problem)
 	})
-	err := dial(t, client.Config{URL: server.URL, ID: "a", Secret: "b"}).RemoveAccount(t.Context(), "u-17")
-	e, ok := errors.AsType[*client.Error](err)
-	if !ok || e.Status != 429 || e.Code != "too_many_attempts" || e.RetryAfter != time.Minute {
-		t.Errorf("%+v", err)
+	refused := func() *client.Error {
+		e, _ := errors.AsType[*client.Error](dial(t, client.Config{URL: server.URL, ID: "a", Secret: "b"}).RemoveAccount(t.Context(), "u-17"))
+		return e
+	}
+	e := refused()
+	if e == nil || e.Status != 429 || e.Code != "too_many_attempts" || e.RetryAfter != time.Minute || e.Title != problem["title"] || e.RequestID != problem["request_id"] {
+		t.Fatalf("%+v", e)
+	}
+	if want := "countersign: too_many_attempts: There were too many tries (request 9f86d081884c7d65)"; e.Error() != want {
+		t.Errorf("%q, want %q", e, want)
+	}
+	problem["detail"] = "Of codes."
+	if want := "countersign: too_many_attempts: Of codes. (request 9f86d081884c7d65)"; refused().Error() != want {
+		t.Errorf("%q, want %q", refused(), want)
 	}
 	server.Close()
 	if _, err := dial(t, client.Config{URL: server.URL}).Session(context.Background(), "css_x"); codeOf(err) != "unreachable" {

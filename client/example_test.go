@@ -3,6 +3,7 @@ package client_test
 import (
 	"fmt"
 	"io"
+	"net"
 	"net/http"
 	"os"
 
@@ -30,7 +31,12 @@ func ExampleClient_Begin() {
 	}
 	http.HandleFunc("POST /signin", func(w http.ResponseWriter, r *http.Request) {
 		// The password was right. devices are what the browser has from you in a cookie.
-		who := client.Person{Address: r.RemoteAddr, UserAgent: r.UserAgent()} // without the port
+		address, _, err := net.SplitHostPort(r.RemoteAddr) // without the port; behind a proxy, the address that the proxy names
+		if err != nil {
+			http.Error(w, "please try again", http.StatusInternalServerError)
+			return
+		}
+		who := client.Person{Address: address, UserAgent: r.UserAgent()}
 		answer, err := countersign.Begin(r.Context(), client.Arrival{Reference: "u-17", Devices: nil, Person: who})
 		switch {
 		case err != nil:

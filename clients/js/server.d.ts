@@ -7,18 +7,20 @@
  * @template {keyof Operations} O
  * @typedef {Operations[O]["responses"] extends infer R ? { [S in keyof R]: S extends 200 | 201 | 202 ? R[S] extends { content: { "application/json": infer B } } ? B : never : never }[keyof R] : never} Answered
  */
-/** A refusal. Look at code, which docs/errors.md lists; show the person the message. */
+/** A refusal. Look at code, which docs/errors.md lists, and say it to people in words of your own: message is for whoever develops, but for client_outdated. */
 export class CountersignError extends Error {
     /**
      * @param {number} status of HTTP; 0 if there was no answer
      * @param {string} code "unreachable" if there was no answer
-     * @param {string} detail
+     * @param {string} message what was said beyond the code, or its title
      * @param {number} [retryAfter] seconds
+     * @param {string} [requestId] what Countersign's log calls the call
      */
-    constructor(status: number, code: string, detail: string, retryAfter?: number);
+    constructor(status: number, code: string, message: string, retryAfter?: number, requestId?: string);
     status: number;
     code: string;
     retryAfter: number | undefined;
+    requestId: string | undefined;
 }
 export class Countersign {
     /**

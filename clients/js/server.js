@@ -11,20 +11,22 @@
  * @typedef {Operations[O]["responses"] extends infer R ? { [S in keyof R]: S extends 200 | 201 | 202 ? R[S] extends { content: { "application/json": infer B } } ? B : never : never }[keyof R] : never} Answered
  */
 
-/** A refusal. Look at code, which docs/errors.md lists; show the person the message. */
+/** A refusal. Look at code, which docs/errors.md lists, and say it to people in words of your own: message is for whoever develops, but for client_outdated. */
 export class CountersignError extends Error {
   /**
    * @param {number} status of HTTP; 0 if there was no answer
    * @param {string} code "unreachable" if there was no answer
-   * @param {string} detail
+   * @param {string} message what was said beyond the code, or its title
    * @param {number} [retryAfter] seconds
+   * @param {string} [requestId] what Countersign's log calls the call
    */
-  constructor(status, code, detail, retryAfter) {
-    super(detail);
+  constructor(status, code, message, retryAfter, requestId) {
+    super(message);
     this.name = "CountersignError";
     this.status = status;
     this.code = code;
     this.retryAfter = retryAfter;
+    this.requestId = requestId;
   }
 }
 
@@ -235,7 +237,7 @@ export class Countersign {
       throw Object.assign(new CountersignError(0, "unreachable", "Countersign did not answer"), { cause });
     }
     if (answer.ok) return text ? JSON.parse(text) : undefined;
-    /** @type {{code?: string, detail?: string}} */
+    /** @type {{code?: string, title?: string, detail?: string, request_id?: string}} */
     let problem = {};
     try {
       problem = JSON.parse(text);
@@ -243,7 +245,8 @@ export class Countersign {
       // a proxy's page
     }
     const wait = Number(answer.headers.get("Retry-After"));
-    throw new CountersignError(answer.status, problem.code ?? "internal", problem.detail ?? answer.statusText, wait || undefined);
+    const message = problem.detail ?? problem.title ?? answer.statusText;
+    throw new CountersignError(answer.status, problem.code ?? "internal", message, wait || undefined, problem.request_id);
   }
 }
 

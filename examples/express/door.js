@@ -9,6 +9,18 @@ const WAITING = "door"; // the cookie of a browser that is at the door
 const ten = 10 * 60 * 1000; // minutes: as long as a flow lasts
 const words = { sms: "by text message", email: "by e-mail" };
 
+// What people are told of a refusal, by its code: what Countersign says of it is for whoever develops, and goes to the log.
+const refusals = {
+  code_refused: "That is not the code. Look at the newest message.",
+  resend_too_soon: "A code is on its way. Please wait a moment before you ask for another.",
+  too_many_attempts: "That was tried too often. Please try again later.",
+  flow_ended: "That took too long. Please sign in again.",
+  account_locked: "This account is locked. Please write to us.",
+};
+const last = ["flow_ended", "too_many_attempts", "account_locked"]; // those that end the sign-in
+
+export const logged = (error) => error instanceof CountersignError ? `countersign: ${error.code}: ${error.message} (request ${error.requestId ?? "without an answer"})` : error;
+
 export function secondDoor({ url, id, secret, site, strict, letIn }) {
   const countersign = new Countersign({ url, id, secret });
   const waiting = new Map(); // who is at the door; the flow never leaves this server
@@ -81,8 +93,14 @@ export function secondDoor({ url, id, secret, site, strict, letIn }) {
       await act(req, res, mine);
     } catch (error) {
       if (!(error instanceof CountersignError) || error.status === 0 || error.status >= 500) throw error;
-      if (["flow_ended", "too_many_attempts", "account_locked"].includes(error.code)) waiting.delete(mine.key);
-      mine.problem = error.message;
+      if (error.code !== "code_refused") console.error(logged(error)); // a wrong code is nobody's fault here
+      const problem = refusals[error.code] ?? "That did not work. Please try again.";
+      if (last.includes(error.code)) {
+        waiting.delete(mine.key);
+        res.clearCookie(WAITING, strict);
+        return res.status(error.status).send(page("Not signed in", `<p role="alert">${safe(problem)}</p><p><a href="/signin">Sign in</a></p>`));
+      }
+      mine.problem = problem;
       res.redirect(303, "/door");
     }
   };

@@ -3,7 +3,7 @@ import { randomBytes, scrypt, timingSafeEqual } from "node:crypto";
 import { readFileSync, writeFileSync } from "node:fs";
 import { promisify } from "node:util";
 import express from "express";
-import { secondDoor } from "./door.js";
+import { logged, secondDoor } from "./door.js";
 import { page, safe } from "./page.js";
 
 const port = Number(process.env.PORT ?? 3000);
@@ -101,7 +101,7 @@ app.get("/", (req, res) => {
 if (door) app.use(door.router);
 
 app.use((error, req, res, next) => {
-  console.error(error.code ?? error);
+  console.error(logged(error));
   res.status(503).send(page("Not now", "<p>That does not work at the moment. Please try again later.</p>"));
 });
 

@@ -94,7 +94,7 @@ func TestAnApplicationAfterTheSecondDoor(t *testing.T) {
 	p.lack(theirs)
 	p.write("Code", "000000")
 	p.press("Continue")
-	p.see("We do not know this device yet.")
+	p.see("That is not the code. Look at the newest message.")
 	p.lack(hello)
 	p.write("Code", codeFor(n, theirs))
 	p.tick("Remember this device")
@@ -111,6 +111,12 @@ func TestAnApplicationAfterTheSecondDoor(t *testing.T) {
 	thief.steal(stolen)
 	thief.comesToPhotos()
 	thief.see("We do not know this device yet.")
+	for range 6 {
+		thief.write("Code", "000000")
+		thief.press("Continue")
+	}
+	thief.see("That was tried too often. Please try again later.")
+	thief.lack(hello)
 	thief.open("/")
 	thief.at("/signin")
 }

@@ -73,7 +73,7 @@ for await (const line of createInterface({ input: process.stdin })) {
   try {
     answer = { ok: await answers[ask](what) }
   } catch (e) {
-    answer = { error: e.error ?? e.code ?? String(e), description: e.error_description ?? String(e.cause ?? e) }
+    answer = { error: e.error ?? e.code ?? String(e), description: e.error_description ?? [e.cause ?? e, e.requestId].join(' ').trim() }
   }
   console.log(JSON.stringify(answer))
 }
