@@ -19,7 +19,11 @@ const refusals = {
 };
 const last = ["flow_ended", "too_many_attempts", "account_locked"]; // those that end the sign-in
 
-export const logged = (error) => error instanceof CountersignError ? `countersign: ${error.code}: ${error.message} (request ${error.requestId ?? "without an answer"})` : error;
+export function logged(error) {
+  if (!(error instanceof CountersignError)) return error;
+  const { code, message, requestId, cause } = error;
+  return `countersign: ${code}: ${message} (${requestId ? "request " + requestId : cause?.cause ?? cause})`;
+}
 
 export function secondDoor({ url, id, secret, site, strict, letIn }) {
   const countersign = new Countersign({ url, id, secret });
