@@ -169,7 +169,7 @@ func (s *Server) doors() error {
 	}).Mount(mux)
 	(&pages.Again{SignIn: way}).Mount(mux)
 	(&pages.Approve{SignIn: way, Asks: flows, Waits: s.core.Owner}).Mount(mux)
-	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client}).Mount(mux)
+	(&pages.Recover{Pages: p, Log: log, Flows: s.core.Recovery, Client: client, Requests: s.core.Applications}).Mount(mux)
 	(&pages.Register{SignIn: way, Registrations: newcomers, Asks: asks(c, s.core.Registration)}).Mount(mux)
 	home := &pages.Home{Pages: p, Log: log, Sessions: s.core.Sessions, Owner: s.core.Owner, Holder: s.core.Owner, Client: client}
 	home.Mount(mux)

@@ -41,7 +41,7 @@ func (p *Pages) approveShots() []Shot {
 		p.shot("code-approve", "code_title", func(f frame) view {
 			return codeView{
 				frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Nonce: "example",
-				Origin: p.options.Origin, RememberDays: p.options.RememberDays,
+				appDoor: appDoor{Start: "/signin"}, Origin: p.options.Origin, RememberDays: p.options.RememberDays,
 			}.ways([]factor.Way{factor.Email, factor.Approve}, factor.Email, 0)
 		}),
 		p.shot("asked", "way_approve", newcomer(asked, same)),

@@ -8,12 +8,14 @@ import (
 	"net/url"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/google/uuid"
 
 	"countersign/internal/assurance"
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
+	"countersign/internal/platform/secret"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -89,6 +91,32 @@ func errand(r *http.Request) string {
 	return name
 }
 
+// errandCookie keeps the errand of a flow, for when the flow itself is over, and of a recovery. It says nothing but the request's id.
+const (
+	errandCookie = "__Host-cs_errand"
+	errandFor    = 30 * time.Minute // a request lasts no longer
+)
+
+// keepErrand keeps what this browser is on the way to; a name of no request is nothing to keep.
+func keepErrand(w http.ResponseWriter, r *http.Request, name string) {
+	kept := web.Cookie(r, errandCookie)
+	switch {
+	case requestName(name) != "":
+		web.SetCookie(w, errandCookie, secret.Of(name), errandFor)
+	case !kept.Empty():
+		web.SetCookie(w, errandCookie, secret.Token{}, -1)
+	}
+}
+
+// keptErrand is what this browser was on the way to last: empty for nothing.
+func keptErrand(r *http.Request) string {
+	name := web.Cookie(r, errandCookie).Reveal()
+	if requestName(name) == "" {
+		return ""
+	}
+	return name
+}
+
 // towards is a page of ours, on the way to a request.
 func towards(page, name string) string {
 	if requestName(name) == "" {
@@ -104,6 +132,12 @@ func (f frame) on(name string) frame {
 	}
 	return f
 }
+
+// SignIn is the sign-in, on the way to where the page is.
+func (f frame) SignIn() string { return towards("/signin", f.On) }
+
+// Forgot is the way back in, on the way to where the page is.
+func (f frame) Forgot() string { return towards("/recover", f.On) }
 
 // least is what the sign-in has to prove that a page is on the way with. A request or a wish that is over wants nothing.
 func (h *SignIn) least(r *http.Request, name string) assurance.Level {

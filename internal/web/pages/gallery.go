@@ -95,7 +95,7 @@ func (p *Pages) codeShots() []Shot {
 	page := func(f frame, pause time.Duration, went factor.Way, all ...factor.Way) codeView {
 		return codeView{
 			frame: f, Flow: "/signin/example", Submit: "/signin/example/code", Nonce: "example",
-			Origin: p.options.Origin, RememberDays: p.options.RememberDays, another: another{NoMore: pause < 0, Around: went == factor.SMS && len(all) == 1},
+			appDoor: appDoor{Start: "/signin"}, Origin: p.options.Origin, RememberDays: p.options.RememberDays, another: another{NoMore: pause < 0, Around: went == factor.SMS && len(all) == 1},
 		}.ways(all, went, max(pause, 0))
 	}
 	return []Shot{

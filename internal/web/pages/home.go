@@ -97,7 +97,7 @@ func holding(sessions Sessions, next func(http.ResponseWriter, *http.Request, he
 		s, stands, err := sessions.Stands(r.Context(), web.Cookie(r, web.SessionCookie), bound.Cookies(r))
 		if err != nil && fault.Of(err).Kind == fault.Unauthenticated {
 			web.SetCookie(w, web.SessionCookie, secret.Token{}, -1)
-			return seeOther(w, r, "/signin")
+			return seeOther(w, r, towards("/signin", errand(r)))
 		}
 		if err != nil {
 			return err

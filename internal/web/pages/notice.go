@@ -45,7 +45,16 @@ func (p *Pages) onward(w http.ResponseWriter, v noticeView) error {
 
 // Failure is the page of a failed request, for web.Front.
 func (p *Pages) Failure(w http.ResponseWriter, r *http.Request, a web.Answer) {
-	if err := p.show(w, a.Status, p.failure(p.language(r), r.URL.Path, a)); err != nil {
+	v := p.failure(p.language(r), r.URL.Path, a)
+	if name := keptErrand(r); name != "" {
+		switch {
+		case v.Action == "/signin" && strings.HasPrefix(r.URL.Path, "/signin/"):
+			v.Action = requestPath(requestName(name)) // which knows whether it is a sign-in that it wants
+		case v.Action == "/recover":
+			v.Action = towards(v.Action, name)
+		}
+	}
+	if err := p.show(w, a.Status, v); err != nil {
 		panic(err) // the Front logs it and falls back to plain words
 	}
 }

@@ -115,6 +115,7 @@ type passkeyView struct {
 	frame
 
 	Submit, Flow string // paths
+	Start        string // path where the flow begins anew
 	Passkey      ceremony
 	Hidden       bool
 	RememberDays int // 0 where a device that is remembered is asked all the same
@@ -130,7 +131,7 @@ func (p *Pages) passkeyPage(f frame, at atCode, c ceremony) passkeyView {
 	code := codeView{frame: f}.ways(slices.DeleteFunc(slices.Clone(at.next.Ways), func(w factor.Way) bool { return w == factor.Passkey }), "", 0)
 	path := flowPath(at.ref)
 	return passkeyView{
-		frame: f, Flow: path, Submit: path + "/passkey", Passkey: c,
+		frame: f, Flow: path, Submit: path + "/passkey", Start: startOf(at.next), Passkey: c,
 		Hidden: p.options.HidePasswordResult, RememberDays: p.rememberDays(at.next.Notes), Others: code.Others, Resend: path + "/send", SMSRisk: code.SMSRisk,
 	}
 }

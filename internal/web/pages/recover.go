@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"countersign/internal/factor"
+	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/recovery"
@@ -18,7 +19,7 @@ import (
 // stands the handle of the one that waits.
 const recoveryCookie = "__Host-cs_recovery"
 
-// Recover is the way back in. All fields are required.
+// Recover is the way back in. All fields are required but Requests.
 //
 // After the first form nothing here takes a name or an address, and no page says what an account has:
 // the ways are the same for everybody (I-11). No GET changes anything.
@@ -27,6 +28,8 @@ type Recover struct {
 	Log    *slog.Logger
 	Flows  *recovery.Service
 	Client func(*http.Request) signin.Client
+	// Requests are those of applications, which whoever was on the way to one is led back to; nil where nobody comes from one.
+	Requests wishes
 }
 
 // Mount registers the routes; nobody else knows these paths.
@@ -63,7 +66,7 @@ func (h *Recover) Mount(mux *http.ServeMux) {
 }
 
 func (h *Recover) getRecover(w http.ResponseWriter, r *http.Request) error {
-	v := recoverView{frame: h.Pages.frame(h.Pages.language(r), "recover_title"), Ways: h.Pages.ways()}
+	v := recoverView{frame: h.Pages.frame(h.Pages.language(r), "recover_title").on(errand(r)), Ways: h.Pages.ways()}
 	if browser, waiting := recoverBrowser(r); !waiting.Empty() {
 		ref := signin.Ref{Flow: waiting, Browser: browser}
 		if _, err := h.Flows.At(r.Context(), ref); err == nil {
@@ -92,7 +95,20 @@ func (h *Recover) postRecover(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	h.keep(w, browser, waiting)
+	keepErrand(w, r, errand(r))
 	return seeOther(w, r, recoveryPath(signin.Ref{Flow: st.Flow}))
+}
+
+// errand is the application's request that this browser was on the way to when the recovery began, if that is under way still.
+func (h *Recover) errand(r *http.Request) string {
+	name := keptErrand(r)
+	if name == "" || h.Requests == nil {
+		return ""
+	}
+	if _, err := h.Requests.Least(r.Context(), oidc.Ref{Request: requestName(name), Browser: browser(r)}); err != nil {
+		return ""
+	}
+	return name
 }
 
 // keep keeps the browser's secret for longer than any recovery takes, and the handle of the one that waits:
@@ -106,7 +122,7 @@ func (h *Recover) keep(w http.ResponseWriter, browser, waiting secret.Token) {
 }
 
 func (h *Recover) refuseRecover(w http.ResponseWriter, r *http.Request, key string) error {
-	f := h.Pages.frame(h.Pages.language(r), "recover_title")
+	f := h.Pages.frame(h.Pages.language(r), "recover_title").on(errand(r))
 	return h.Pages.show(w, http.StatusUnprocessableEntity, recoverView{frame: f.fails(f.say(key)), Ways: h.Pages.ways(), Where: key != "recover_missing"})
 }
 
@@ -122,7 +138,7 @@ func (h *Recover) getFlow(w http.ResponseWriter, r *http.Request) error {
 
 // page is the page of a step, with a problem if there is one.
 func (h *Recover) page(r *http.Request, ref signin.Ref, next recovery.Next, problem string) view {
-	f := h.Pages.frame(h.Pages.language(r), "recover_"+string(next.Step)+"_title")
+	f := h.Pages.frame(h.Pages.language(r), "recover_"+string(next.Step)+"_title").on(h.errand(r))
 	if problem != "" {
 		f = f.fails(f.say(problem, "min", h.Pages.options.MinPassword))
 	}
@@ -248,7 +264,7 @@ func (h *Recover) postPassword(w http.ResponseWriter, r *http.Request) error {
 		return h.Pages.show(w, http.StatusUnprocessableEntity, h.page(r, ref, next, problem))
 	}
 	web.SetCookie(w, recoveryCookie, secret.Token{}, -1)
-	return h.Pages.show(w, http.StatusOK, recoveredView{frame: h.Pages.frame(h.Pages.language(r), "recovered_title"), Saved: saved.Reveal()})
+	return h.Pages.show(w, http.StatusOK, recoveredView{frame: h.Pages.frame(h.Pages.language(r), "recovered_title").on(h.errand(r)), Saved: saved.Reveal()})
 }
 
 // outOfRecovery leads whoever pressed the back button, or pressed twice, to where the recovery stands.

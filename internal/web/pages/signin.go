@@ -83,7 +83,7 @@ func (h *SignIn) getSignIn(w http.ResponseWriter, r *http.Request) error {
 	if in, ask := served(h.Sessions, r); ask != nil {
 		return askBound(w, r, *ask)
 	} else if in {
-		return seeOther(w, r, returnPath(errand(r)))
+		return seeOther(w, r, afterwards(r, errand(r)))
 	}
 	f := h.Pages.frame(h.Pages.language(r), "signin_title")
 	return h.showSignIn(w, r, f.flash(r.URL.Query().Get("done")).on(errand(r)), ceremony{})
@@ -141,6 +141,9 @@ func (h *SignIn) advance(w http.ResponseWriter, r *http.Request, ref signin.Ref,
 	if next.Device != nil { // whatever the step: a handle that is lost here comes back as an old one
 		keepDevice(w, r, *next.Device, h.Pages.options.Now())
 	}
+	if next.Step == signin.StepDevice || next.Step == signin.StepSecond {
+		keepErrand(w, r, next.Back)
+	}
 	switch next.Step {
 	case signin.StepDone:
 		return h.welcome(w, r, next)
@@ -182,6 +185,7 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 		offerBinding(w, next.Offer)
 	}
+	keepErrand(w, r, "")
 	if next.Nudge.Wanted {
 		return seeOther(w, r, towards(enrolPath, next.Back))
 	}
@@ -240,12 +244,19 @@ func (h *SignIn) codePage(f frame, r *http.Request, at atCode) codeView {
 	return v.ways(next.Ways, at.shown(), pause)
 }
 
-// doorOf is the application's door that a flow stands at. It begins anew at the application's request.
-func doorOf(next signin.Next) appDoor {
-	if next.App == "" {
-		return appDoor{}
+// doorOf is the application whose door a flow stands at, and where the flow begins anew.
+func doorOf(next signin.Next) appDoor { return appDoor{next.App, startOf(next)} }
+
+// startOf is where a flow begins anew, on the way to where it was: at the request of the application whose door it is, at the proof that
+// somebody gives once more, or at the sign-in.
+func startOf(next signin.Next) string {
+	switch {
+	case next.App != "":
+		return requestPath(requestName(next.Back))
+	case next.Again:
+		return toAgain(returnName(next.Back))
 	}
-	return appDoor{next.App, requestPath(requestName(next.Back))}
+	return towards("/signin", next.Back)
 }
 
 // getSent is what the page asks a few times: what became of the message.
@@ -387,7 +398,9 @@ func reference(r *http.Request) signin.Ref {
 	return signin.Ref{Flow: secret.Of(r.PathValue("flow")), Browser: browser(r)}
 }
 
-func toSignIn(w http.ResponseWriter, r *http.Request) error { return seeOther(w, r, "/signin") }
+func toSignIn(w http.ResponseWriter, r *http.Request) error {
+	return seeOther(w, r, towards("/signin", errand(r)))
+}
 
 func toFlow(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, flowPath(reference(r)))

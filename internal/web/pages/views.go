@@ -114,10 +114,10 @@ type signInView struct {
 
 func (signInView) template() string { return "signin" }
 
-// appDoor is what a page shows of the application whose second door it is. Both are empty at our own.
+// appDoor is what a page shows of the application whose second door it is; App is empty at our own.
 type appDoor struct {
 	App   string
-	Start string // path where it begins anew
+	Start string // path where the flow begins anew
 }
 
 type deviceView struct {

@@ -1,0 +1,109 @@
+package server_test
+
+import (
+	"net/http"
+	"regexp"
+	"strings"
+	"testing"
+	"time"
+
+	"countersign/internal/testkit/servertest"
+)
+
+// link is where the link goes that has these words.
+func (s *shop) link(p shown, words string) string {
+	s.t.Helper()
+	m := regexp.MustCompile(`<a (?:class="[a-z ]*" )?href="([^"]*)">` + regexp.QuoteMeta(words) + `</a>`).FindStringSubmatch(p.body)
+	if m == nil {
+		s.t.Fatalf("no link says %q:\n%s", words, p.body)
+	}
+	return m[1]
+}
+
+// errand is the request that a page is on the way to.
+func (s *shop) errand(p shown) string {
+	s.t.Helper()
+	m := on.FindStringSubmatch(p.body)
+	if m == nil {
+		s.t.Fatalf("%d: the page does not know what it is for:\n%s", p.StatusCode, p.body)
+	}
+	return m[1]
+}
+
+// Whoever begins a sign-in anew that is for an application still comes to that: from the code, from a flow that is over, and from a form that was refused.
+func TestASignInBegunAnewIsStillForItsApplication(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("ada@example.org")
+	c := shopClient()
+	c.FirstParty = true
+	s := newShop(t, n, c)
+	p := s.get(s.to(s.begin(), "/signin?for=app"))
+	request := s.errand(p)
+	p = s.post("/signin", "username", "ada@example.org", "password", "this is not her password", "for", request)
+	if got := s.errand(p); p.StatusCode != http.StatusUnprocessableEntity || got != request {
+		t.Errorf("refused, it is for %s: %d", got, p.StatusCode)
+	}
+	flow := s.to(s.post("/signin", "username", "ada@example.org", "password", servertest.Password, "for", request), "/signin/")
+	if got := s.errand(s.get(s.link(s.get(flow), "Start the sign-in again"))); got != request {
+		t.Errorf("begun anew, it is for %s", got)
+	}
+	n.Code("ada@example.org") // which nobody types
+	n.Clock.Advance(20 * time.Minute)
+	p = s.get(flow)
+	if p.StatusCode != http.StatusGone {
+		t.Fatalf("after 20 minutes: %d", p.StatusCode)
+	}
+	again := s.to(s.get(s.link(p, "Start again")), "/signin?for=app")
+	p = s.signIn(again, "ada@example.org", "ada@example.org")
+	if v := s.back(s.get(s.to(p, "/authorize/"))); v.Get("code") == "" {
+		t.Errorf("answered %v", v)
+	}
+}
+
+// Whoever has forgotten their password on the way to an application signs in for it afterwards, if it waits still.
+func TestARecoveryLeadsBackToTheApplication(t *testing.T) {
+	for name, after := range map[string]time.Duration{"waits": 0, "is over": 29 * time.Minute} {
+		t.Run(name, func(t *testing.T) {
+			n := servertest.Start(t, servertest.Options{})
+			n.Account("ada@example.org", "+4915112345678")
+			c := shopClient()
+			c.FirstParty = true
+			s := newShop(t, n, c)
+			p := s.get(s.to(s.begin(), "/signin?for=app"))
+			request := s.errand(p)
+			p = s.get(s.link(p, "Forgot your password?"))
+			if s.errand(p) != request || s.errand(s.get(s.link(p, "Back to sign-in"))) != request {
+				t.Error("the recovery is for something else")
+			}
+			if p = s.post("/recover", "username", "", "for", request); s.errand(p) != request {
+				t.Error("a refused form is for something else")
+			}
+			n.Clock.Advance(after)
+			path := s.to(s.post("/recover", "username", "ada@example.org", "to", "ada@example.org", "for", request), "/recover/")
+			if p = s.get(path); s.errand(s.get(s.link(p, "Use another address or number"))) != request {
+				t.Error("anew, it is for something else")
+			}
+			n.Clock.Advance(2 * time.Minute)
+			s.to(s.post(path+"/code", "way", "email", "code", n.Code("ada@example.org")), path)
+			s.to(s.post(path+"/send", "way", "sms"), path)
+			s.to(s.post(path+"/code", "way", "sms", "code", n.Code("+4915112345678")), path)
+			const word = "a new word that nobody knows"
+			p = s.post(path+"/password", "password", word, "again", word)
+			to := s.link(p, "Sign in")
+			if after > 0 {
+				if to != "/signin" {
+					t.Errorf("the application waits no longer, and %s leads there", to)
+				}
+				return
+			}
+			p = s.post("/signin", "username", "ada@example.org", "password", word, "for", s.errand(s.get(to)))
+			flow := s.to(p, "/signin/")
+			if strings.Contains(s.get(flow).body, "Enter the code") {
+				p = s.post(flow+"/code", "code", n.Code("+4915112345678"))
+			}
+			if v := s.back(s.get(s.to(p, "/authorize/"))); v.Get("code") == "" {
+				t.Errorf("answered %v", v)
+			}
+		})
+	}
+}
