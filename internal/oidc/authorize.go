@@ -415,7 +415,8 @@ type Decision struct {
 	Source  netip.Addr
 }
 
-// Decide answers a request that stands at StepConsent. Where it wants something else by now, Next says what.
+// Decide answers a request that stands at StepConsent; one that stands at StepAgain may be declined as well. Where it wants something else by now,
+// Next says what.
 func (s *Service) Decide(ctx context.Context, ref Ref, d Decision) (n Next, err error) {
 	var q request
 	me := d.Session
@@ -427,7 +428,8 @@ func (s *Service) Decide(ctx context.Context, ref Ref, d Decision) (n Next, err 
 		n, err = s.judge(ctx, tx, q, c, me)
 		return err
 	})
-	if err != nil || q.Door != nil || n.Step != StepConsent && n.Step != StepAnswer || n.Answer != "" { // at the second door there is nothing to decide
+	decides := n.Step == StepConsent || n.Step == StepAnswer || n.Step == StepAgain && !d.Agreed
+	if err != nil || q.Door != nil || !decides || n.Answer != "" { // at the second door there is nothing to decide
 		return n, err
 	}
 	n = Next{Step: StepAnswer, Code: q.Pair.Typed}

@@ -7,6 +7,8 @@ import (
 	"testing"
 	"time"
 
+	"golang.org/x/oauth2"
+
 	"countersign/internal/testkit/servertest"
 )
 
@@ -105,5 +107,52 @@ func TestARecoveryLeadsBackToTheApplication(t *testing.T) {
 				t.Errorf("answered %v", v)
 			}
 		})
+	}
+}
+
+// Whoever is to prove more for an application is told what that takes, and may go back to it instead: then it hears of that, and nothing else changes.
+func TestWhoWillNotProveMoreGoesBackToTheApplication(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	n.Account("bob@example.org")
+	c := shopClient()
+	c.FirstParty = true
+	s := newShop(t, n, c)
+	p := s.signIn(s.to(s.begin(), "/signin?for=app"), "bob@example.org", "bob@example.org")
+	s.back(s.get(s.to(p, "/authorize/")))
+
+	const usual, more = "If this device is not remembered, we also send you a code.", "We also ask you for a code or a passkey, even if this device is remembered."
+	n.Clock.Advance(time.Minute)
+	p = s.get(s.to(s.begin(oauth2.SetAuthURLParam("max_age", "1")), "/reauth?for=app"))
+	if !strings.Contains(p.body, usual) || strings.Contains(p.body, more) {
+		t.Errorf("of a sign-in that is too old: %s", p.body)
+	}
+	p = s.get(s.to(s.begin(oauth2.SetAuthURLParam("acr_values", "aal2")), "/reauth?for=app"))
+	request := s.errand(p)
+	for what, p := range map[string]shown{
+		"at first": p, "without a password": s.post("/reauth", "password", "", "for", request), "after a wrong one": s.post("/reauth", "password", "wrong", "for", request),
+	} {
+		if !strings.Contains(p.body, more) || strings.Contains(p.body, usual) || s.errand(p) != request {
+			t.Errorf("%s: %s", what, p.body)
+		}
+	}
+	m := regexp.MustCompile(`action="(/authorize/[0-9a-f-]{36})" class="beside"><button class="quiet" type="submit" name="decision" value="deny">`).FindStringSubmatch(p.body)
+	if m == nil {
+		t.Fatalf("no way back: %s", p.body)
+	}
+	other := *s
+	other.browser = n.Browser()
+	if p := other.post(m[1], "decision", "deny"); p.StatusCode != http.StatusGone {
+		t.Errorf("another browser declines: %d", p.StatusCode)
+	}
+	s.to(s.post(m[1], "decision", "allow"), "/reauth?for=app") // saying yes is no proof
+	s.to(s.get(m[1]+"?decision=deny"), "/reauth?for=app")      // and a link says nothing
+	if v := s.back(s.post(m[1], "decision", "deny")); v.Get("error") != "access_denied" || v.Has("code") {
+		t.Errorf("answered %v", v)
+	}
+	if p := s.get(m[1]); p.StatusCode != http.StatusGone {
+		t.Errorf("declined, it goes on: %d", p.StatusCode)
+	}
+	if v := s.answered(s.to(s.begin(), shopCallback)); v.Get("code") == "" {
+		t.Errorf("who declined is signed out: %v", v)
 	}
 }

@@ -4,6 +4,7 @@ import (
 	"net/http"
 	"net/url"
 
+	"countersign/internal/assurance"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -46,7 +47,7 @@ func (h *Again) signedIn(handle func(http.ResponseWriter, *http.Request, session
 func (h *Again) get(w http.ResponseWriter, r *http.Request, me session.Session) error {
 	name := returnName(r.URL.Query().Get("for"))
 	f := h.Pages.frame(h.Pages.language(r), "again_title")
-	return h.showAgain(w, r, me, againPage(f, name))
+	return h.showAgain(w, r, me, h.againPage(r, f, name))
 }
 
 // returnName is a name of returns, or of an application's request, whatever the request at hand says.
@@ -65,17 +66,26 @@ func returnPath(name string) string {
 	return returns[returnName(name)]
 }
 
+// againPage is the page of a request at hand: what that wants decides what comes after the password.
+func (h *SignIn) againPage(r *http.Request, f frame, name string) againView {
+	v := againPage(f, name)
+	v.More = h.least(r, name) > assurance.AAL1
+	return v
+}
+
 func againPage(f frame, name string) againView {
 	f.SignedIn = true
-	f = f.on(name)
-	cancel := returns[name]
-	if f.On != "" {
-		cancel = "/"
+	v := againView{frame: f.on(name), For: name, Cancel: returns[name]}
+	switch name {
+	case "address", "contact": // these lead here again
+		v.Cancel = securityPath
+	case "access": // so does the site
+		v.Cancel = "/"
 	}
-	if name == "address" || name == "contact" { // these lead here again
-		cancel = securityPath
+	if v.On != "" {
+		v.Decline = requestPath(requestName(name))
 	}
-	return againView{frame: f, For: name, Cancel: cancel}
+	return v
 }
 
 func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session) error {
@@ -107,19 +117,20 @@ func (h *Again) post(w http.ResponseWriter, r *http.Request, me session.Session)
 
 func (h *Again) refused(w http.ResponseWriter, r *http.Request, me session.Session, back, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "again_title")
-	return h.showAgain(w, r, me, againPage(f.fails(f.say(key)), back))
+	return h.showAgain(w, r, me, h.againPage(r, f.fails(f.say(key)), back))
 }
 
 func (h *SignIn) refuse(w http.ResponseWriter, r *http.Request, back, key string) error {
 	f := h.Pages.frame(h.Pages.language(r), "again_title")
-	return h.Pages.show(w, http.StatusUnprocessableEntity, againPage(f.fails(f.say(key)), back))
+	return h.Pages.show(w, http.StatusUnprocessableEntity, h.againPage(r, f.fails(f.say(key)), back))
 }
 
 type againView struct {
 	frame
 
-	For    string // name of where to go on
-	Cancel string
+	For             string // name of where to go on
+	More            bool   // a device that is remembered is asked all the same, for what is asked for takes more
+	Cancel, Decline string // paths: of who goes back, and, for an application, to which a form goes that says no
 
 	Passkey ceremony
 }

@@ -37,5 +37,10 @@ func (p *Pages) authorizeShots() []Shot {
 		p.shot("applications-none", "applications_title", func(f frame) view { return applicationsPage(f, nil) }),
 		p.shot("signin-for-app", "signin_title", func(f frame) view { return signInView{frame: f.on(requestWord + request), Goal: "Corner Shop"} }),
 		p.shot("again-for-app", "again_title", func(f frame) view { return againPage(f, requestWord+request) }),
+		p.shot("again-for-app-more", "again_title", func(f frame) view {
+			v := againPage(f, requestWord+request)
+			v.More = true
+			return v
+		}),
 	}
 }

@@ -88,3 +88,20 @@ func TestAFormOpenedAgainIsForTheSame(t *testing.T) {
 		t.Errorf("to %s", res.Header.Get("Location"))
 	}
 }
+
+// Who goes back without a proof does not come to what would only ask for it again.
+func TestGoingBackWithoutAProof(t *testing.T) {
+	const request = "0196f0c1-7b1a-7c3e-8f00-0123456789ab"
+	for name, want := range map[string]string{
+		"home": `<a href="/">`, "security": `<a href="/security">`, "address": `<a href="/security">`, "access": `<a href="/">`,
+		"app/" + request: `<form method="post" action="/authorize/` + request + `" class="beside">`, "app/evil": `<a href="/">`,
+	} {
+		_, body := answer(door(t, &desk{}), with(get("/reauth?for="+url.QueryEscape(name)), web.SessionCookie, "css_x"))
+		if !strings.Contains(body, want) {
+			t.Errorf("%s: lacks %s", name, want)
+		}
+		if app := strings.HasPrefix(name, "app/0"); app == strings.Contains(body, "Go back without changing anything") {
+			t.Errorf("%s: another way back", name)
+		}
+	}
+}

@@ -172,7 +172,7 @@ func (h *Again) postPasskey(w http.ResponseWriter, r *http.Request, me session.S
 	back := returnName(form.Get("for"))
 	return h.answer(w, r, signin.Asked{Browser: browser(r), Session: me, Back: back}, func(next signin.Next, _ ceremony) error {
 		f := h.Pages.frame(h.Pages.language(r), "again_title")
-		return h.showAgain(w, r, me, againPage(f.fails(f.say(refusedPasskey(next))), back))
+		return h.showAgain(w, r, me, h.againPage(r, f.fails(f.say(refusedPasskey(next))), back))
 	})
 }
 
