@@ -189,12 +189,23 @@ func forApplication(r *http.Request) bool { return strings.HasPrefix(r.URL.Path,
 // providerPath begins the paths of the OpenID provider that programs call.
 const providerPath = "/oauth/"
 
-// logoutPath is where applications send people, who may be asked there.
-const logoutPath = "/oauth/logout"
+// wellKnownPath begins the paths where programs look what there is.
+const wellKnownPath = "/.well-known/"
+
+// Where below those people come by all the same.
+const (
+	logoutPath   = "/oauth/logout" // applications send them there, and they may be asked
+	passwordPath = "/.well-known/change-password"
+)
 
 // forPerson reports whether whoever reads the answer is a person in a browser.
 func forPerson(r *http.Request) bool {
-	return !forApplication(r) && (!strings.HasPrefix(r.URL.Path, providerPath) || r.URL.Path == logoutPath)
+	switch path := r.URL.Path; {
+	case path == logoutPath, path == passwordPath:
+		return true
+	default:
+		return !forApplication(r) && !strings.HasPrefix(path, providerPath) && !strings.HasPrefix(path, wellKnownPath)
+	}
 }
 
 // writeProblem writes an RFC 9457 problem. Every byte of it is ours, but for the name of a field: see RefuseField.

@@ -334,8 +334,15 @@ func TestPeopleGetAPageAndApplicationsAProblem(t *testing.T) {
 	if body := text(t, r); body != "page not_found "+r.Header.Get("X-Request-Id") {
 		t.Error(body)
 	}
-	if body := text(t, d.do("GET", "http://localhost/api/nothing", "")); !strings.HasPrefix(body, "{") {
-		t.Error(body)
+	for _, host := range []string{"localhost", "127.0.0.1"} {
+		for path, person := range map[string]bool{
+			"/nothing": true, "/oauth/logout": true, "/.well-known/change-password": true, "/.well-known": true,
+			"/api/nothing": false, "/oauth/nothing": false, "/.well-known/openid-configuration": false, "/.well-known/nothing": false,
+		} {
+			if body := text(t, d.do("GET", "http://localhost"+path, "", "Host", host)); strings.HasPrefix(body, "page ") != person || strings.HasPrefix(body, "{") == person {
+				t.Errorf("%s at %s: %s", path, host, body)
+			}
+		}
 	}
 }
 

@@ -228,6 +228,7 @@ func (p *Pages) noticeShots() []Shot {
 		{"notice-too-many", "/", web.Answer{Status: http.StatusTooManyRequests, RetryAfter: 5 * time.Minute}},
 		{"notice-busy", "/", web.Answer{Status: http.StatusServiceUnavailable, RetryAfter: 30 * time.Second}},
 		{"notice-not-found", "/", web.Answer{Status: http.StatusNotFound}},
+		{"notice-elsewhere", "/", web.Answer{Status: http.StatusMisdirectedRequest, Code: "host_unknown"}},
 		{"notice-forbidden", "/", web.Answer{Status: http.StatusForbidden}},
 		{"notice-signed-out", "/", web.Answer{Status: http.StatusUnauthorized}},
 		{"notice-form", "/", web.Answer{Status: http.StatusUnprocessableEntity}},

@@ -26,7 +26,7 @@ var notices = map[int]notice{
 	http.StatusForbidden:             {words: "forbidden", action: "/", act: "to_start"},
 	http.StatusNotFound:              {words: "notfound", action: "/", act: "to_start"},
 	http.StatusMethodNotAllowed:      {words: "notfound", action: "/", act: "to_start"},
-	http.StatusMisdirectedRequest:    {words: "notfound"}, // our own links would lead astray as well
+	http.StatusMisdirectedRequest:    {words: "elsewhere"},
 	http.StatusGone:                  {words: "ended", action: "/signin", act: "ended_action"},
 	http.StatusConflict:              {words: "ended", action: "/signin", act: "ended_action"},
 	http.StatusUnprocessableEntity:   {words: "form", action: "/", act: "to_start"},
@@ -82,6 +82,11 @@ func (p *Pages) failure(lang, path string, a web.Answer) noticeView {
 	v := noticeView{frame: f, Heading: f.say(n.words + "_title"), Lead: f.say(n.words + "_lead"), Action: n.action}
 	if n.act != "" {
 		v.ActionLabel = f.say(n.act)
+	}
+	if a.Status == http.StatusMisdirectedRequest {
+		// The one link is our address by configuration: what was sent is repeated nowhere. Nor is there anything of ours at the host that was
+		// named, the style sheet neither.
+		v.Assets, v.Action, v.ActionLabel = "", p.options.Origin, p.options.Origin
 	}
 	if a.RetryAfter > 0 {
 		key := "busy_wait"

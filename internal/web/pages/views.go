@@ -25,7 +25,7 @@ type frame struct {
 
 	Lang, Dir string
 	Site      string
-	Assets    string
+	Assets    string // where the style sheet is; empty for a page that has none
 	Shape     string // narrow: one card; wide: lists
 	Title     string
 	SignedIn  bool
