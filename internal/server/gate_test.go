@@ -249,3 +249,31 @@ func TestWhoHasNothingStrongerIsTold(t *testing.T) {
 		t.Errorf("a page that asks for less: %s, %s", at, page)
 	}
 }
+
+// Whoever leaves a site is asked whether they want to sign out, and is then signed out: until they are, it opens again.
+func TestLeavingASiteAsksWhetherToSignOut(t *testing.T) {
+	g := newGuest(t, wiki+"/ signed-in")
+	const name = "ada@example.org"
+	g.node.Account(name)
+	g.follow(g.ask("/"))
+	page := g.code("/signin", url.Values{"username": {name}, "password": {servertest.Password}}, func() url.Values {
+		return url.Values{"code": {g.node.Code(name)}}
+	})
+	if at := g.enter(page); at != "/" {
+		t.Fatalf("in at %s", at)
+	}
+	page, at := g.follow(g.gate("/.countersign/leave"))
+	ask := regexp.MustCompile(`<form method="post" action="([^"]+)">\s*<button class="main"`).FindStringSubmatch(page)
+	if at != "/oauth/logout" || !strings.Contains(page, "Do you want to sign out?") || ask == nil {
+		t.Fatalf("%s: %s", at, page)
+	}
+	if got := g.ask("/"); got.StatusCode != http.StatusOK { // the test's browser keeps the cookie that it was told to forget
+		t.Errorf("asked and not answered, they are out: %d", got.StatusCode)
+	}
+	if got := g.post(ask[1], url.Values{}); got.Header.Get("Location") != "/signin?done=signed-out" {
+		t.Errorf("%d, to %s", got.StatusCode, got.Header.Get("Location"))
+	}
+	if _, at := g.follow(g.ask("/")); at != "/signin" {
+		t.Errorf("signed out, and led to %s", at)
+	}
+}

@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"countersign/internal/access"
+	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/session"
@@ -209,10 +210,11 @@ func (d *Door) enter(w http.ResponseWriter, r *http.Request) {
 	http.Redirect(w, r, to, http.StatusFound) // a path of this site: see access.Wish
 }
 
-// leave forgets the pass at this site, and leads to where people sign out.
+// leave forgets the pass at this site, and leads to where people are asked whether they want to sign out: as long as they have not, the site
+// opens again at once.
 func (d *Door) leave(w http.ResponseWriter, r *http.Request) {
 	web.SetCookie(w, passCookie, secret.Token{}, -1)
-	http.Redirect(w, r, d.Public+"/", http.StatusFound)
+	http.Redirect(w, r, d.Public+string(oidc.LogoutPath), http.StatusFound)
 }
 
 func (d *Door) misdirected(w http.ResponseWriter, r *http.Request, err error) {
