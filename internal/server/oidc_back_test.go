@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"net/http"
+	"net/url"
 	"regexp"
 	"strings"
 	"testing"
@@ -154,5 +155,41 @@ func TestWhoWillNotProveMoreGoesBackToTheApplication(t *testing.T) {
 	}
 	if v := s.answered(s.to(s.begin(), shopCallback)); v.Get("code") == "" {
 		t.Errorf("who declined is signed out: %v", v)
+	}
+}
+
+// Whoever has no account yet opens one on the way to the application, and comes to it in the end.
+func TestARegistrationLeadsToTheApplication(t *testing.T) {
+	n := open(t, nil)
+	n.Guard.Add("ada@example.org")
+	c := shopClient()
+	c.FirstParty = true
+	s := newShop(t, n, c)
+	p := s.get(s.to(s.begin(), "/signin?for=app"))
+	request := s.errand(p)
+	p = s.get(s.link(p, "Create an account"))
+	if s.errand(p) != request || s.errand(s.get(s.link(p, "Sign in"))) != request {
+		t.Error("it is for something else")
+	}
+	if p = s.post("/register", "address", "", "for", request); s.errand(p) != request {
+		t.Error("a refused form is for something else")
+	}
+	at := s.to(s.post("/register", "address", "ada@example.org", "for", request), "/register/")
+	for _, p := range []shown{s.get(at), s.post(at+"/code", "code", "")} {
+		if s.errand(s.get(s.link(p, "Use another address"))) != request || s.errand(s.get(s.link(p, "Sign in"))) != request {
+			t.Error("with the code it is for something else")
+		}
+	}
+	s.to(s.post(at+"/code", "code", n.Code("ada@example.org")), at)
+	p = s.get(s.to(s.post(at+"/finish", "password", "walrus kettle umbrella 9", "language", "en"), "/welcome"))
+	if v := s.back(s.get(s.link(p, "Later"))); v.Get("code") == "" {
+		t.Errorf("answered %v", v)
+	}
+	if to := s.link(s.get("/welcome"), "Later"); to != "/" { // the application has its answer
+		t.Errorf("later leads to %s", to)
+	}
+	// A registration that is over begins anew for it.
+	if p := s.get(at); s.link(p, "Start again") != "/register?for="+url.QueryEscape(request) {
+		t.Errorf("it leads to %s", s.link(p, "Start again"))
 	}
 }

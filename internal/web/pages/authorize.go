@@ -16,6 +16,7 @@ import (
 	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
+	"countersign/internal/registration"
 	"countersign/internal/session"
 	"countersign/internal/signin"
 	"countersign/internal/web"
@@ -91,7 +92,7 @@ func errand(r *http.Request) string {
 	return name
 }
 
-// errandCookie keeps the errand of a flow, for when the flow itself is over, and of a recovery. It says nothing but the request's id.
+// errandCookie keeps the errand of a flow, for when the flow itself is over, and of a recovery and a registration. It says nothing but the request's id.
 const (
 	errandCookie = "__Host-cs_errand"
 	errandFor    = 30 * time.Minute // a request lasts no longer
@@ -117,6 +118,18 @@ func keptErrand(r *http.Request) string {
 	return name
 }
 
+// waitingErrand is what this browser was on the way to last, if that waits for it still.
+func waitingErrand(r *http.Request, requests wishes) string {
+	name := keptErrand(r)
+	if name == "" || requests == nil {
+		return ""
+	}
+	if _, err := requests.Least(r.Context(), oidc.Ref{Request: requestName(name), Browser: browser(r)}); err != nil {
+		return ""
+	}
+	return name
+}
+
 // towards is a page of ours, on the way to a request.
 func towards(page, name string) string {
 	if requestName(name) == "" {
@@ -135,6 +148,9 @@ func (f frame) on(name string) frame {
 
 // SignIn is the sign-in, on the way to where the page is.
 func (f frame) SignIn() string { return towards("/signin", f.On) }
+
+// Join is where an account is opened, on the way to where the page is.
+func (f frame) Join() string { return towards(registration.Path, f.On) }
 
 // Forgot is the way back in, on the way to where the page is.
 func (f frame) Forgot() string { return towards("/recover", f.On) }

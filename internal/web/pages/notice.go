@@ -6,6 +6,7 @@ import (
 	"time"
 
 	"countersign/internal/oidc"
+	"countersign/internal/registration"
 	"countersign/internal/web"
 )
 
@@ -46,17 +47,23 @@ func (p *Pages) onward(w http.ResponseWriter, v noticeView) error {
 // Failure is the page of a failed request, for web.Front.
 func (p *Pages) Failure(w http.ResponseWriter, r *http.Request, a web.Answer) {
 	v := p.failure(p.language(r), r.URL.Path, a)
-	if name := keptErrand(r); name != "" {
-		switch {
-		case v.Action == "/signin" && strings.HasPrefix(r.URL.Path, "/signin/"):
-			v.Action = requestPath(requestName(name)) // which knows whether it is a sign-in that it wants
-		case v.Action == "/recover":
-			v.Action = towards(v.Action, name)
-		}
-	}
+	v.Action = anew(r, v.Action)
 	if err := p.show(w, a.Status, v); err != nil {
 		panic(err) // the Front logs it and falls back to plain words
 	}
+}
+
+// anew is where what has ended begins anew, on the way to what it was for.
+func anew(r *http.Request, page string) string {
+	name := keptErrand(r)
+	switch {
+	case name == "":
+	case page == "/signin" && strings.HasPrefix(r.URL.Path, "/signin/"):
+		return requestPath(requestName(name)) // which knows whether it is a sign-in that it wants
+	case page == "/recover", page == registration.Path, page == "/signin" && strings.HasPrefix(r.URL.Path, registration.Path+"/"):
+		return towards(page, name)
+	}
+	return page
 }
 
 func (p *Pages) failure(lang, path string, a web.Answer) noticeView {

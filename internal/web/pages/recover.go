@@ -7,7 +7,6 @@ import (
 	"strings"
 
 	"countersign/internal/factor"
-	"countersign/internal/oidc"
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
 	"countersign/internal/recovery"
@@ -99,18 +98,6 @@ func (h *Recover) postRecover(w http.ResponseWriter, r *http.Request) error {
 	return seeOther(w, r, recoveryPath(signin.Ref{Flow: st.Flow}))
 }
 
-// errand is the application's request that this browser was on the way to when the recovery began, if that is under way still.
-func (h *Recover) errand(r *http.Request) string {
-	name := keptErrand(r)
-	if name == "" || h.Requests == nil {
-		return ""
-	}
-	if _, err := h.Requests.Least(r.Context(), oidc.Ref{Request: requestName(name), Browser: browser(r)}); err != nil {
-		return ""
-	}
-	return name
-}
-
 // keep keeps the browser's secret for longer than any recovery takes, and the handle of the one that waits:
 // its page may be closed for days.
 func (h *Recover) keep(w http.ResponseWriter, browser, waiting secret.Token) {
@@ -138,7 +125,7 @@ func (h *Recover) getFlow(w http.ResponseWriter, r *http.Request) error {
 
 // page is the page of a step, with a problem if there is one.
 func (h *Recover) page(r *http.Request, ref signin.Ref, next recovery.Next, problem string) view {
-	f := h.Pages.frame(h.Pages.language(r), "recover_"+string(next.Step)+"_title").on(h.errand(r))
+	f := h.Pages.frame(h.Pages.language(r), "recover_"+string(next.Step)+"_title").on(waitingErrand(r, h.Requests))
 	if problem != "" {
 		f = f.fails(f.say(problem, "min", h.Pages.options.MinPassword))
 	}
@@ -264,7 +251,7 @@ func (h *Recover) postPassword(w http.ResponseWriter, r *http.Request) error {
 		return h.Pages.show(w, http.StatusUnprocessableEntity, h.page(r, ref, next, problem))
 	}
 	web.SetCookie(w, recoveryCookie, secret.Token{}, -1)
-	return h.Pages.show(w, http.StatusOK, recoveredView{frame: h.Pages.frame(h.Pages.language(r), "recovered_title").on(h.errand(r)), Saved: saved.Reveal()})
+	return h.Pages.show(w, http.StatusOK, recoveredView{frame: h.Pages.frame(h.Pages.language(r), "recovered_title").on(waitingErrand(r, h.Requests)), Saved: saved.Reveal()})
 }
 
 // outOfRecovery leads whoever pressed the back button, or pressed twice, to where the recovery stands.

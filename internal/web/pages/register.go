@@ -76,7 +76,9 @@ func (h *Register) plainly(handle func(http.ResponseWriter, *http.Request) error
 		if !ok {
 			return err
 		}
-		return h.Pages.show(w, n.status, h.Pages.deadEnd(h.Pages.language(r), n))
+		v := h.Pages.deadEnd(h.Pages.language(r), n)
+		v.Action = anew(r, v.Action)
+		return h.Pages.show(w, n.status, v)
 	}
 }
 
@@ -108,9 +110,9 @@ func (h *Register) getRegister(w http.ResponseWriter, r *http.Request) error {
 	if in, ask := served(h.Sessions, r); ask != nil {
 		return askBound(w, r, *ask)
 	} else if in {
-		return seeOther(w, r, "/")
+		return seeOther(w, r, afterwards(r, errand(r)))
 	}
-	return h.Pages.show(w, http.StatusOK, registerPage(h.Pages.frame(h.Pages.language(r), "register_title"), h.Asks))
+	return h.Pages.show(w, http.StatusOK, registerPage(h.Pages.frame(h.Pages.language(r), "register_title").on(errand(r)), h.Asks))
 }
 
 func (h *Register) postRegister(w http.ResponseWriter, r *http.Request) error {
@@ -142,6 +144,7 @@ func (h *Register) postRegister(w http.ResponseWriter, r *http.Request) error {
 	}
 	ref.Flow = begun.Flow
 	web.SetCookie(w, web.BrowserCookie, ref.Browser, 0)
+	keepErrand(w, r, errand(r))
 	return seeOther(w, r, registrationPath(ref))
 }
 
@@ -149,7 +152,7 @@ func (h *Register) postRegister(w http.ResponseWriter, r *http.Request) error {
 const uninvited = "register_uninvited_lead"
 
 func (h *Register) refuseAddress(w http.ResponseWriter, r *http.Request, key string) error {
-	f := h.Pages.frame(h.Pages.language(r), "register_title")
+	f := h.Pages.frame(h.Pages.language(r), "register_title").on(errand(r))
 	v := registerPage(f.fails(f.say(key)), h.Asks)
 	v.Uninvited = key == uninvited
 	return h.Pages.show(w, http.StatusUnprocessableEntity, v)
@@ -165,7 +168,7 @@ func (h *Register) getFlow(w http.ResponseWriter, r *http.Request) error {
 	if next.Step == registration.StepAbout {
 		return h.Pages.show(w, http.StatusOK, h.aboutPage(h.Pages.frame(lang, "about_title"), ref, next, nil))
 	}
-	f := h.Pages.frame(lang, "register_code_title").flash(r.URL.Query().Get("done"))
+	f := h.Pages.frame(lang, "register_code_title").on(waitingErrand(r, h.Requests)).flash(r.URL.Query().Get("done"))
 	v := h.codePage(f, ref, next)
 	if v.WaitSeconds > 0 && r.URL.Query().Has("soon") {
 		v.Flash = v.say("code_too_soon", "wait", v.span(wait(h.Pages.options.Now(), next.ResendAt)))
@@ -217,7 +220,7 @@ func (h *Register) refuseCode(w http.ResponseWriter, r *http.Request, ref signin
 	if next.Step != registration.StepCode {
 		return seeOther(w, r, registrationPath(ref))
 	}
-	f := h.Pages.frame(h.Pages.language(r), "register_code_title")
+	f := h.Pages.frame(h.Pages.language(r), "register_code_title").on(waitingErrand(r, h.Requests))
 	return h.Pages.show(w, http.StatusUnprocessableEntity, h.codePage(f.fails(f.say(key)), ref, next))
 }
 
@@ -252,7 +255,8 @@ func (h *Register) postFinish(w http.ResponseWriter, r *http.Request) error {
 const welcomePath = "/welcome"
 
 func (h *Register) getWelcome(w http.ResponseWriter, r *http.Request, _ session.Session) error {
-	return h.Pages.show(w, http.StatusOK, welcomePage(h.Pages.frame(h.Pages.language(r), "welcome_title"), h.Asks.Ways))
+	later := afterwards(r, waitingErrand(r, h.Requests))
+	return h.Pages.show(w, http.StatusOK, welcomePage(h.Pages.frame(h.Pages.language(r), "welcome_title"), h.Asks.Ways, later))
 }
 
 // about reads the form. What nobody was asked for is not looked at.

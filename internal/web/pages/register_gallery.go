@@ -80,7 +80,7 @@ func (p *Pages) aboutShots() []Shot {
 				registration.Problem{Field: "password", Code: "password_too_short"}, registration.Problem{Field: "terms", Code: "terms_not_accepted"})
 		}),
 	}
-	shots = append(shots, p.shot("welcome", "welcome_title", func(f frame) view { return welcomePage(f, []factor.Way{factor.SMS, factor.Email}) }))
+	shots = append(shots, p.shot("welcome", "welcome_title", func(f frame) view { return welcomePage(f, []factor.Way{factor.SMS, factor.Email}, "/") }))
 	for _, code := range []string{"password_common", "password_context", "password_malformed", "password_too_long"} {
 		shots = append(shots, p.shot("about-"+code, "about_title", func(f frame) view {
 			return page(f, Asks{MinPassword: 15}, registration.Problem{Field: "password", Code: code})

@@ -40,15 +40,15 @@ func registerPage(f frame, a Asks) registerView {
 type welcomeView struct {
 	frame
 
-	Submit string // path
-	Field  registerView
+	Submit, Later string // paths; the second is where it is put off
+	Field         registerView
 }
 
 func (welcomeView) template() string { return "welcome" }
 
-func welcomePage(f frame, ways []factor.Way) welcomeView {
+func welcomePage(f frame, ways []factor.Way, later string) welcomeView {
 	f.SignedIn = true
-	return welcomeView{frame: f, Submit: securityPath + "/addresses", Field: registerPage(f, Asks{Ways: ways})}
+	return welcomeView{frame: f, Later: later, Submit: securityPath + "/addresses", Field: registerPage(f, Asks{Ways: ways})}
 }
 
 type registerCodeView struct {

@@ -185,7 +185,9 @@ func (h *SignIn) welcome(w http.ResponseWriter, r *http.Request, next signin.Nex
 		web.SetCookie(w, web.SessionCookie, next.Session.Token, 0)
 		offerBinding(w, next.Offer)
 	}
-	keepErrand(w, r, "")
+	if returnName(next.Back) != "welcome" { // from there a newcomer goes on to it
+		keepErrand(w, r, "")
+	}
 	if next.Nudge.Wanted {
 		return seeOther(w, r, towards(enrolPath, next.Back))
 	}
