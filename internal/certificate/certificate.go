@@ -42,18 +42,32 @@ func (s Shown) Thumbprint() Thumbprint {
 	return Thumbprint(base64.RawURLEncoding.EncodeToString(sum[:]))
 }
 
-// Lasts reports whether the certificate is good now, as far as it says itself.
-func (s Shown) Lasts(now time.Time) bool {
-	return len(s) > 0 && !now.Before(s[0].NotBefore) && !now.After(s[0].NotAfter)
+// Lasts says why the certificate is not good now, as far as it says itself.
+func (s Shown) Lasts(now time.Time) error {
+	switch {
+	case len(s) == 0:
+		return errors.New("no certificate was shown")
+	case now.Before(s[0].NotBefore):
+		return fmt.Errorf("the certificate is not good yet (%s)", s[0].NotBefore.UTC().Format(time.DateOnly))
+	case now.After(s[0].NotAfter):
+		return fmt.Errorf("the certificate has expired (%s)", s[0].NotAfter.UTC().Format(time.DateOnly))
+	}
+	return nil
 }
 
-// Vouched reports whether one of the roots vouches, now, for a program that calls others. Without roots nobody does: x509 would ask those of the system.
-func (s Shown) Vouched(roots *x509.CertPool, now time.Time) bool {
-	if len(s) == 0 || len(s) > maxChain || roots == nil {
-		return false
+// Vouched says why none of the roots vouches, now, for a program that calls others. Without roots nobody does: x509 would ask those of the system.
+func (s Shown) Vouched(roots *x509.CertPool, now time.Time) error {
+	if err := s.Lasts(now); err != nil {
+		return err
+	}
+	switch {
+	case len(s) > maxChain:
+		return fmt.Errorf("more than %d certificates were shown", maxChain)
+	case roots == nil:
+		return errors.New("no authority is believed here: oidc.mtls_roots")
 	}
 	if key, ok := s[0].PublicKey.(*rsa.PublicKey); ok && key.N.BitLen() < fewestRSABits {
-		return false
+		return fmt.Errorf("the certificate's key has fewer than %d bits", fewestRSABits)
 	}
 	between := x509.NewCertPool()
 	for _, c := range s[1:] {
@@ -62,7 +76,13 @@ func (s Shown) Vouched(roots *x509.CertPool, now time.Time) bool {
 	_, err := s[0].Verify(x509.VerifyOptions{
 		Roots: roots, Intermediates: between, CurrentTime: now, KeyUsages: []x509.ExtKeyUsage{x509.ExtKeyUsageClientAuth},
 	})
-	return err == nil
+	if why, ok := errors.AsType[x509.CertificateInvalidError](err); ok && why.Reason == x509.IncompatibleUsage {
+		return errors.New("the certificate is not for clients (clientAuth)")
+	}
+	if err != nil { // which quotes the certificate
+		return errors.New("no authority of oidc.mtls_roots vouches for the certificate")
+	}
+	return nil
 }
 
 // HasKey reports whether the certificate is of a public key.

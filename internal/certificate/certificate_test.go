@@ -49,10 +49,10 @@ func TestWhoVouches(t *testing.T) {
 		t.Fatal(err)
 	}
 	good := certificate.Shown{leaf(ours, nil)}
-	if !good.Vouched(roots(t, ours), now) || !good.Vouched(roots(t, other, ours), now) {
+	if good.Vouched(roots(t, ours), now) != nil || good.Vouched(roots(t, other, ours), now) != nil {
 		t.Error("our own is not vouched for")
 	}
-	if chain := (certificate.Shown{leaf(below, nil), below.Certificate()}); !chain.Vouched(roots(t, ours), now) || !chain.Vouched(roots(t, below), now) {
+	if chain := (certificate.Shown{leaf(below, nil), below.Certificate()}); chain.Vouched(roots(t, ours), now) != nil || chain.Vouched(roots(t, below), now) != nil {
 		t.Error("one of an authority below is not vouched for")
 	}
 	system := filepath.Join(t.TempDir(), "system.pem") // whom this machine believes, who are asked by none but x509
@@ -60,26 +60,30 @@ func TestWhoVouches(t *testing.T) {
 		t.Fatal(err)
 	}
 	t.Setenv("SSL_CERT_FILE", system)
-	if good.Vouched(nil, now) {
+	if good.Vouched(nil, now) == nil {
 		t.Error("without roots somebody vouches")
 	}
-	if later := now.Add(25 * time.Hour); good.Vouched(roots(t, ours), later) {
+	if later := now.Add(25 * time.Hour); good.Vouched(roots(t, ours), later) == nil {
 		t.Error("whether it is over is this machine's clock to say")
 	}
-	for what, s := range map[string]certificate.Shown{
-		"none":                             nil,
-		"of another root of the same name": {leaf(other, nil)},
-		"over":                             {leaf(ours, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Second) })},
-		"not yet":                          {leaf(ours, func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) })},
-		"a server's":                       {leaf(ours, testkit.ForLoopback)},
-		"without what lies between":        {leaf(below, nil)},
-		"of one who is no authority":       {leaf(other, nil), good[0]},
-		"its own":                          {testkit.SelfSigned(t, shop).Leaf},
-		"with a long chain":                {good[0], good[0], good[0], good[0], good[0], good[0]},
-		"of a weak key":                    {ours.Vouch(&weak.PublicKey, shop)},
+	date := now.Add(-time.Second).UTC().Format(time.DateOnly)
+	for what, one := range map[string]struct {
+		shown certificate.Shown
+		why   string
+	}{
+		"none":                             {nil, "no certificate was shown"},
+		"of another root of the same name": {certificate.Shown{leaf(other, nil)}, "no authority of oidc.mtls_roots vouches for the certificate"},
+		"over":                             {certificate.Shown{leaf(ours, func(c *x509.Certificate) { c.NotAfter = now.Add(-time.Second) })}, "the certificate has expired (" + date + ")"},
+		"not yet":                          {certificate.Shown{leaf(ours, func(c *x509.Certificate) { c.NotBefore = now.Add(time.Minute) })}, "the certificate is not good yet"},
+		"a server's":                       {certificate.Shown{leaf(ours, testkit.ForLoopback)}, "the certificate is not for clients (clientAuth)"},
+		"without what lies between":        {certificate.Shown{leaf(below, nil)}, "no authority"},
+		"of one who is no authority":       {certificate.Shown{leaf(other, nil), good[0]}, "no authority"},
+		"its own":                          {certificate.Shown{testkit.SelfSigned(t, shop).Leaf}, "no authority"},
+		"with a long chain":                {certificate.Shown{good[0], good[0], good[0], good[0], good[0], good[0]}, "more than 5"},
+		"of a weak key":                    {certificate.Shown{ours.Vouch(&weak.PublicKey, shop)}, "fewer than 2048 bits"},
 	} {
-		if s.Vouched(roots(t, ours), now) {
-			t.Errorf("%s: vouched for", what)
+		if err := one.shown.Vouched(roots(t, ours), now); err == nil || !strings.Contains(err.Error(), one.why) {
+			t.Errorf("%s: %v", what, err)
 		}
 	}
 }
@@ -98,7 +102,7 @@ func TestRoots(t *testing.T) {
 
 func TestTimesAndNames(t *testing.T) {
 	c := certificate.Shown{testkit.SelfSigned(t, shop).Leaf}
-	if !c.Lasts(time.Now()) || c.Lasts(time.Now().Add(25*time.Hour)) || c.Lasts(time.Now().Add(-25*time.Hour)) || (certificate.Shown{}).Lasts(time.Now()) {
+	if c.Lasts(time.Now()) != nil || c.Lasts(time.Now().Add(25*time.Hour)) == nil || c.Lasts(time.Now().Add(-25*time.Hour)) == nil || (certificate.Shown{}).Lasts(time.Now()) == nil {
 		t.Error("the times of a certificate do not count")
 	}
 	other := certificate.Shown{testkit.SelfSigned(t, shop).Leaf}

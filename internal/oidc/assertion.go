@@ -105,21 +105,24 @@ func (c Client) signatures() []jose.SignatureAlgorithm {
 	return asserted()
 }
 
-// asserts judges a client's assertion, and uses it up.
-func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error) {
+// asserts judges a client's assertion, and uses it up. why says what is wrong with it; empty for nothing.
+func (s *Service) asserts(ctx context.Context, c Client, by Caller) (why string, err error) {
 	if by.AssertionType != AssertionType {
-		return false, nil
+		return "client_assertion_type is not " + AssertionType, nil
 	}
 	signed, err := jose.ParseSignedCompact(by.Assertion, c.signatures())
 	if err != nil {
-		return false, nil //nolint:nilerr // a refusal, as any other
+		return "the assertion's algorithm is not taken of this client", nil
 	}
 	if !slices.Contains([]string{"", "jwt", "client-authentication+jwt"}, typeOf(signed)) { // request objects stand in address bars
-		return false, nil
+		return "the assertion's typ says that it is something else", nil
 	}
 	var a assertion
-	if !verified(signed, c.keys, &a) || !a.fits(c, s.audiences(), s.DB.Now()) {
-		return false, nil
+	if !verified(signed, c.keys, &a) {
+		return "its signature fits none of the client's keys", nil
+	}
+	if why = a.doubts(c, s.audiences(), s.DB.Now()); why != "" {
+		return why, nil
 	}
 	id := sha256.Sum256([]byte(c.ID + "\x00" + a.ID))
 	first := false
@@ -127,7 +130,10 @@ func (s *Service) asserts(ctx context.Context, c Client, by Caller) (bool, error
 		first, err = putAssertion(ctx, tx, id[:], time.Unix(int64(a.Until), 0).Add(sqldb.Skew))
 		return err
 	})
-	return first, err
+	if err == nil && !first {
+		why = "the assertion was used before"
+	}
+	return why, err
 }
 
 // verified reads a payload that one of the keys has signed. A key with an id is tried only for a signature that names it, and
@@ -155,21 +161,32 @@ func (s *Service) audiences() []string {
 	return all
 }
 
-// fits judges an assertion that the client has signed. It is for us, whose first name is our issuer, and never for several: another server could pass it on.
-func (a assertion) fits(c Client, us []string, now time.Time) bool {
+// doubts says why an assertion is not taken that the client has signed; empty if it is. It is for us, whose first name is our issuer, and never for several: another server could
+// pass it on.
+func (a assertion) doubts(c Client, us []string, now time.Time) string {
 	at := float64(now.UnixMilli()) / 1000
 	soon := at + ahead.Seconds()
 	switch {
 	case a.Issuer != c.ID || a.Subject != c.ID:
-		return false
-	case len(a.Audience.of) != 1 || c.FAPI && (!a.Audience.text || a.Audience.of[0] != us[0]):
-		return false
+		return "the assertion's iss and sub are not both the client's id"
+	case len(a.Audience.of) != 1:
+		return "the assertion is for no audience, or for several"
+	case c.FAPI && (!a.Audience.text || a.Audience.of[0] != us[0]):
+		return "the assertion is for another audience: of fapi clients it is the issuer, as a text"
 	case !slices.Contains(us, a.Audience.of[0]):
-		return false
-	case a.ID == "" || len(a.ID) > maxAssertionID:
-		return false
-	case a.Until <= at || a.Until > soon+assertionFor.Seconds() || a.From > soon || a.At > soon:
-		return false
+		return "the assertion is for another audience"
+	case a.ID == "":
+		return "no jti"
+	case len(a.ID) > maxAssertionID:
+		return "the assertion's jti is too long"
+	case a.Until == 0:
+		return "the assertion has no exp"
+	case a.Until <= at:
+		return "the assertion has expired"
+	case a.Until > soon+assertionFor.Seconds():
+		return "the assertion lasts too long"
+	case a.From > soon || a.At > soon:
+		return "the assertion's nbf or iat is to come: is a clock wrong?"
 	}
-	return true
+	return ""
 }

@@ -52,13 +52,22 @@ func (s *Service) Possible(c Client) error {
 	return nil
 }
 
-// showed reports whether what was shown in the handshake is the client's. Whether it is good now is our clock's to say, of one that nobody has vouched for, too.
-func (s *Service) showed(c Client, shown certificate.Shown) bool {
-	now := s.DB.Now()
-	if c.Auth == ByAuthority {
-		return shown.Vouched(s.MTLS.Roots.Get(), now) && shown.Names(c.Subject)
+// showed says why what was shown in the handshake is not the client's; empty if it is. Whether it is good now is our clock's to say, of one that nobody has vouched for, too.
+func (s *Service) showed(c Client, shown certificate.Shown) (why string) {
+	now, byAuthority := s.DB.Now(), c.Auth == ByAuthority
+	err := shown.Lasts(now)
+	if err == nil && byAuthority {
+		err = shown.Vouched(s.MTLS.Roots.Get(), now)
 	}
-	return c.Auth == BySelfSigned && shown.Lasts(now) && c.registered(shown)
+	switch {
+	case err != nil:
+		return err.Error()
+	case byAuthority && !shown.Names(c.Subject):
+		return "the certificate has not the name that was registered"
+	case !byAuthority && !c.registered(shown):
+		return "the certificate is none of the client's jwks"
+	}
+	return ""
 }
 
 // registered reports whether a certificate is one of jwks: the very one of x5c, or of a key without any.

@@ -5,6 +5,7 @@ import (
 	"crypto/subtle"
 	"errors"
 	"fmt"
+	"log/slog"
 	"net/netip"
 	"net/url"
 	"regexp"
@@ -398,47 +399,78 @@ type Caller struct {
 	AssertionType string
 	Key           dpop.Thumbprint   // that the call has proved; empty for none. Authenticate does not look at it
 	Certificate   certificate.Shown // that was shown in the handshake
+	Asked         bool              // whether a certificate was asked for there; it says which of two reasons the log has, and nothing else
 	Source        netip.Addr
 
 	holder confirmation // what tokens will be bound to
 }
 
-// Authenticate returns the client that calls. Whatever does not fit is invalid_client.
+// Authenticate returns the client that calls. Whatever does not fit is invalid_client, in the same words for everybody: what it is says the error's note, which
+// only the log has.
 func (s *Service) Authenticate(ctx context.Context, by Caller) (Client, error) {
 	var c Client
-	right := false
+	known := false
+	id, why := by.client()
 	err := s.DB.Read(ctx, func(tx *sqldb.Tx) (err error) {
-		id := by.ID
-		if by.Method == ByAssertion {
-			if said := issuerOf(by.Assertion); id == "" || said == id {
-				id = said
-			} else {
-				id = ""
-			}
-		}
-		c, right, err = s.find(ctx, tx, id)
+		c, known, err = s.find(ctx, tx, id)
 		return err
 	})
-	if err != nil {
-		return Client{}, err
+	if err == nil && known {
+		why, err = s.doubts(ctx, c, by)
 	}
-	right = right && c.Auth.said() == by.Method
 	switch {
-	case !right:
-	case c.secretive():
-		right = s.knows(c, by.Secret)
-	case c.Auth == ByAssertion:
-		right, err = s.asserts(ctx, c, by)
-	case c.Auth.byCertificate():
-		right = s.showed(c, by.Certificate)
-	}
-	if err != nil {
+	case err != nil:
 		return Client{}, err
+	case why == "":
+		return c, nil
 	}
-	if !right {
-		return Client{}, s.failed(ctx, by.Source, oauth(invalidClient, "the client did not prove who it is in the way it was registered with"))
+	refusal := oauth(invalidClient, "the client did not prove who it is in the way it was registered with")
+	return Client{}, s.failed(ctx, by.Source, c.Refused(refusal, why))
+}
+
+// Refused adds to a refusal what the log says of it: why, and which client it was, if there is one.
+func (c Client) Refused(refusal error, why string) error {
+	note := []slog.Attr{slog.String("why", why)}
+	if c.ID != "" {
+		note = append(note, slog.String("client", c.ID))
 	}
-	return c, nil
+	return fault.Noted(refusal, note...)
+}
+
+// client is the id of the client that a call says it is of, and why it is of none if there is no such client.
+func (by Caller) client() (id, why string) {
+	id = by.ID
+	if by.Method == ByAssertion {
+		said := issuerOf(by.Assertion)
+		switch {
+		case said == "":
+			return "", "the assertion cannot be read, is of an algorithm that is not taken, or has no iss"
+		case id != "" && id != said:
+			return "", "client_id and the assertion's iss differ"
+		}
+		id = said
+	}
+	if id == "" {
+		return "", "the call names no client"
+	}
+	return id, "no client of this id is registered"
+}
+
+// doubts says why a call is not of the client that it says it is of; empty if it is.
+func (s *Service) doubts(ctx context.Context, c Client, by Caller) (why string, err error) {
+	switch {
+	case c.Auth.byCertificate() && len(by.Certificate) == 0 && !by.Asked:
+		return "this listener asks for no certificates: oidc.mtls_url", nil
+	case c.Auth.said() != by.Method:
+		return "registered for another way (" + string(c.Auth) + ")", nil
+	case c.secretive() && !s.knows(c, by.Secret):
+		return "the secret is another", nil
+	case c.Auth == ByAssertion:
+		return s.asserts(ctx, c, by)
+	case c.Auth.byCertificate():
+		return s.showed(c, by.Certificate), nil
+	}
+	return "", nil
 }
 
 func (s *Service) knows(c Client, t secret.Token) bool {

@@ -17,12 +17,21 @@ import (
 	"countersign/internal/web/api"
 )
 
+var errNoClient = &oidc.Refusal{Word: "invalid_client", Why: "no client of the second door's"}
+
 // callers says who calls the second door: a client of the provider that is registered for it, and has proved who it is.
 func callers(provider *oidc.Service, at entrance) func(*http.Request) (api.Application, error) {
 	return func(r *http.Request) (api.Application, error) {
 		c, err := provider.Authenticate(r.Context(), at.callerOf(r))
-		if _, no := errors.AsType[*oidc.Refusal](err); no || err == nil && (len(c.SecondDoor) == 0 || c.Auth == oidc.ByNothing) {
-			err = fault.New(fault.Unauthenticated, "client_unproved", errors.New("no client of the second door's"))
+		switch {
+		case err != nil:
+		case c.Auth == oidc.ByNothing:
+			err = c.Refused(errNoClient, "registered for another way (none)")
+		case len(c.SecondDoor) == 0:
+			err = c.Refused(errNoClient, "not registered for the second door")
+		}
+		if _, no := errors.AsType[*oidc.Refusal](err); no {
+			err = fault.New(fault.Unauthenticated, "client_unproved", err)
 		}
 		if err != nil {
 			return api.Application{}, err
@@ -72,7 +81,7 @@ type entrance struct {
 
 // callerOf reads who calls: an id and a secret, or an assertion; where certificates are shown, an id alone names who has to show one.
 func (e entrance) callerOf(r *http.Request) oidc.Caller {
-	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: e.source(r)}
+	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: e.source(r), Asked: e.certificates}
 	if text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		by.Assertion = text
 		return by

@@ -104,14 +104,9 @@ func TestTheSecondDoorAlone(t *testing.T) {
 	}
 }
 
-// Nobody calls it but a client that is registered for it and proves who it is; an assertion is good for one call (RFC 7523, A-10.4.10).
-func TestTheSecondDoorIsForItsClients(t *testing.T) {
-	n := servertest.Start(t, servertest.Options{})
-	a, basic := photos(t, n)
-	shop, err := n.Core().Applications.Add(t.Context(), oidc.Client{ID: "shop", Name: "Shop", RedirectURIs: []string{"https://shop.example.com/callback"}})
-	if err != nil {
-		t.Fatal(err)
-	}
+// asserting registers an application of the second door, bank, that proves itself by a key, and returns what makes its assertions.
+func asserting(t *testing.T, n *servertest.Node) func(change func(map[string]any)) (authorization string) {
+	t.Helper()
 	private, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	if err != nil {
 		t.Fatal(err)
@@ -124,11 +119,11 @@ func TestTheSecondDoorIsForItsClients(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	assert := func(change func(map[string]any)) string {
-		signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: private, KeyID: "one"}}, nil)
-		if err != nil {
-			t.Fatal(err)
-		}
+	signer, err := jose.NewSigner(jose.SigningKey{Algorithm: jose.ES256, Key: jose.JSONWebKey{Key: private, KeyID: "one"}}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return func(change func(map[string]any)) string {
 		claims := map[string]any{
 			"iss": "bank", "sub": "bank", "aud": n.Core().Applications.Issuer, "jti": rand.Text(), "iat": n.Clock.Now().Unix(), "exp": n.Clock.Now().Add(time.Minute).Unix(),
 		}
@@ -139,6 +134,17 @@ func TestTheSecondDoorIsForItsClients(t *testing.T) {
 		}
 		return "Bearer " + text
 	}
+}
+
+// Nobody calls it but a client that is registered for it and proves who it is; an assertion is good for one call (RFC 7523, A-10.4.10).
+func TestTheSecondDoorIsForItsClients(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{})
+	a, basic := photos(t, n)
+	shop, err := n.Core().Applications.Add(t.Context(), oidc.Client{ID: "shop", Name: "Shop", RedirectURIs: []string{"https://shop.example.com/callback"}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	assert := asserting(t, n)
 	put := func(authorization string) answer {
 		return a.call("PUT", "/api/v1/door/accounts/u-1", `{"email":"ada@example.org"}`, "Authorization", authorization)
 	}

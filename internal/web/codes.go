@@ -112,7 +112,7 @@ func answered() []Code {
 // ofApplications are those that applications meet, or people on their way to one.
 func ofApplications() []Code {
 	return []Code{
-		{"client_unproved", 401, "The call does not prove which client it is of", "Send the client's id and secret, or a fresh assertion. The client must be registered for the second door."},
+		{"client_unproved", 401, "The call does not prove which client it is of", "Send the client's id and secret, or a fresh assertion, or its id with its certificate, at oidc.mtls_url. The client must be registered for the second door. The log says what was wrong."},
 		{"account_locked", 403, "The account is locked", "Ask the operator. Only clients of the second door are told."},
 		{"reference_malformed", 422, "The reference cannot be one", "Name the account by 1 to 128 bytes of characters that print, without spaces."},
 		{"reference_held", 409, "The account was erased lately, and its codes went elsewhere", "Open it with an address that it had, or wait as Retry-After says: 72 hours from when it was erased. Its addresses were told."},

@@ -86,7 +86,7 @@ func fail(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
 }
 
 // report logs a failure once. The cause is written only when the failure is ours: the cause of a
-// caller's mistake may quote what the caller typed.
+// caller's mistake may quote what the caller typed. A note of it never does.
 func report(ctx context.Context, log *slog.Logger, a Answer, err error) {
 	attrs := []slog.Attr{slog.String("request_id", a.RequestID), slog.String("code", a.Code)}
 	level := slog.LevelInfo
@@ -97,7 +97,7 @@ func report(ctx context.Context, log *slog.Logger, a Answer, err error) {
 		}
 		attrs = append(attrs, slog.String("error", err.Error()))
 	}
-	log.LogAttrs(ctx, level, "request refused", attrs...)
+	log.LogAttrs(ctx, level, "request refused", append(attrs, fault.NoteOf(err)...)...)
 }
 
 // statusClientGone is written to the log and the metrics, and to nobody else.

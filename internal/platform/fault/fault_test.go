@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"log/slog"
 	"testing"
 	"time"
 
@@ -48,5 +49,17 @@ func TestTheTextIsCodeThenCause(t *testing.T) {
 	}
 	if got := fault.New(fault.Gone, "flow_ended", io.EOF).Error(); got != "flow_ended: EOF" {
 		t.Error(got)
+	}
+}
+
+// A note is found by the log, and changes neither what the error is nor what it says.
+func TestANoteIsBesideTheError(t *testing.T) {
+	inner := fault.New(fault.Unauthenticated, "client_unproved", io.EOF)
+	err := fmt.Errorf("call: %w", fault.Noted(inner, slog.String("why", "no jti")))
+	if f := fault.Of(err); f.Code != "client_unproved" || !errors.Is(err, io.EOF) || err.Error() != "call: "+inner.Error() {
+		t.Errorf("%v: %+v", err, f)
+	}
+	if note := fault.NoteOf(err); len(note) != 1 || note[0].Value.String() != "no jti" || fault.NoteOf(inner) != nil || fault.NoteOf(nil) != nil {
+		t.Error(note)
 	}
 }

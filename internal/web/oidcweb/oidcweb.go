@@ -115,7 +115,11 @@ func (d *Door) answering(h func(http.ResponseWriter, *http.Request) error) func(
 		if !ok {
 			return err
 		}
-		d.Log.LogAttrs(r.Context(), slog.LevelInfo, "provider refused", slog.String("code", no.Word), slog.String("why", no.Why))
+		note := fault.NoteOf(err)
+		if note == nil { // what is answered says it
+			note = []slog.Attr{slog.String("why", no.Why)}
+		}
+		d.Log.LogAttrs(r.Context(), slog.LevelInfo, "provider refused", append([]slog.Attr{slog.String("request_id", w.Header().Get("X-Request-Id")), slog.String("code", no.Word)}, note...)...)
 		return refuse(w, r, no)
 	}
 }
@@ -201,7 +205,7 @@ func (d *Door) call(r *http.Request) (oidc.Client, url.Values, error) {
 	if err != nil {
 		return oidc.Client{}, nil, err
 	}
-	by.Source, by.Certificate = d.Source(r), d.certificate(r)
+	by.Source, by.Certificate, by.Asked = d.Source(r), d.certificate(r), d.Alias != ""
 	c, err := d.Provider.Authenticate(r.Context(), by)
 	return c, form, err
 }
@@ -268,7 +272,7 @@ func (d *Door) introspect(w http.ResponseWriter, r *http.Request) error {
 		return err
 	}
 	if c.Auth == oidc.ByNothing {
-		return &oidc.Refusal{Word: "invalid_client", Why: "a client that asks about tokens has to prove who it is"}
+		return c.Refused(&oidc.Refusal{Word: "invalid_client", Why: "a client that asks about tokens has to prove who it is"}, "registered for another way (none)")
 	}
 	if form.Get("token") == "" {
 		return errToken
