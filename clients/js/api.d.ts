@@ -1,4 +1,4 @@
-// Generated from openapi.json, 0142e8a6115d339b9335829da245bd3a05091c7c86729996b0f79cbd478c3af5.
+// Generated from openapi.json, 057121f423971bf9e1c24a90e11ce41e42a90a9aaa0ae57e39b0a61bc8b76beb.
 export interface paths {
     "/api/v1/door/accounts/{reference}": {
         parameters: {
@@ -547,7 +547,7 @@ export interface components {
              */
             code: string;
             /**
-             * @description With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field there is not.
+             * @description With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field is wrong, and how.
              * @example This version of the app is too old and no longer works. Update the app, then try again.
              */
             detail?: string;

@@ -47,11 +47,12 @@ func Refuse(status int, code string) error { return &Refusal{Status: status, Cod
 func (e *Refusal) Error() string { return e.Code }
 
 // RefuseField refuses input because of one field, and names it: a name of small letters and digits alone, which no
-// address can be, and no longer than ours are. Of any other nothing is said.
-func RefuseField(name string) error {
+// address can be, and no longer than ours are. Of any other nothing is said. text is our own words for what is wrong, with %s for the name, and nothing in it that JSON
+// escapes.
+func RefuseField(name, text string) error {
 	e := &Refusal{Status: http.StatusUnprocessableEntity, Code: "input_invalid"}
-	if len(name) <= longestField && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.[]") == "" {
-		e.detail = "There is no field " + name + " here."
+	if name != "" && len(name) <= longestField && strings.Trim(name, "abcdefghijklmnopqrstuvwxyz0123456789_.[]") == "" {
+		e.detail = strings.Replace(text, "%s", name, 1)
 	}
 	return e
 }

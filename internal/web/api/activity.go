@@ -8,7 +8,6 @@ import (
 	"github.com/danielgtaylor/huma/v2"
 
 	"countersign/internal/audit"
-	"countersign/internal/platform/fault"
 	"countersign/internal/profile"
 )
 
@@ -70,7 +69,7 @@ func (h *API) disavowDeed(ctx context.Context, in *deedInput) (*none, error) {
 func (h *API) listActivity(ctx context.Context, in *activityInput) (*activityOutput, error) {
 	from, ok := audit.ParseMark(in.Before)
 	if in.Before != "" && !ok {
-		return nil, fault.New(fault.Invalid, "input_invalid", nil)
+		return nil, invalid("before")
 	}
 	all, err := h.Owner.Activity(ctx, in.session, from)
 	if err != nil {

@@ -161,7 +161,7 @@ func (h *API) listApprovals(ctx context.Context, in *listInput) (*approvalsOutpu
 func (h *API) approveSignIn(ctx context.Context, in *approveInput) (*none, error) {
 	signature, err := base64.RawURLEncoding.DecodeString(in.Body.Device.Signature)
 	if err != nil {
-		return nil, invalid(err)
+		return nil, invalid("device.signature")
 	}
 	right, err := h.Owner.Approve(ctx, in.session, in.client, profile.Approval{
 		ID: in.ID, Number: secret.Of(in.Body.Number), Proof: device.Proof{Handles: tokens([]string{in.Body.Device.Handle}), Signature: signature},

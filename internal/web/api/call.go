@@ -6,13 +6,11 @@ import (
 	"io"
 	"mime"
 	"net/http"
-	"slices"
 	"strings"
 	"sync"
 
 	"github.com/danielgtaylor/huma/v2"
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
-	"github.com/danielgtaylor/huma/v2/validation"
 
 	"countersign/internal/platform/fault"
 	"countersign/internal/platform/secret"
@@ -201,16 +199,7 @@ func failure(status int, errs []error) error {
 	case http.StatusInternalServerError:
 		return errors.Join(errs...)
 	default:
-		var unknown []string
-		for _, err := range errs {
-			if d, ok := errors.AsType[*huma.ErrorDetail](err); ok && d.Message == validation.MsgUnexpectedProperty {
-				unknown = append(unknown, strings.TrimPrefix(d.Location, "body."))
-			}
-		}
-		if len(unknown) > 0 { // of several always the same one: huma finds them in no order
-			return web.RefuseField(slices.Min(unknown))
-		}
-		return fault.New(fault.Invalid, "input_invalid", nil)
+		return unfit(errs)
 	}
 }
 
@@ -220,7 +209,7 @@ type Problem struct {
 	Title     string `json:"title" example:"The sign-in is over, or was begun elsewhere" doc:"The code in words, for people who develop."`
 	Status    int    `json:"status" example:"410" doc:"The HTTP status."`
 	Code      string `json:"code" example:"flow_ended" doc:"What programs should look at. Its meaning never changes."`
-	Detail    string `json:"detail,omitempty" example:"This version of the app is too old and no longer works. Update the app, then try again." doc:"With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field there is not."`
+	Detail    string `json:"detail,omitempty" example:"This version of the app is too old and no longer works. Update the app, then try again." doc:"With client_outdated and api_retired: what to show the person, in their language (Accept-Language). With input_invalid: which field is wrong, and how."`
 	RequestID string `json:"request_id" example:"9f86d081884c7d65" doc:"The name of this request in the server's log."`
 }
 

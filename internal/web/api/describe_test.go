@@ -262,3 +262,16 @@ func TestEveryCodeOfACallIsDescribed(t *testing.T) {
 		t.Error("an answer carries $schema, which huma would build from the Host header")
 	}
 }
+
+// What is said of a field names it: entries that whoever calls has named stand nowhere but in one field, which that knows (openField). AsksClaim is answered.
+func TestWhereCallersNameEntries(t *testing.T) {
+	doc, _ := described(t)
+	for name, schema := range doc["components"].(map[string]any)["schemas"].(map[string]any) {
+		properties, _ := schema.(map[string]any)["properties"].(map[string]any)
+		for field, p := range properties {
+			if _, open := p.(map[string]any)["additionalProperties"].(map[string]any); open && name+"."+field != "RegisterFinishInputBody.claims" && name != "AsksClaim" {
+				t.Errorf("%s.%s", name, field)
+			}
+		}
+	}
+}

@@ -17,6 +17,7 @@ import (
 	"countersign/internal/platform/secret"
 	"countersign/internal/seconddoor"
 	"countersign/internal/signin"
+	"countersign/internal/web"
 )
 
 // secondDoor is the second door alone, for applications with accounts of their own.
@@ -82,7 +83,7 @@ type person struct {
 func (p person) at(c Caller) (signin.Client, error) {
 	from, err := netip.ParseAddr(p.Address)
 	if err != nil {
-		return signin.Client{}, invalid(err)
+		return signin.Client{}, web.RefuseField("person.address", "%s is no address of the network.")
 	}
 	return signin.Client{Source: from, UserAgent: p.UserAgent, App: c.application.ID}, nil
 }

@@ -66,7 +66,7 @@ type PasskeyAnswer struct {
 func (a PasskeyAnswer) proof() (signin.PasskeyProof, error) {
 	state, err := base64.RawURLEncoding.DecodeString(a.State)
 	if err != nil {
-		return signin.PasskeyProof{}, invalid(err)
+		return signin.PasskeyProof{}, invalid("state")
 	}
 	return signin.PasskeyProof{State: state, Response: []byte(a.Credential)}, nil
 }

@@ -39,7 +39,7 @@ func (e *enrolment) read() (*device.Enrolment, []secret.Token, error) {
 	signature, sigErr := base64.RawURLEncoding.DecodeString(e.Signature)
 	said, saidErr := e.Attestation.read()
 	if err := errors.Join(keyErr, sigErr, saidErr); err != nil {
-		return nil, nil, invalid(err)
+		return nil, nil, invalid("remember")
 	}
 	var held []secret.Token
 	if e.Handle != "" {

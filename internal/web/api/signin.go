@@ -67,7 +67,7 @@ func (d *deviceProof) read() (held []secret.Token, signature []byte, err error) 
 		return nil, nil, nil
 	}
 	if signature, err = base64.RawURLEncoding.DecodeString(d.Signature); err != nil {
-		return nil, nil, invalid(err)
+		return nil, nil, invalid("device.signature")
 	}
 	return tokens([]string{d.Handle}), signature, nil
 }
@@ -290,8 +290,6 @@ func (h *API) code(ctx context.Context, in *codeInput) (*nextOutput, error) {
 	}
 	return &nextOutput{body(next)}, nil
 }
-
-func invalid(err error) error { return fault.New(fault.Invalid, "input_invalid", err) }
 
 func ref(flow string) signin.Ref { return signin.Ref{Flow: secret.Of(flow)} }
 
