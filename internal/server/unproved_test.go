@@ -132,8 +132,8 @@ func TestTheLogSaysWhyAClientWasRefused(t *testing.T) {
 			t.Errorf("%s: %d %s: the log has %+v", why, got.status, got.body, s)
 		}
 	}
-	if len(slices.Compact(answers)) != 1 {
-		t.Errorf("a stranger is told what it was:\n%s", strings.Join(answers, ""))
+	if len(slices.Compact(answers)) != 1 || !strings.Contains(answers[0], `Basic realm="countersign", Bearer realm="countersign"`) {
+		t.Errorf("a stranger is told what it was, or not how to call:\n%s", strings.Join(answers, ""))
 	}
 	for _, typed := range []string{"nobody-knows-me", "typed-secret", "css_AAAA", photos, strings.TrimPrefix(used, "Bearer "), "elsewhere.example"} {
 		if strings.Contains(n.Log.String(), typed) {

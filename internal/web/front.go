@@ -234,7 +234,7 @@ func (f *Front) panicked(res *response, r *http.Request, p any) {
 func writeProblemOrPage(f *Front, res *response, r *http.Request, a Answer) {
 	defer func() {
 		if recover() != nil && res.status == 0 {
-			writeProblem(res, a)
+			writeProblem(res, r, a)
 		}
 	}()
 	f.answer(res, r, a)

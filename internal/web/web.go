@@ -76,7 +76,7 @@ func fail(log *slog.Logger, w http.ResponseWriter, r *http.Request, err error) {
 	report(r.Context(), log, a, err)
 	res := responseOf(w)
 	if res == nil { // a handler tested without its Front
-		writeProblem(w, a)
+		writeProblem(w, r, a)
 		return
 	}
 	if res.status != 0 {
@@ -158,7 +158,7 @@ func coarse(d time.Duration) time.Duration {
 func (f *Front) answer(w http.ResponseWriter, r *http.Request, a Answer) {
 	a.setHeaders(w.Header(), r)
 	if f.Page == nil || !forPerson(r) {
-		writeProblem(w, a)
+		writeProblem(w, r, a)
 		return
 	}
 	f.Page(w, r, a)
@@ -210,11 +210,11 @@ func forPerson(r *http.Request) bool {
 }
 
 // writeProblem writes an RFC 9457 problem. Every byte of it is ours, but for the name of a field: see RefuseField.
-func writeProblem(w http.ResponseWriter, a Answer) {
+func writeProblem(w http.ResponseWriter, r *http.Request, a Answer) {
 	h := w.Header()
 	h["Content-Type"] = []string{"application/problem+json; charset=utf-8"}
 	if a.Status == http.StatusUnauthorized {
-		h["Www-Authenticate"] = []string{challenge(a.Code)} // RFC 9110, 15.5.2
+		h["Www-Authenticate"] = []string{challenge(r.URL.Path, a.Code)} // RFC 9110, 15.5.2
 	}
 	b := make([]byte, 0, 256)
 	b = append(b, `{"type":"urn:countersign:error:`...)
@@ -236,9 +236,15 @@ func writeProblem(w http.ResponseWriter, a Answer) {
 	_, _ = w.Write(b) // the client may have gone; there is nobody to tell
 }
 
+// doorPath begins the paths of the second door, whose callers are applications.
+const doorPath = "/api/v1/door/"
+
 // challenge says how a call that was refused could have been made: in the words of RFC 9449 where it was for want of a proof.
-func challenge(code string) string {
+func challenge(path, code string) string {
 	const algorithms = `algs="` + dpop.Algorithms + `"`
+	if strings.HasPrefix(path, doorPath) {
+		return `Basic realm="countersign", Bearer realm="countersign"`
+	}
 	switch code {
 	case "session_key_unproved":
 		return `DPoP error="invalid_token", ` + algorithms
