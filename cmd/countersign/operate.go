@@ -222,14 +222,16 @@ func vouched(p account.Parser, typed []string) (out []account.NewIdentifier, err
 	return out, nil
 }
 
-// explained puts a code's meaning and advice in the place of the bare code. Where the advice is to do what the message says, it is the message.
+// explained puts a code's meaning and advice in the place of the bare code, but for what is for applications at the second door. Where the advice is to do what the message says, it
+// is the message.
 func explained(err error) error {
 	if err == nil {
 		return nil
 	}
 	for _, c := range web.Codes() {
 		if strings.HasPrefix(err.Error(), c.Code) && !strings.HasPrefix(c.Advice, "Do what the message says") {
-			return fmt.Errorf("%s: %s. %s", c.Code, c.Meaning, c.Advice)
+			advice, _, _ := strings.Cut(c.Advice, " At the second door: ")
+			return fmt.Errorf("%s: %s. %s", c.Code, c.Meaning, advice)
 		}
 	}
 	return err

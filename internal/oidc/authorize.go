@@ -104,9 +104,9 @@ func (s *Service) Begin(ctx context.Context, a Asked) (b Begun, err error) {
 	registered := len(t.says["redirect_uri"]) == 1 && c.redirects(q.Redirect)
 	switch {
 	case !registered && ok:
-		return Begun{}, fault.New(fault.Invalid, "oidc_request_invalid", no)
+		return Begun{}, fault.New(fault.Invalid, "oidc_request_invalid", c.Refused(no, no.Why))
 	case !registered:
-		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", errors.New("the redirect URI is missing, or none of the client's"))
+		return Begun{}, fault.New(fault.Invalid, "oidc_redirect_unregistered", c.Refused(errors.New("nowhere to answer"), "the redirect URI is missing, or none of the client's"))
 	}
 	if no == nil {
 		if err = s.read(ctx, &q, c, t.says); err == nil && t.pushed {
@@ -155,7 +155,7 @@ func (s *Service) brought(ctx context.Context, a Asked, q request) (c Client, t 
 	case !within:
 		err = tooMany()
 	case !known:
-		err = fault.New(fault.Invalid, "oidc_request_invalid", errors.New("no such client"))
+		err = fault.New(fault.Invalid, "oidc_request_invalid", Client{}.Refused(errors.New("no such client"), "client_id is missing, repeated, or of no application that is registered"))
 	}
 	return c, t, err
 }

@@ -191,3 +191,33 @@ func TestTheLogSaysWhyAClientGotNoToken(t *testing.T) {
 		t.Errorf("%+v", s)
 	}
 }
+
+// What cannot be answered to an application is said on a page to whoever makes it, and why in the log.
+func TestTheLogSaysWhyARequestWasRefused(t *testing.T) {
+	n := servertest.Start(t, servertest.Options{Idle: true})
+	for _, c := range []oidc.Client{
+		{ID: "shop", Name: "Shop", RedirectURIs: []string{"https://shop.example.com/callback"}},
+		{ID: "till", Name: "Till", RedirectURIs: []string{"https://till.example.com/callback"}, RequirePAR: true},
+	} {
+		if _, err := n.Core().Applications.Add(t.Context(), c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	const nobody = "client_id is missing, repeated, or of no application that is registered"
+	for query, want := range map[string]struct{ code, why, client, page string }{
+		"client_id=nobody-knows-me":          {"oidc_request_invalid", nobody, "", "there is no application with this client_id here"},
+		"":                                   {"oidc_request_invalid", nobody, "", "there is no application with this client_id here"},
+		"client_id=shop&client_id=shop":      {"oidc_request_invalid", nobody, "", "there is no application with this client_id here"},
+		"client_id=till":                     {"oidc_request_invalid", "the client pushes its requests", "till", "or its request is not in order"},
+		"client_id=shop&redirect_uri=typed-": {"oidc_redirect_unregistered", "the redirect URI is missing, or none of the client's", "shop", "redirect_uri is missing"},
+	} {
+		got := send(t, &http.Client{Timeout: 10 * time.Second}, "GET", n.URL+"/authorize?response_type=code&"+query, nil)
+		s := refusalOf(t, n, got)
+		if got.status != 422 || s.Code != want.code || s.Why != want.why || s.Client != want.client || !strings.Contains(got.body, "For them: ") || !strings.Contains(got.body, want.page) {
+			t.Errorf("%s: %d, the log has %+v:\n%s", query, got.status, s, got.body)
+		}
+	}
+	if log := n.Log.String(); strings.Contains(log, "typed-") || strings.Contains(log, "nobody-knows-me") {
+		t.Error("the log repeats what was typed")
+	}
+}

@@ -232,6 +232,7 @@ func (p *Pages) noticeShots() []Shot {
 		{"notice-forbidden", "/", web.Answer{Status: http.StatusForbidden}},
 		{"notice-signed-out", "/", web.Answer{Status: http.StatusUnauthorized}},
 		{"notice-form", "/", web.Answer{Status: http.StatusUnprocessableEntity}},
+		{"notice-request-invalid", "/authorize", web.Answer{Status: http.StatusUnprocessableEntity, Code: "oidc_request_invalid"}},
 		{"notice-redirect-unregistered", "/authorize", web.Answer{Status: http.StatusUnprocessableEntity, Code: "oidc_redirect_unregistered"}},
 		{"notice-large", "/", web.Answer{Status: http.StatusRequestEntityTooLarge}},
 		{"notice-internal", "/", web.Answer{Status: http.StatusInternalServerError, RequestID: "0123456789abcdef"}},

@@ -74,8 +74,11 @@ func (p *Pages) failure(lang, path string, a web.Answer) noticeView {
 	if strings.HasPrefix(path, string(oidc.AuthorizePath)) {
 		switch n.words { // where to go on only the application knows
 		case "form":
-			if n = (notice{words: "authorize_refused"}); a.Code == "oidc_redirect_unregistered" {
+			switch n = (notice{words: "authorize_refused"}); a.Code {
+			case "oidc_redirect_unregistered":
 				n.words = "authorize_redirect"
+			case "oidc_request_invalid":
+				n.words = "authorize_request"
 			}
 		case "ended":
 			n = notice{words: "authorize_ended"}
