@@ -97,7 +97,7 @@ func TestOpenIDClientByFAPI(t *testing.T) {
 				}
 			}
 			f.good("begin", map[string]any{"sign": true}, &link) // not pushed
-			if back, page := p.do(http.MethodGet, link, nil); back != "" || !strings.Contains(page, "refused") {
+			if back, page := p.do(http.MethodGet, link, nil); back != "" || !strings.Contains(page, "has no redirect_uri that was registered") {
 				t.Errorf("what was not pushed leads to %q", back)
 			}
 		})
