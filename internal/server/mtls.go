@@ -37,7 +37,8 @@ func (s *Server) mutual(door oidcweb.Door, main *web.Front, flows api.Flows) htt
 	mux := http.NewServeMux()
 	door.MountMTLS(mux)
 	(&api.API{
-		Log: s.deps.Log, Flows: flows, Now: s.deps.Now, Public: door.Alias, Door: s.secondDoor(entrance{door.Source, true}),
+		Log: s.deps.Log, Flows: flows, Now: s.deps.Now, Public: door.Alias, Where: s.core.Notices.Where,
+		Door: s.secondDoor(entrance{door.Source, true}),
 		Client: func(r *http.Request) signin.Client {
 			return signin.Client{Source: door.Source(r), UserAgent: r.UserAgent()}
 		},

@@ -103,7 +103,7 @@ func (h *API) Mount(mux *http.ServeMux) {
 	mux.Handle("GET "+base+"/session", web.Handle(h.Log, h.getSession))
 }
 
-// MountDoor registers the second door's routes alone, for which Log, Flows, Client, Now, Public and Door are enough.
+// MountDoor registers the second door's routes alone, for which Log, Flows, Client, Now, Public, Where and Door are enough.
 func (h *API) MountDoor(mux *http.ServeMux) {
 	a := newHuma(h, mux)
 	h.door(a)
