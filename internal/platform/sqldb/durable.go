@@ -60,12 +60,19 @@ func (g *group) wait() error {
 	return b.err
 }
 
-// close syncs once more and answers with that whoever comes from here on, who has committed before.
-func (g *group) close() error {
+// close syncs once more and lets the log go. Whoever comes from here on was under way, and is synced for itself: where others have the file open, SQLite has not
+// written the log back.
+func (g *group) close(l *walLog) error {
 	g.turn.Lock()
 	defer g.turn.Unlock()
-	err := g.sync()
-	g.sync = func() error { return err }
+	sync := g.sync
+	err := errors.Join(sync(), l.close())
+	g.sync = func() error {
+		if err != nil {
+			return err
+		}
+		return errors.Join(sync(), l.close())
+	}
 	return err
 }
 
@@ -108,20 +115,20 @@ func (l *walLog) sync() error {
 // hold keeps the log open that is there, if one is.
 func (l *walLog) hold() error {
 	there, err := os.Stat(l.path)
-	if errors.Is(err, fs.ErrNotExist) {
-		if l.open != nil && !l.ends {
-			return fmt.Errorf("%w: somebody took away %s, which is rescued if the server is stopped and not killed", errLost, l.path)
-		}
-		return l.close()
-	}
-	if err != nil {
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
 		return err
 	}
 	if l.open != nil {
-		if mine, err := l.open.Stat(); err == nil && os.SameFile(mine, there) {
+		if mine, err2 := l.open.Stat(); err == nil && err2 == nil && os.SameFile(mine, there) {
 			return nil
 		}
+		if !l.ends {
+			return fmt.Errorf("%w: somebody took away %s, which is rescued if the server is stopped and not killed", errLost, l.path)
+		}
 		_ = l.close() // of a log that is no more: what stood in it is in the database's file
+	}
+	if err != nil {
+		return nil
 	}
 	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
 	if err == nil {

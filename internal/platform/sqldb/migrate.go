@@ -23,6 +23,9 @@ type Migrations struct{ Files fs.FS }
 // nodes may call it at once: on PostgreSQL they share a lock, and on SQLite, where each
 // migration is an immediate transaction, whoever comes second finds it done and goes on.
 func (m Migrations) Up(ctx context.Context, db *DB) (applied int, err error) {
+	if err := db.Writable(); err != nil { // goose begins by itself
+		return 0, err
+	}
 	p, err := m.provider(db)
 	if err != nil {
 		return 0, err

@@ -85,7 +85,11 @@ func Open(ctx context.Context, o Options) (*DB, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := db.Ping(ctx); err != nil {
+	err = db.Ping(ctx)
+	if err == nil && db.engine == SQLite { // with the last connection SQLite takes the log away: the checkpointer has one that is never thrown away
+		err = unavailable(db.checkpoints.own.PingContext(ctx))
+	}
+	if err != nil {
 		_ = db.Close()
 		return nil, fmt.Errorf("reach database: %w", err)
 	}
@@ -236,7 +240,7 @@ func (db *DB) Close() error {
 	}
 	db.log.end(db.wal)
 	err := errors.Join(db.checkpoints.close(), db.reader.Close(), db.writer.Close()) // the checkpointer uses the writer
-	return errors.Join(err, db.log.close(), db.wal.close())
+	return errors.Join(err, db.log.close(db.wal))
 }
 
 // Tx is one transaction.
