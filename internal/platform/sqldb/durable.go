@@ -115,11 +115,12 @@ func (l *walLog) sync() error {
 // hold keeps the log open that is there, if one is.
 func (l *walLog) hold() error {
 	there, err := os.Stat(l.path)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+	gone := errors.Is(err, fs.ErrNotExist)
+	if err != nil && !gone {
 		return err
 	}
 	if l.open != nil {
-		if mine, err2 := l.open.Stat(); err == nil && err2 == nil && os.SameFile(mine, there) {
+		if mine, err := l.open.Stat(); err == nil && !gone && os.SameFile(mine, there) {
 			return nil
 		}
 		if !l.ends {
@@ -127,7 +128,7 @@ func (l *walLog) hold() error {
 		}
 		_ = l.close() // of a log that is no more: what stood in it is in the database's file
 	}
-	if err != nil {
+	if gone {
 		return nil
 	}
 	f, err := os.OpenFile(l.path, os.O_RDWR, 0)
