@@ -400,6 +400,7 @@ type Caller struct {
 	Key           dpop.Thumbprint   // that the call has proved; empty for none. Authenticate does not look at it
 	Certificate   certificate.Shown // that was shown in the handshake
 	Asked         bool              // whether a certificate was asked for there; it says which of two reasons the log has, and nothing else
+	Proves        bool              // a client that proves itself by nothing will not do
 	Source        netip.Addr
 
 	holder confirmation // what tokens will be bound to
@@ -461,7 +462,7 @@ func (s *Service) doubts(ctx context.Context, c Client, by Caller) (why string, 
 	switch {
 	case c.Auth.byCertificate() && len(by.Certificate) == 0 && !by.Asked:
 		return "this listener asks for no certificates: oidc.mtls_url", nil
-	case c.Auth.said() != by.Method:
+	case c.Auth.said() != by.Method || by.Proves && c.Auth == ByNothing:
 		return "registered for another way (" + string(c.Auth) + ")", nil
 	case c.secretive() && !s.knows(c, by.Secret):
 		return "the secret is another", nil

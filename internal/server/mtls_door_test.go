@@ -2,6 +2,7 @@ package server_test
 
 import (
 	"encoding/base64"
+	"net/http"
 	"testing"
 
 	second "countersign/client"
@@ -51,5 +52,22 @@ func TestTheDoorForCertificatesListsDevices(t *testing.T) {
 	}
 	if _, err := c.Factors(t.Context(), "u-17"); err != nil {
 		t.Error(err)
+	}
+}
+
+// P9: who names a client that has nothing to prove itself by is counted as who names none.
+func TestTheDoorForCertificatesCountsEveryFailure(t *testing.T) {
+	ca := testkit.NewAuthority(t, "Our CA")
+	n := servertest.Start(t, servertest.Options{MTLS: ca})
+	if _, err := n.Core().Applications.Add(t.Context(), oidc.Client{ID: "page", Name: "Page", Auth: oidc.ByNothing, RedirectURIs: []string{"https://page.example.net/back"}}); err != nil {
+		t.Fatal(err)
+	}
+	c, limited := presenting(ca), false
+	for range 80 {
+		got := send(t, c, "POST", n.Alias+"/api/v1/door/begin", func(r *http.Request) { r.SetBasicAuth("page", "") })
+		limited = limited || got.status == http.StatusTooManyRequests
+	}
+	if !limited {
+		t.Error("not limited")
 	}
 }

@@ -23,11 +23,7 @@ var errNoClient = &oidc.Refusal{Word: "invalid_client", Why: "no client of the s
 func callers(provider *oidc.Service, at entrance) func(*http.Request) (api.Application, error) {
 	return func(r *http.Request) (api.Application, error) {
 		c, err := provider.Authenticate(r.Context(), at.callerOf(r))
-		switch {
-		case err != nil:
-		case c.Auth == oidc.ByNothing:
-			err = c.Refused(errNoClient, "registered for another way (none)")
-		case len(c.SecondDoor) == 0:
+		if err == nil && len(c.SecondDoor) == 0 {
 			err = c.Refused(errNoClient, "not registered for the second door")
 		}
 		if _, no := errors.AsType[*oidc.Refusal](err); no {
@@ -81,7 +77,7 @@ type entrance struct {
 
 // callerOf reads who calls: an id and a secret, or an assertion; where certificates are shown, an id alone names who has to show one.
 func (e entrance) callerOf(r *http.Request) oidc.Caller {
-	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: e.source(r), Asked: e.certificates}
+	by := oidc.Caller{Method: oidc.ByAssertion, AssertionType: oidc.AssertionType, Source: e.source(r), Asked: e.certificates, Proves: true}
 	if text, ok := strings.CutPrefix(r.Header.Get("Authorization"), "Bearer "); ok {
 		by.Assertion = text
 		return by
