@@ -49,7 +49,7 @@ export class Countersign {
       const bytes = new TextEncoder().encode(`${encodeURIComponent(id)}:${encodeURIComponent(secret ?? "")}`); // RFC 6749 section 2.3.1
       return "Basic " + btoa(String.fromCharCode(...bytes));
     });
-    this.#fetch = fetch ?? ((to, how) => globalThis.fetch(to, how));
+    this.#fetch = (to, how) => (fetch ?? globalThis.fetch)(to, how); // and not as a method of ours, which some refuse
     this.#patience = patience;
   }
 
