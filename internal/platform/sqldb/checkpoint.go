@@ -80,7 +80,8 @@ func logged(ctx context.Context, db *sql.DB) (pages int) {
 
 // anew has the log begun anew that whoever wrote before has left, before anything is written. They may have ended because the disk did not take it:
 // then memory has what the disk lacks, no sync writes it again, and what comes behind it in the log would be lost with it. Others who have the file open
-// did so when they opened it: nobody keeps them waiting for more than what came in meanwhile, and where they are busy it is left at a few tries.
+// did so when they opened it: nobody keeps them waiting for more than what came in meanwhile, and where they are busy it is left at a few tries. What it cannot
+// mend is a reader, such as a backup, that has gone on since before the disk failed and goes on.
 func (db *DB) anew(ctx context.Context) error {
 	if info, err := os.Stat(db.wal.path); err != nil || info.Size() == 0 {
 		return nil // there is none

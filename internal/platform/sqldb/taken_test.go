@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"sync/atomic"
 	"testing"
+	"testing/fstest"
 )
 
 // The pool throws its only connection away: SQLite deletes the log, and all of it is in the file.
@@ -77,4 +78,23 @@ func TestALogThatWasReplacedIsSaid(t *testing.T) {
 	if err := change(t, db.Write, "INSERT INTO kept VALUES (1)"); !errors.Is(err, errLost) {
 		t.Errorf("acknowledged, and another file was synced: %v", err)
 	}
+}
+
+// Nothing is written once something is known not to be on disk, and no migration either.
+func TestNoMigrationAfterADiskFailed(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "db")
+	db := openAt(t, path)
+	defer func() { _ = db.Close() }()
+	if err := change(t, db.Write, "CREATE TABLE kept (n INTEGER)"); err != nil {
+		t.Fatal(err)
+	}
+	db.wal.path = "/dev/null"
+	if err := db.Sync(); err == nil {
+		t.Error("the disk did not fail")
+	}
+	m := Migrations{fstest.MapFS{"00001_first.sql": {Data: []byte("-- +goose Up\nCREATE TABLE more (n INTEGER);\n")}}}
+	if n, err := m.Up(t.Context(), db); !errors.Is(err, errLost) || n != 0 {
+		t.Errorf("%d applied, %v", n, err)
+	}
+	db.wal.path = path + "-wal"
 }
