@@ -110,7 +110,8 @@ type oidcURIs struct {
 
 // Help is shown after the flags.
 func (oidcAddCmd) Help() string {
-	return `The secret is shown this once: only a digest is kept. What was registered before by this id is replaced, and keeps its secret.
+	return `The secret is shown this once: only a digest is kept. What was registered before by this id is replaced, and keeps its secret:
+what is not said again is taken away, and each setting that is another than before is printed.
 docs/openid.md has what an application does with it.
 
   countersign oidc add shop --name "Corner Shop" --redirect https://shop.example.com/callback
@@ -134,7 +135,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		}
 	}
 	return withCore(ctx, w, c, func(core *server.Core) error {
-		token, err := core.Applications.Add(ctx, oidc.Client{
+		was, is, token, err := core.Applications.Change(ctx, oidc.Client{
 			ID: a.ID, Name: a.Name, RedirectURIs: a.Redirect, Auth: oidc.AuthMethod(a.Auth), Scopes: a.Scope, FirstParty: a.FirstParty, Public: a.PublicSub,
 			Sector: a.Sector, Alg: a.Alg, Keys: string(keys), Introspects: a.Introspects, WithoutPKCE: a.Demands.WithoutPKCE, SecondDoor: a.SecondDoor,
 			CertificateBound: a.Demands.Bound, Subject: certificate.Subject(a.Subject), DPoP: a.Demands.DPoPBound, RequirePAR: a.Demands.RequirePAR, RequireSigned: a.Demands.RequireJAR, FAPI: a.Demands.FAPI,
@@ -143,10 +144,30 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err != nil {
 			return explained(err)
 		}
-		_, _ = fmt.Fprintf(w.stderr, "%s is registered; its issuer is %s\n", a.ID, core.Applications.Issuer)
+		err = sayChange(w, core.Applications.Issuer, was, is)
 		reveal(w, token)
-		return nil
+		return err
 	})
+}
+
+// sayChange says on stderr what has become of an application: a secret alone is on stdout.
+func sayChange(w world, issuer string, was oidc.Registered, is oidc.Client) error {
+	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w.stderr, is.ID+" "+format+"\n", args...) }
+	if was.ID == "" {
+		say("is registered; its issuer is %s", issuer)
+		return nil
+	}
+	changes, err := oidcChanges(was.Client, is)
+	switch {
+	case was.Itself:
+		say("had registered itself, and is yours to change now")
+	case err == nil && len(changes) == 0:
+		say("is as it was")
+	}
+	for _, one := range changes {
+		say("is changed: %s", one)
+	}
+	return err
 }
 
 // reveal prints a secret, where there is one.

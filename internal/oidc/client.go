@@ -3,6 +3,7 @@ package oidc
 import (
 	"context"
 	"crypto/subtle"
+	"database/sql"
 	"errors"
 	"fmt"
 	"log/slog"
@@ -295,20 +296,26 @@ func (s *Service) Clients(ctx context.Context) (all []Registered, err error) {
 	return all, err
 }
 
-// Add registers a client, or changes the one of its id, and returns the secret of a new one that has one: it is shown this once. One that had registered
-// itself cannot change that any more.
+// Add is Change, of which it returns the secret alone.
 func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err error) {
+	_, _, token, err = s.Change(ctx, c)
+	return token, err
+}
+
+// Change registers a client, or puts it in the place of the one of its id: what is not said of it is taken away. It returns what was there before, the zero
+// Registered if nothing was, what is there now, and the secret of a new one that has one: it is shown this once. One that had registered itself cannot change
+// that any more.
+func (s *Service) Change(ctx context.Context, c Client) (was Registered, is Client, token secret.Token, err error) {
 	if err := errors.Join(c.Check(), s.Possible(c)); err != nil {
-		return token, fault.New(fault.Invalid, "oidc_client_invalid", err)
+		return was, is, token, fault.New(fault.Invalid, "oidc_client_invalid", err)
 	}
-	err = s.DB.Write(ctx, func(tx *sqldb.Tx) error {
+	err = s.DB.Write(ctx, func(tx *sqldb.Tx) (err error) {
 		token = secret.Token{}
-		before, there, err := s.find(ctx, tx, c.ID)
-		if err != nil {
-			return err
-		}
-		if there && slices.ContainsFunc(s.Listed, func(l Client) bool { return l.ID == c.ID }) {
+		if slices.ContainsFunc(s.Listed, func(l Client) bool { return l.ID == c.ID }) {
 			return fault.New(fault.Conflict, "oidc_client_listed", errors.New("it stands in the file of clients: change it there"))
+		}
+		if was, err = registeredByID(ctx, tx, c.ID); err != nil && !errors.Is(err, sql.ErrNoRows) {
+			return err
 		}
 		s.over(tx)
 		if err := putClient(ctx, tx, c); err != nil {
@@ -317,7 +324,7 @@ func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err er
 		if err := setOwn(ctx, tx, c.ID, nil); err != nil { // or one that registered itself could take back what the operator demands of it
 			return err
 		}
-		if c.secretive() && len(before.secrets) == 0 {
+		if c.secretive() && len(was.secrets) == 0 {
 			if token, err = s.newSecret(ctx, tx, c.ID); err != nil {
 				return err
 			}
@@ -327,7 +334,7 @@ func (s *Service) Add(ctx context.Context, c Client) (token secret.Token, err er
 	if err == nil {
 		err = s.EnsureKeys(ctx, c.Alg)
 	}
-	return token, err
+	return was, c, token, err
 }
 
 // Renew gives a client a new secret. The one before is taken for another day.

@@ -286,3 +286,23 @@ func TestConsentIsNotForAnotherHost(t *testing.T) {
 		}
 	})
 }
+
+// What an operator puts in an application's place is told apart from what was there, and a new one from one that is changed.
+func TestAChangeSaysWhatWasThereBefore(t *testing.T) {
+	each(t, func(k *kit) {
+		e, err := k.Register(k.t.Context(), k.invited(), wiki(), from)
+		k.must(err)
+		mine := oidc.Client{ID: e.ID, Name: "Mine", RedirectURIs: []string{callback}}
+		was, is, token, err := k.Change(k.t.Context(), mine)
+		if err != nil || !was.Itself || was.Name != wiki().Name || is.Name != "Mine" || is.Sector != "shop.example.com" || !token.Empty() {
+			k.t.Errorf("it had registered itself: %+v, %+v, %v", was, is, err)
+		}
+		if was, _, _, err = k.Change(k.t.Context(), mine); err != nil || was.ID != e.ID || was.Itself || was.Name != "Mine" {
+			k.t.Errorf("it is the operator's: %+v, %v", was, err)
+		}
+		mine.ID = "mine"
+		if was, _, token, err = k.Change(k.t.Context(), mine); err != nil || was.ID != "" || token.Empty() {
+			k.t.Errorf("it is new: %+v, %v", was, err)
+		}
+	})
+}

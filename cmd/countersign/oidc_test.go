@@ -1,0 +1,90 @@
+package main
+
+import (
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+
+	"countersign/internal/oidc"
+)
+
+// says runs a command that must succeed, and returns what it has said beside its output.
+func (s *shell) says(args ...string) string {
+	s.t.Helper()
+	code, _, errs := s.run(args...)
+	if code != 0 {
+		s.t.Fatalf("%v: exit %d: %s", args, code, errs)
+	}
+	return errs
+}
+
+// An application that is registered again loses what is not said again: the operator reads what that is.
+func TestWhatChangesOfAnApplicationIsSaid(t *testing.T) {
+	s := newShell(t)
+	s.ok("migrate")
+	add := func(more ...string) string {
+		return s.says(append([]string{"oidc", "add", "rp", "--name", "Shop", "--redirect", "https://shop.example.com/callback"}, more...)...)
+	}
+	for _, step := range []struct {
+		more []string
+		says string
+	}{
+		{[]string{"--scope", "openid,email,offline_access"}, "rp is registered; its issuer is http://localhost:8080\n"},
+		{[]string{"--scope", "openid,email,offline_access"}, "rp is as it was\n"},
+		{nil, "rp is changed: scope was openid email offline_access, is openid\n"},
+		{
+			[]string{"--first-party", "--post-logout", "https://shop.example.com/", "--redirect", "https://shop.example.com/other"},
+			"rp is changed: redirect was https://shop.example.com/callback, is https://shop.example.com/callback https://shop.example.com/other\n" +
+				"rp is changed: post-logout was none, is https://shop.example.com/\nrp is changed: first-party was no, is yes\n",
+		},
+		{nil, "rp is changed: redirect was https://shop.example.com/callback https://shop.example.com/other, is https://shop.example.com/callback\n" +
+			"rp is changed: post-logout was https://shop.example.com/, is none\nrp is changed: first-party was yes, is no\n"},
+	} {
+		if got := add(step.more...); got != step.says {
+			t.Errorf("%v:\n%s\nwant\n%s", step.more, got, step.says)
+		}
+	}
+}
+
+// No setting of an application changes in silence.
+func TestEverySettingOfAnApplicationIsCompared(t *testing.T) {
+	var names []string
+	set := func(of reflect.Value) {
+		for i := range of.NumField() {
+			tag := of.Type().Field(i).Tag.Get("toml")
+			if tag == "" || tag == "id" || tag == "secret_file" {
+				continue
+			}
+			names = append(names, tag)
+			switch f := of.Field(i); f.Kind() {
+			case reflect.String:
+				f.SetString("x")
+			case reflect.Bool:
+				f.SetBool(true)
+			default:
+				f.Set(reflect.ValueOf([]string{"x"}))
+			}
+		}
+	}
+	var c oidc.Client
+	set(reflect.ValueOf(&c).Elem())
+	set(reflect.ValueOf(&c.Subject).Elem())
+	for _, way := range []struct{ was, is oidc.Client }{{oidc.Client{}, c}, {c, oidc.Client{}}} {
+		changes, err := oidcChanges(way.was, way.is)
+		if err != nil || len(changes) != len(names) {
+			t.Errorf("%d settings, %d changes (%v):\n%s", len(names), len(changes), err, strings.Join(changes, "\n"))
+		}
+	}
+	for _, s := range oidcSettings() {
+		if !slices.Contains(names, s.file) {
+			t.Errorf("there is no %s", s.file)
+		}
+	}
+	if changes, err := oidcChanges(oidc.Client{Keys: "a"}, oidc.Client{Keys: "b"}); err != nil || len(changes) != 1 || changes[0] != "jwks was another" {
+		t.Error(changes, err)
+	}
+	if changes, err := oidcChanges(c, c); err != nil || len(changes) > 0 {
+		t.Error(changes, err)
+	}
+}
