@@ -94,9 +94,21 @@ func (s Shown) HasKey(key crypto.PublicKey) bool {
 	return ok && own.Equal(key)
 }
 
-// Roots reads the certificates of authorities, in PEM.
+// Roots are the certificates of authorities, in PEM, to ask whether they vouch.
 func Roots(text []byte) (*x509.CertPool, error) {
-	roots, n := x509.NewCertPool(), 0
+	all, err := Authorities(text)
+	if err != nil {
+		return nil, err
+	}
+	roots := x509.NewCertPool()
+	for _, c := range all {
+		roots.AddCert(c)
+	}
+	return roots, nil
+}
+
+// Authorities reads the certificates of authorities, in PEM; there is one at least.
+func Authorities(text []byte) (all []*x509.Certificate, err error) {
 	for block, rest := pem.Decode(text); block != nil; block, rest = pem.Decode(rest) {
 		if block.Type != "CERTIFICATE" {
 			return nil, fmt.Errorf("want certificates alone, in PEM: there is a %s", block.Type)
@@ -108,11 +120,10 @@ func Roots(text []byte) (*x509.CertPool, error) {
 		if !c.IsCA {
 			return nil, fmt.Errorf("the certificate of %s is no authority's: it vouches for nobody", c.Subject)
 		}
-		roots.AddCert(c)
-		n++
+		all = append(all, c)
 	}
-	if n == 0 {
+	if len(all) == 0 {
 		return nil, errors.New("want at least one certificate of an authority, in PEM")
 	}
-	return roots, nil
+	return all, nil
 }

@@ -367,19 +367,21 @@ func checkRegistration(c config.Config) error {
 	return err
 }
 
-// checkFiles says why files that the settings name cannot be used: that of places, that of prices, and those about apps.
+// checkFiles says why files that the settings name cannot be used: those about apps and applications, certificates, that of prices, and that of places.
 func checkFiles(c config.Config) error {
-	if _, err := vouching(c, revokedOf(c)); err != nil {
-		return err
+	_, apps := vouching(c, revokedOf(c))
+	_, roots := rootsOf(c).Load()
+	if roots != nil {
+		roots = fmt.Errorf("oidc.mtls_roots: %w", roots)
 	}
-	if _, err := rootsOf(c).Load(); err != nil {
-		return fmt.Errorf("oidc.mtls_roots: %w", err)
-	}
-	if _, err := clientsOf(c); err != nil {
-		return err
-	}
-	if _, err := guardRules(c); err != nil || c.Place.Database == "" {
-		return err
+	_, clients := clientsOf(c)
+	_, prices := guardRules(c)
+	return errors.Join(publicFiles(c).check(), mtlsFiles(c).check(), apps, roots, clients, prices, checkPlaces(c))
+}
+
+func checkPlaces(c config.Config) error {
+	if c.Place.Database == "" {
+		return nil
 	}
 	if _, _, err := place.Check(c.Place.Database); err != nil {
 		return fmt.Errorf("place.database: %w: name a file of countries or cities in the MaxMind format, or leave it empty", err)

@@ -40,7 +40,7 @@ const (
 
 // Examine looks at everything a server needs, and changes nothing.
 func Examine(ctx context.Context, c config.Config, d Deps) []Finding {
-	out := []Finding{public(c)}
+	out := append([]Finding{public(c, d)}, shown(c, d)...)
 	out = append(out, database(ctx, c, d)...)
 	return append(out, hashing(c, d), letters(ctx, c, d), newcomers(c), vetted(ctx, c, d), placed(c, d), watched(c))
 }
@@ -49,15 +49,22 @@ func finding(part string, state State, words, remedy string) Finding {
 	return Finding{part, state, words, remedy}
 }
 
-func public(c config.Config) Finding {
+func public(c config.Config, d Deps) Finding {
+	state, words, remedy := Fine, "", ""
+	if files := publicFiles(c); files != nil {
+		state, words, remedy = files.examine(c.Public().Hostname(), d.Now())
+		words = "; " + words
+	}
 	switch {
+	case state == Broken:
+		return finding("address", Broken, c.Public().String()+words, remedy)
 	case config.Loopback(c.Public().Hostname()):
 		return finding("address", Warning, c.Public().String()+" is for this machine only", "set site.public_url to the address people will use")
 	case c.HTTP.TLSCertFile == "" && len(c.HTTP.TrustedProxies) == 0:
 		return finding("address", Warning, "no certificate and no trusted proxy: who ends TLS?",
 			"set http.tls_cert_file and tls_key_file, or http.trusted_proxies, without which all clients count as one")
 	}
-	return finding("address", Fine, c.Public().String(), "")
+	return finding("address", state, c.Public().String()+words, remedy)
 }
 
 func database(ctx context.Context, c config.Config, d Deps) []Finding {

@@ -363,6 +363,19 @@ func each(ctx context.Context, d time.Duration, f func()) {
 // Listeners are where a server is reached. Watch, Gate, which is for proxies, and MTLS, which is for applications with certificates, may be nil.
 type Listeners struct{ Public, Watch, Gate, MTLS net.Listener }
 
+// attrs say in the log where the server is reached.
+func (l Listeners) attrs() (out []slog.Attr) {
+	for _, one := range []struct {
+		name string
+		at   net.Listener
+	}{{"listen", l.Public}, {"forward_auth_listen", l.Gate}, {"mtls_listen", l.MTLS}} {
+		if one.at != nil {
+			out = append(out, slog.String(one.name, one.at.Addr().String()))
+		}
+	}
+	return out
+}
+
 // Listen opens the addresses in the settings.
 func Listen(ctx context.Context, c config.Config) (l Listeners, err error) {
 	var lc net.ListenConfig
@@ -426,7 +439,7 @@ func (s *Server) Serve(ctx context.Context, l Listeners) error {
 	}
 	go serve(public, l.Public)
 	s.tell("READY=1")
-	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "ready", slog.String("public_url", s.core.Config.Public().String()), slog.String("listen", l.Public.Addr().String()))
+	s.deps.Log.LogAttrs(ctx, slog.LevelInfo, "ready", append([]slog.Attr{slog.String("public_url", s.core.Config.Public().String())}, l.attrs()...)...)
 	select {
 	case <-ctx.Done():
 	case err = <-failed:
@@ -468,11 +481,11 @@ func (s *Server) guarded(h http.Handler) *http.Server {
 
 // public makes the server of the public listener.
 func (s *Server) public(ctx context.Context) (*http.Server, error) {
-	srv, c := s.guarded(s.handler), s.core.Config.HTTP
-	if c.TLSCertFile == "" {
+	srv, files := s.guarded(s.handler), publicFiles(s.core.Config)
+	if files == nil {
 		return srv, nil
 	}
-	return srv, s.encrypt(ctx, srv, &tlsFiles{setting: "http.tls_cert_file, http.tls_key_file", certFile: c.TLSCertFile, keyFile: c.TLSKeyFile})
+	return srv, s.encrypt(ctx, srv, files)
 }
 
 // encrypt has a server speak TLS by the certificate in files.
