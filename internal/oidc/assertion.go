@@ -11,6 +11,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/go-jose/go-jose/v4"
@@ -35,8 +36,16 @@ func asserted() []jose.SignatureAlgorithm {
 
 // readJWKS reads public keys, and refuses private ones: whoever sends us theirs has made a mistake.
 func readJWKS(text string) (set jose.JSONWebKeySet, err error) {
-	if err := json.Unmarshal([]byte(text), &set); err != nil {
-		return set, fmt.Errorf("jwks: %w", err)
+	if err := json.Unmarshal([]byte(text), &set); err != nil && strings.Contains(text, "-----BEGIN ") {
+		return set, errors.New(`jwks: want a JWK set as JSON, {"keys": […]}; this is PEM: docs/openid.md says how to turn it into one`)
+	} else if err != nil {
+		return set, fmt.Errorf(`jwks: want a JWK set as JSON, {"keys": […]}: %w`, err)
+	}
+	var single struct {
+		Kind string `json:"kty"`
+	}
+	if len(set.Keys) == 0 && json.Unmarshal([]byte(text), &single) == nil && single.Kind != "" {
+		return set, errors.New(`jwks: this is one key: put it into {"keys": […]}`)
 	}
 	if len(set.Keys) == 0 || len(set.Keys) > maxKeys {
 		return set, fmt.Errorf("jwks: want one to %d keys", maxKeys)
