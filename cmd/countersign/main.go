@@ -157,11 +157,25 @@ func run(ctx context.Context, w world) (code int) {
 	parsed, err := parser.Parse(w.args)
 	if err != nil {
 		// Among what an option may be kong lists what it is when nobody gives it.
-		_, _ = fmt.Fprintf(w.stderr, "countersign: %s; see countersign --help\n", strings.Replace(err.Error(), `one of "",`, "one of ", 1))
+		_, _ = fmt.Fprintf(w.stderr, "countersign: %s; see %s --help\n", strings.Replace(err.Error(), `one of "",`, "one of ", 1), helpOf(err))
 		return exitUsage
 	}
 	parsed.BindTo(ctx, (*context.Context)(nil))
 	return complain(w, parsed.Run(w, &c))
+}
+
+// helpOf is the command that a line which cannot be read was about, as far as it could be.
+func helpOf(err error) string {
+	if e, ok := errors.AsType[*kong.ParseError](err); ok && e.Context != nil && e.Context.Selected() != nil {
+		names := []string{}
+		for _, p := range e.Context.Path {
+			if p.Command != nil {
+				names = append(names, p.Command.Name)
+			}
+		}
+		return "countersign " + strings.Join(names, " ")
+	}
+	return "countersign"
 }
 
 // complain says what went wrong and returns the exit code.

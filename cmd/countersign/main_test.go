@@ -89,7 +89,9 @@ func (s *shell) fails(code int, words string, args ...string) {
 func TestFailuresSayWhatToDo(t *testing.T) {
 	s := newShell(t)
 	s.fails(exitUsage, "see countersign --help", "sevre")
-	s.fails(exitUsage, "see countersign --help", "serve", "--prot", "1")
+	s.fails(exitUsage, "see countersign serve --help", "serve", "--prot", "1")
+	s.fails(exitUsage, "missing flags: --name=STRING; see countersign oidc add --help", "oidc", "add", "shop")
+	s.fails(exitUsage, "see countersign oidc --help", "oidc", "ad")
 	s.fails(exitUsage, "cannot read the configuration file nowhere.toml: no such file", "--config", "nowhere.toml", "serve")
 	s.fails(exitUsage, "site.public_url: want https", "serve", "--public-url", "http://id.example.org")
 	s.fails(exitUsage, "database.url: want sqlite:PATH or postgres://", "serve", "--database", "mysql://u:hunter2@h/d")

@@ -142,7 +142,7 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 			PostLogout: a.PostLogout, OwnScopes: a.OwnScope, Device: a.Device, Backchannel: a.Backchannel,
 		})
 		if err != nil {
-			return explained(err)
+			return explained(inFlags(err))
 		}
 		err = sayChange(w, core.Applications.Issuer, was, is)
 		reveal(w, token)

@@ -88,3 +88,26 @@ func TestEverySettingOfAnApplicationIsCompared(t *testing.T) {
 		t.Error(changes, err)
 	}
 }
+
+// Who types flags reads what is wrong with them in flags.
+func TestWhatIsWrongWithAnApplicationIsSaidInFlags(t *testing.T) {
+	s := newShell(t)
+	s.ok("migrate")
+	for more, want := range map[string]string{
+		"":                            "countersign: oidc_client_invalid: --redirect: want one to 20\n",
+		"--redirect http://shop.test": "--redirect: \"http://shop.test\": http is for loopback addresses alone\n",
+		"--own-scope a --device-grant --require-par":                                           "--device-grant: what a device asks for is neither pushed nor signed\n",
+		"--own-scope a --auth private_key_jwt":                                                 "--jwks: private_key_jwt, self_signed_tls_client_auth and --require-signed-request need it\n",
+		"--own-scope a --scope profile --auth none":                                            "--own-scope: a client that asks in its own name has to prove who it is; --scope: \"profile\" is none of openid, email, offline_access\n",
+		"--own-scope a --dpop-bound --fapi --alg RS256 --redirect http://localhost/own_scopes": "--fapi: --alg is ES256 or EdDSA; --fapi: --redirect are https",
+		"--own-scope a --dpop-bound --certificate-bound":                                       "--certificate-bound and --dpop-bound: a token is bound to one thing",
+		"--own-scope a --auth tls_client_auth":                                                 "--subject-dn or --san-…: tls_client_auth and the name in a certificate need one another",
+		"--own-scope a --auth tls_client_auth --san-dns a --san-ip 127.0.0.1":                  "one alone: --subject-dn, --san-dns, --san-uri, --san-ip or --san-email",
+	} {
+		code, _, errs := s.run(append([]string{"oidc", "add", "shop", "--name", "Shop"}, strings.Fields(more)...)...)
+		if code != exitFailed || !strings.Contains(errs, want) || strings.Contains(errs, "redirect_uris") {
+			t.Errorf("%s: exit %d:\n%s", more, code, errs)
+		}
+	}
+	s.fails(exitFailed, "--name: want what people know it by", "oidc", "add", "shop", "--name", " ", "--own-scope", "a")
+}

@@ -2,10 +2,12 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"strings"
 
 	"countersign/internal/oidc"
+	"countersign/internal/platform/fault"
 )
 
 // oidcSaid is how a setting of an application is called: in the file of clients, as it is kept, and on the command line.
@@ -41,6 +43,38 @@ func oidcSettings() []oidcSaid {
 		{"tls_client_auth_san_ip", "san-ip"},
 		{"tls_client_auth_san_email", "san-email"},
 	}
+}
+
+// inFlags says what is wrong with an application in the words of the command line: what the refusal says are those of the file of clients.
+func inFlags(err error) error {
+	const code = "oidc_client_invalid"
+	if fault.Of(err).Code != code {
+		return err
+	}
+	lines := strings.Split(strings.TrimPrefix(err.Error(), code+": "), "\n")
+	for i, line := range lines {
+		lines[i] = lineInFlags(line)
+	}
+	return fault.New(fault.Invalid, code, errors.New(strings.Join(lines, "\n")))
+}
+
+func lineInFlags(line string) string {
+	flags := map[string]string{"tls_client_auth_*": "--subject-dn or --san-…", "tls_client_auth_san_*": "--san-…"}
+	for _, s := range oidcSettings() {
+		flags[s.file] = "--" + s.flag
+	}
+	for _, kind := range []string{"dns", "uri", "ip", "email"} { // the second to the fifth of a list of names are short
+		flags["_san_"+kind] = "--san-" + kind
+	}
+	words := strings.Split(line, " ")
+	for i, word := range words {
+		bare := strings.TrimRight(word, ",:")
+		// A word that people use too is a setting where it stands for what is wrong.
+		if flag, ok := flags[bare]; ok && (strings.Contains(bare, "_") || i == 0 && strings.HasSuffix(word, ":")) {
+			words[i] = flag + word[len(bare):]
+		}
+	}
+	return strings.Join(words, " ")
 }
 
 // oidcChanges says what of an application is another than before, setting by setting.
