@@ -34,7 +34,7 @@ func (c Config) checkOIDC(k *checker) {
 	k.address("oidc.mtls_listen", o.MTLSListen)
 	k.want(o.MTLSListen != c.HTTP.Listen && o.MTLSListen != c.Metrics.Listen && o.MTLSListen != c.Forward.Listen, "oidc.mtls_listen", "must be an address of its own")
 	u, err := url.Parse(o.MTLSURL)
-	k.want(err == nil && u.Scheme == "https" && u.Host != "" && strings.EqualFold(o.MTLSURL, "https://"+u.Host), "oidc.mtls_url", "want scheme and host alone, such as https://mtls.example.org")
+	k.want(err == nil && u.Scheme == "https" && u.Host != "" && strings.EqualFold(o.MTLSURL, "https://"+u.Host), "oidc.mtls_url", "want https, and host alone, such as https://mtls.example.org")
 	k.want(o.MTLS() != c.Public().String(), "oidc.mtls_url", "must differ from site.public_url: there nobody is asked for a certificate")
 	k.want(o.MTLSCertFile != "" && o.MTLSKeyFile != "", "oidc.mtls_cert_file", "set mtls_cert_file and mtls_key_file: TLS ends here")
 }

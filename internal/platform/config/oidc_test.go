@@ -23,8 +23,8 @@ func TestWhereCertificatesAreShown(t *testing.T) {
 		"oidc.mtls_listen: nobody can show":    func(c *config.Config) { c.OIDC.MTLSListen = "" },
 		"oidc.mtls_listen: want an address":    func(c *config.Config) { c.OIDC.MTLSListen = "8443" },
 		"oidc.mtls_listen: must be an address": func(c *config.Config) { c.OIDC.MTLSListen = c.HTTP.Listen },
-		"oidc.mtls_url: want scheme and host":  func(c *config.Config) { c.OIDC.MTLSURL = "https://mtls.example.org/oauth" },
-		"oidc.mtls_url: want":                  func(c *config.Config) { c.OIDC.MTLSURL = "http://mtls.example.org" },
+		"oidc.mtls_url: want https, and host ": func(c *config.Config) { c.OIDC.MTLSURL = "https://mtls.example.org/oauth" },
+		"oidc.mtls_url: want https, and host":  func(c *config.Config) { c.OIDC.MTLSURL = "http://mtls.example.org" },
 		"oidc.mtls_url: must differ": func(c *config.Config) {
 			c.Site.PublicURL, c.OIDC.MTLSURL = "https://id.example.org", "https://id.example.org"
 		},
