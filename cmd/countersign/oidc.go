@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 	"os"
+	"slices"
 	"strings"
 	"text/tabwriter"
 	"time"
@@ -51,10 +52,32 @@ func (oidcListCmd) Run(ctx context.Context, w world, c *cli) error {
 			case r.Itself:
 				by = "itself"
 			}
-			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Name, r.Auth, strings.Join(r.Scopes, " "), dash(strings.Join(r.RedirectURIs, " ")), by)
+			_, _ = fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\n", r.ID, r.Name, provesBy(r.Client), strings.Join(r.Scopes, " "), dash(answeredAt(r.Client)), by)
 		}
 		return t.Flush()
 	})
+}
+
+// provesBy is what an application proves itself by, and the name in its certificate where that is it.
+func provesBy(c oidc.Client) string {
+	words := string(c.Auth)
+	for _, name := range []struct{ kind, value string }{
+		{"subject-dn", c.Subject.DN}, {"san-dns", c.Subject.DNS}, {"san-uri", c.Subject.URI}, {"san-ip", c.Subject.IP}, {"san-email", c.Subject.Email},
+	} {
+		if name.value != "" {
+			words += " (" + name.kind + " " + name.value + ")"
+		}
+	}
+	return words
+}
+
+// answeredAt is where an application is answered: its redirect URIs, and the pages from which it uses the second door.
+func answeredAt(c oidc.Client) string {
+	all := slices.Clone(c.RedirectURIs)
+	for _, origin := range c.SecondDoor {
+		all = append(all, origin+" (second door)")
+	}
+	return strings.Join(all, " ")
 }
 
 type oidcAddCmd struct {
@@ -77,7 +100,7 @@ type oidcAddCmd struct {
 
 // oidcSubject is whose certificate an application shows, by one of the names in it.
 type oidcSubject struct {
-	DN    string `name:"subject-dn" placeholder:"NAME" help:"With tls_client_auth: the name in its certificate, as RFC 4514 writes it; or one of the next four."`
+	DN    string `name:"subject-dn" placeholder:"NAME" help:"With tls_client_auth: the name in its certificate as RFC 4514 writes it, the last part first: openssl x509 -noout -subject -nameopt RFC2253 prints it, and without -nameopt the other way round. Or one of the next four."`
 	DNS   string `name:"san-dns" placeholder:"HOST" help:"The name of a host in its certificate."`
 	URI   string `name:"san-uri" placeholder:"URI" help:"A URI in its certificate."`
 	IP    string `name:"san-ip" placeholder:"ADDRESS" help:"An IP address in its certificate."`
@@ -144,28 +167,35 @@ func (a oidcAddCmd) Run(ctx context.Context, w world, c *cli) error {
 		if err != nil {
 			return explained(inFlags(err))
 		}
-		err = sayChange(w, core.Applications.Issuer, was, is)
+		err = sayChange(w, core.Applications, was, is)
 		reveal(w, token)
 		return err
 	})
 }
 
 // sayChange says on stderr what has become of an application: a secret alone is on stdout.
-func sayChange(w world, issuer string, was oidc.Registered, is oidc.Client) error {
+func sayChange(w world, here *oidc.Service, was oidc.Registered, is oidc.Client) error {
 	say := func(format string, args ...any) { _, _ = fmt.Fprintf(w.stderr, is.ID+" "+format+"\n", args...) }
-	if was.ID == "" {
-		say("is registered; its issuer is %s", issuer)
-		return nil
-	}
+	isNew := was.ID == ""
 	changes, err := oidcChanges(was.Client, is)
 	switch {
+	case isNew:
+		say("is registered; its issuer is %s", here.Issuer)
 	case was.Itself:
 		say("had registered itself, and is yours to change now")
 	case err == nil && len(changes) == 0:
 		say("is as it was")
 	}
 	for _, one := range changes {
-		say("is changed: %s", one)
+		if !isNew {
+			say("is changed: %s", one)
+		}
+	}
+	if is.ShowsCertificate() && (len(changes) > 0 || !was.ShowsCertificate()) {
+		say("calls %s, and shows its certificate there", here.MTLS.Origin)
+	}
+	if name, ok := certificate.Written(is.Subject.DN); ok && is.Subject != was.Subject {
+		say("is known by the name %s in its certificate, in this order: openssl x509 -noout -subject -nameopt RFC2253 prints it so, and without -nameopt the other way round", name)
 	}
 	return err
 }

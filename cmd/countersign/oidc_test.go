@@ -1,12 +1,15 @@
 package main
 
 import (
+	"os"
 	"reflect"
+	"regexp"
 	"slices"
 	"strings"
 	"testing"
 
 	"countersign/internal/oidc"
+	"countersign/internal/testkit"
 )
 
 // says runs a command that must succeed, and returns what it has said beside its output.
@@ -110,4 +113,41 @@ func TestWhatIsWrongWithAnApplicationIsSaidInFlags(t *testing.T) {
 		}
 	}
 	s.fails(exitFailed, "--name: want what people know it by", "oidc", "add", "shop", "--name", " ", "--own-scope", "a")
+}
+
+// Of an application that shows a certificate the operator reads where it calls and what name is compared, and finds the name in the list.
+func TestAnApplicationWithACertificateIsSaidWhereItCalls(t *testing.T) {
+	s := newShell(t)
+	if err := os.WriteFile("roots.pem", testkit.NewAuthority(t, "Our CA").PEM(), 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s.environ = append(s.environ, "COUNTERSIGN_OIDC_MTLS_LISTEN=127.0.0.1:1", "COUNTERSIGN_OIDC_MTLS_URL=https://mtls.example.org", "COUNTERSIGN_OIDC_MTLS_ROOTS=roots.pem",
+		"COUNTERSIGN_OIDC_MTLS_CERT_FILE=tls.crt", "COUNTERSIGN_OIDC_MTLS_KEY_FILE=tls.key")
+	s.ok("migrate")
+	const (
+		calls = " calls https://mtls.example.org, and shows its certificate there\n"
+		named = " is known by the name CN=photos,O=Photos Ltd in its certificate, in this order: openssl x509 -noout -subject -nameopt RFC2253 prints it so, and without -nameopt the other way round\n"
+		made  = " is registered; its issuer is http://localhost:8080\n"
+	)
+	for _, step := range []struct{ id, more, says string }{
+		{"till", "--own-scope|a|--auth|tls_client_auth|--subject-dn|CN = photos, O = Photos Ltd", "till" + made + "till" + calls + "till" + named},
+		{"till", "--own-scope|a|--auth|tls_client_auth|--subject-dn|CN = photos, O = Photos Ltd", "till is as it was\n"},
+		{"till", "--own-scope|a|--auth|tls_client_auth|--san-dns|till.example.com", "till is changed: subject-dn was CN = photos, O = Photos Ltd, is none\ntill is changed: san-dns was none, is till.example.com\ntill" + calls},
+		{"bound", "--own-scope|a|--certificate-bound", "bound" + made + "bound" + calls},
+		{"shop", "--redirect|https://shop.example.com/callback", "shop" + made},
+		{"photos", "--second-door|https://photos.example.net|--second-door|https://photos.example.com", "photos" + made},
+	} {
+		if got := s.says(append([]string{"oidc", "add", step.id, "--name", "X"}, strings.Split(step.more, "|")...)...); got != step.says {
+			t.Errorf("%s %s:\n%s\nwant\n%s", step.id, step.more, got, step.says)
+		}
+	}
+	list := s.ok("oidc", "list")
+	for _, line := range []string{
+		`till +X +tls_client_auth \(san-dns till\.example\.com\) +openid +- +command`, `shop +X +client_secret_basic +openid +https://shop\.example\.com/callback +command`,
+		`photos +X +client_secret_basic +openid +https://photos\.example\.net \(second door\) https://photos\.example\.com \(second door\) +command`,
+	} {
+		if !regexp.MustCompile("(?m)^" + line + "$").MatchString(list) {
+			t.Errorf("want %s in\n%s", line, list)
+		}
+	}
 }

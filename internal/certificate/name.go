@@ -10,6 +10,7 @@ import (
 	"regexp"
 	"slices"
 	"strings"
+	"unicode"
 	"unicode/utf8"
 )
 
@@ -120,6 +121,45 @@ func fromHex(text string) string {
 	}
 	value, _ := v.(string)
 	return value
+}
+
+// Written is a name as it is compared, in the one way in which we write it: RFC 4514's, the last part first. ok is false if it is none.
+func Written(dn string) (text string, ok bool) {
+	n, err := parseName(dn)
+	if err != nil {
+		return "", false
+	}
+	short := map[string]string{}
+	for word, number := range kinds() {
+		short[number] = word
+	}
+	var parts []string
+	for _, one := range slices.Backward(n) {
+		var attributes []string
+		for _, a := range one {
+			attributes = append(attributes, cmp.Or(short[a.kind], a.kind)+"="+escape(a.value))
+		}
+		parts = append(parts, strings.Join(attributes, "+"))
+	}
+	return strings.Join(parts, ","), true
+}
+
+// escape writes a value so that unescape reads it, and so that nothing of it is unseen.
+func escape(value string) string {
+	var out strings.Builder
+	for i, r := range value {
+		switch edge := i == 0 || i == len(value)-1; {
+		case strings.ContainsRune(",+\"\\<>;", r), r == ' ' && edge, r == '#' && i == 0:
+			out.WriteString("\\" + string(r))
+		case !unicode.IsPrint(r):
+			for _, b := range []byte(string(r)) {
+				out.WriteString("\\" + hex.EncodeToString([]byte{b}))
+			}
+		default:
+			out.WriteRune(r)
+		}
+	}
+	return out.String()
 }
 
 func (p part) sorted() part {

@@ -6,6 +6,7 @@ import (
 	"encoding/asn1"
 	"net"
 	"net/url"
+	"strings"
 	"testing"
 
 	"countersign/internal/certificate"
@@ -127,9 +128,32 @@ func TestAlternativeNames(t *testing.T) {
 	}
 }
 
+// An operator reads the name that is compared, whatever way it was typed in.
+func TestANameIsWrittenAsItIsCompared(t *testing.T) {
+	for typed, want := range map[string]string{
+		"CN = photos, O = Photos Ltd": "CN=photos,O=Photos Ltd", "cn=shop,2.5.4.10=Example,1.2.3=x": "CN=shop,O=Example,1.2.3=x", "O=b+CN=a": "O=b+CN=a", "CN=a+O=b": "O=b+CN=a",
+		`CN=\20a\, b\20,O=\#1`: `CN=\ a\, b\ ,O=\#1`, `CN=a\0a\e2\80\ae`: `CN=a\0a\e2\80\ae`, "CN=#0c0473686f70": "CN=shop", `CN=\20`: `CN=\ `,
+	} {
+		got, ok := certificate.Written(typed)
+		if again, _ := certificate.Written(got); !ok || got != want && !strings.Contains(typed, "+") || again != got {
+			t.Errorf("%s is written %s, and that %s", typed, got, again)
+		}
+	}
+	if got, ok := certificate.Written("photos"); ok || got != "" {
+		t.Error(got)
+	}
+}
+
 func FuzzDistinguishedName(f *testing.F) {
 	for _, one := range []string{"CN=shop,O=Example,C=DE", `CN=s\68op+O=\,`, "CN=#0c0473686f70"} {
 		f.Add(one)
 	}
-	f.Fuzz(func(_ *testing.T, text string) { _ = certificate.CheckSubject(certificate.Subject{DN: text}) })
+	f.Fuzz(func(t *testing.T, text string) {
+		_ = certificate.CheckSubject(certificate.Subject{DN: text})
+		if got, ok := certificate.Written(text); ok {
+			if again, ok := certificate.Written(got); !ok || again != got {
+				t.Errorf("%q is written %q, and that %q", text, got, again)
+			}
+		}
+	})
 }

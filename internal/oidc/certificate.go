@@ -15,6 +15,9 @@ import (
 // byCertificate reports whether a client proves itself by a certificate (RFC 8705 section 2).
 func (m AuthMethod) byCertificate() bool { return m == ByAuthority || m == BySelfSigned }
 
+// ShowsCertificate reports whether a client has to show a certificate, and so comes to the door where one is seen.
+func (c Client) ShowsCertificate() bool { return c.CertificateBound || c.Auth.byCertificate() }
+
 // said is the way in which a call says who it is, for a client of this one. By a certificate it only says whose it is: a secret or an assertion beside that would be a second way.
 func (m AuthMethod) said() AuthMethod {
 	if m.byCertificate() {
@@ -44,7 +47,7 @@ func (s *Service) offered() []AuthMethod {
 // Possible says what of a client can be, and not here.
 func (s *Service) Possible(c Client) error {
 	switch {
-	case s.MTLS.Origin == "" && (c.CertificateBound || c.Auth.byCertificate()):
+	case s.MTLS.Origin == "" && c.ShowsCertificate():
 		return errors.New("no certificate is seen here: set oidc.mtls_listen")
 	case c.Auth == ByAuthority && s.MTLS.Roots == nil:
 		return fmt.Errorf("%s: no authority is believed here: set oidc.mtls_roots", c.Auth)
