@@ -16,7 +16,7 @@ import (
 )
 
 type webhookCmd struct {
-	List   webhookListCmd   `cmd:"" default:"1" help:"List them, and what each has still to be told. This is what webhook alone does."`
+	List   webhookListCmd   `cmd:"" default:"1" help:"List the webhooks, and what each has still to be told. This is what webhook alone does."`
 	Add    webhookAddCmd    `cmd:"" help:"Tell an address of events from now on; prints its secret, once."`
 	Remove webhookRemoveCmd `cmd:"" help:"Tell it nothing more, and forget what waits."`
 	Pause  webhookPauseCmd  `cmd:"" help:"Keep its events waiting."`
@@ -212,6 +212,9 @@ func (t webhookTestCmd) Run(ctx context.Context, w world, c *cli) error {
 		answer, err := core.Subscribers.Test(ctx, t.ID)
 		if err == nil && answer.Code != "" {
 			err = fmt.Errorf("it did not take the event: %s", answer.Code)
+			if answer.Why != "" {
+				err = fmt.Errorf("%w: %s", err, answer.Why)
+			}
 		}
 		if err == nil {
 			w.say("it took the event, in %d ms", w.now().Sub(began).Milliseconds())
@@ -259,7 +262,7 @@ func (r webhookReplayCmd) Run(ctx context.Context, w world, c *cli) error {
 }
 
 type webhookDeadCmd struct {
-	List  webhookDeadListCmd  `cmd:"" default:"1" help:"List them, the latest first. This is what dead alone does."`
+	List  webhookDeadListCmd  `cmd:"" default:"1" help:"List the events that were given up, the latest first. This is what dead alone does."`
 	Retry webhookDeadRetryCmd `cmd:"" help:"Tell one again, or all."`
 	Drop  webhookDeadDropCmd  `cmd:"" help:"Forget that one was to be told, or all. The record keeps it."`
 }

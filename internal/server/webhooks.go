@@ -23,6 +23,9 @@ func subscribers(d Deps, c *Core) *subscriber.Service {
 			gone, err := events.Post(ctx, m.ID, m.Secrets, m.Body)
 			if e, ok := errors.AsType[*courier.Error](err); ok {
 				a = subscriber.Answer{Gone: gone, After: e.After, Code: e.Code}
+				if cause := e.Unwrap(); cause != nil {
+					a.Why = cause.Error()
+				}
 			}
 			return a
 		}, nil

@@ -66,6 +66,7 @@ type Answer struct {
 	Gone  bool // it asks to be told no more
 	After time.Duration
 	Code  string
+	Why   string // more of it, for the operator who tries it alone: it may name machines inside, and is neither kept nor logged
 }
 
 // Send delivers one message to one place.

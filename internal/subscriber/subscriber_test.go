@@ -260,7 +260,7 @@ func TestWhatCannotBeToldIsGivenUpAfterThreeDays(t *testing.T) {
 		h.answer = func(m subscriber.Message) subscriber.Answer {
 			tries++
 			ids[m.ID] = true
-			return subscriber.Answer{Code: "webhook_http_500"}
+			return subscriber.Answer{Code: "webhook_http_500", Why: "dial tcp 10.0.0.7:80"} // which is for who tries it alone
 		}
 		tried := func(n int) func() bool {
 			return func() bool {
@@ -276,6 +276,9 @@ func TestWhatCannotBeToldIsGivenUpAfterThreeDays(t *testing.T) {
 		h.works(tried(2))
 		if d := h.depth(); tries != 2 || d.Waiting != 1 || d.Dead != 0 {
 			t.Fatalf("before three days: %d tries, %+v", tries, d)
+		}
+		if all, err := h.List(t.Context()); err != nil || strings.Contains(fmt.Sprint(all), "10.0.0.7") || !strings.Contains(fmt.Sprint(all), "webhook_http_500") {
+			t.Errorf("the list has %v, %v", all, err)
 		}
 		h.clock.Advance(time.Hour)
 		h.works(tried(3))
