@@ -177,7 +177,7 @@ func waiting(ctx context.Context, core *server.Core) (left int, paused message.C
 }
 
 type deadCmd struct {
-	List  deadListCmd  `cmd:"" default:"1" help:"List them, the latest first. This is what dead alone does."`
+	List  deadListCmd  `cmd:"" default:"1" help:"List the letters that were given up, the latest first. This is what dead alone does."`
 	Retry deadRetryCmd `cmd:"" help:"Send one again, or all, if their time is not over."`
 	Drop  deadDropCmd  `cmd:"" help:"Delete one, or all."`
 }
