@@ -19,6 +19,7 @@ import (
 	"countersign/internal/outbox"
 	"countersign/internal/platform/config"
 	"countersign/internal/platform/sqldb"
+	"countersign/internal/testkit"
 	"countersign/internal/testkit/servertest"
 )
 
@@ -62,7 +63,7 @@ func kannel(t *testing.T, centre string, door http.Handler) func(*config.Config)
 	t.Cleanup(relay.Close)
 	dir, ports := t.TempDir(), map[string]string{}
 	for _, name := range []string{"13000", "13001", "13013"} {
-		_, ports[name], _ = net.SplitHostPort(couriertest.Nowhere(t))
+		_, ports[name], _ = net.SplitHostPort(testkit.FreeAddress(t))
 	}
 	ours, its := throughKannel(t)
 	_, port, _ := net.SplitHostPort(centre)
