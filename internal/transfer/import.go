@@ -103,6 +103,7 @@ func (im *importer) knownKinds(ctx context.Context) error {
 type batch struct {
 	lines []rawLine
 	all   []candidate
+	text  int   // bytes of the lines
 	bytes int64 // of the file, up to the last line
 	err   error
 	ready chan struct{}
@@ -114,6 +115,8 @@ const (
 	manyLines = 500
 	mostLines = 4 * manyLines
 	fewLines  = 32 // of those that must be hashed: what a crash may cost
+	// mostText bounds what is in memory of those that are written at once, in bytes: lines may be long.
+	mostText = 4 * longestLine
 )
 
 // run reads, prepares several batches at a time, and writes them in the file's order: which of two lines that want one
@@ -164,10 +167,10 @@ func (im *importer) read(ctx context.Context, file *lines, give func(*batch) boo
 	for ctx.Err() == nil {
 		b := &batch{ready: make(chan struct{})}
 		var err error
-		for bytes := 0; len(b.lines) < size && bytes < longestLine && err == nil; {
+		for len(b.lines) < size && b.text < longestLine && err == nil {
 			var line rawLine
 			if line, err = file.next(); err == nil {
-				b.lines, bytes = append(b.lines, line), bytes+len(line.text)
+				b.lines, b.text = append(b.lines, line), b.text+len(line.text)
 			}
 		}
 		b.bytes = file.bytes
@@ -278,7 +281,7 @@ func (im *importer) inOrder(ctx context.Context, order <-chan *batch) error {
 
 // more adds to a batch those that are ready after it, and returns the first that was not added.
 func (im *importer) more(b *batch, order <-chan *batch) *batch {
-	for im.alone() && !im.slow.Load() && !im.o.DryRun && len(b.all) < mostLines {
+	for im.alone() && !im.slow.Load() && !im.o.DryRun && len(b.all) < mostLines && b.text < mostText {
 		var next *batch
 		select {
 		case next = <-order:
@@ -295,7 +298,7 @@ func (im *importer) more(b *batch, order <-chan *batch) *batch {
 		if next.err != nil {
 			return next
 		}
-		b.all, b.bytes = append(b.all, next.all...), next.bytes
+		b.all, b.text, b.bytes = append(b.all, next.all...), b.text+next.text, next.bytes
 	}
 	return nil
 }
