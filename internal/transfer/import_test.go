@@ -535,7 +535,7 @@ func TestMemoryStaysFlat(t *testing.T) {
 	s := newService(t, dbtest.SQLite(t))
 	const mib = 1 << 20
 	for name, file := range map[string]io.Reader{
-		"one line without end":  &endless{strings.Repeat("x", 1024), 64 * mib},
+		"one line without end":  &endless{strings.Repeat("x", 1024), 256 * mib},
 		"long lines":            &endless{strings.Repeat("x", 1023) + strings.Repeat(" ", 900*1024) + "\n", 256 * mib},
 		"an unclosed quotation": io.MultiReader(strings.NewReader("email\n\""), &endless{"x@example.org\n", mib / 4}),
 		"one line, many times":  io.MultiReader(strings.NewReader("email\n"), &endless{"x@example.org\n", mib / 2}),
@@ -547,15 +547,16 @@ func TestMemoryStaysFlat(t *testing.T) {
 			runtime.ReadMemStats(&m)
 			peak = max(peak, m.HeapAlloc)
 		}}
+		most := uint64(40 * mib)
 		if name == "one line without end" || name == "long lines" {
-			o.Format = transfer.Lines
+			o.Format, most = transfer.Lines, 96*mib // what is read while it is looked counts, too
 		}
 		runtime.GC()
 		if _, err := s.Import(t.Context(), file, o); err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
 		t.Logf("%s: %d MiB", name, peak/mib)
-		if peak > 40*mib {
+		if peak > most {
 			t.Errorf("%s took %d MiB", name, peak/mib)
 		}
 	}
