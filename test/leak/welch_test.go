@@ -57,10 +57,16 @@ func (s samples) crop(share int) samples {
 	return samples{keep(s.known), keep(s.unknown)}
 }
 
+// leastCropped is how many of a sample a crop must leave to be compared: of two that lie apart, the quicker half is the one alone.
+const leastCropped = 10
+
 // worst is the t that decides: the largest of all crops.
 func (s samples) worst() (worst float64) {
 	for _, share := range crops {
 		c := s.crop(share)
+		if min(len(c.known), len(c.unknown)) < leastCropped {
+			continue
+		}
 		if t := welch(c.known, c.unknown); math.Abs(t) > math.Abs(worst) {
 			worst = t
 		}
@@ -78,6 +84,17 @@ func (s samples) line(step string) string {
 
 const heading = `| step | pairs | median, known (µs) | median, unknown (µs) | std (µs) | t of all | t of 99 % | largest t |
 |---|---|---|---|---|---|---|---|`
+
+// Two samples that lie apart altogether are a leak as any other.
+func TestSamplesThatLieApart(t *testing.T) {
+	var s samples
+	for i := range 100 {
+		s.known, s.unknown = append(s.known, float64(300+i%7)), append(s.unknown, float64(100+i%7))
+	}
+	if s.worst() < threshold {
+		t.Errorf("t = %.1f", s.worst())
+	}
+}
 
 // The formula is checked against a worked example (Welch 1947's statistic, by hand).
 func TestWelchIsWelch(t *testing.T) {
