@@ -20,21 +20,12 @@ func TestCountsGoOnWhenKeysChange(t *testing.T) {
 		s := &throttle.Service{Ring: keys.Ring}
 		ladder := throttle.Ladder{Name: "l", Free: 5, Delays: []time.Duration{time.Hour}, Stop: 10}
 		rate := throttle.Rate{Name: "r", Burst: 5, Every: time.Minute}
-		write := func(f func(tx *sqldb.Tx) (bool, error)) (ok bool) {
-			err := db.Write(t.Context(), func(tx *sqldb.Tx) (err error) {
-				ok, err = f(tx)
-				return err
-			})
-			if err != nil {
-				t.Error(err)
-			}
-			return ok
-		}
+		try := trying(t, db)
 		attempt := func(key string) bool {
-			return write(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, key) })
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, key) })
 		}
 		take := func(key string) bool {
-			return write(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, key) })
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, key) })
 		}
 		for range 3 {
 			if !attempt("a") || !attempt("cleared") || !attempt("forgiven") || !take("a") {
@@ -59,8 +50,8 @@ func TestCountsGoOnWhenKeysChange(t *testing.T) {
 			t.Errorf("after three of five, %d more were tried and %d taken; want two", tried.Load(), taken.Load())
 		}
 		// What was counted under the old key alone is cleared and forgiven as well.
-		write(func(tx *sqldb.Tx) (bool, error) { return true, s.Clear(t.Context(), tx, ladder, "cleared") })
-		write(func(tx *sqldb.Tx) (bool, error) { return true, s.Forgive(t.Context(), tx, ladder, "forgiven") })
+		try(func(tx *sqldb.Tx) (bool, error) { return true, s.Clear(t.Context(), tx, ladder, "cleared") })
+		try(func(tx *sqldb.Tx) (bool, error) { return true, s.Forgive(t.Context(), tx, ladder, "forgiven") })
 		for key, want := range map[string]int{"cleared": 5, "forgiven": 3} {
 			n := 0
 			for attempt(key) {
@@ -119,6 +110,47 @@ func TestTheNewerOfTwoCountsGoesOn(t *testing.T) {
 		keys.Change()
 		if attempted, taken := tried(5); attempted != people || taken != people {
 			t.Errorf("after four of five, %d people had %d more tries and %d more were taken; want one each", people, attempted, taken)
+		}
+	})
+}
+
+// P6, P9: of two rows under old keys the one that counts is carried to a new key, whatever a clock that was wrong wrote to the other.
+func TestAWrongClockAndTwoNewKeys(t *testing.T) {
+	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
+		keys := testkit.NewKeys(t, db, "")
+		s := &throttle.Service{Ring: keys.Ring}
+		ladder := throttle.Ladder{Name: "l", Free: 100, Delays: []time.Duration{time.Hour}, Stop: 10}
+		rate := throttle.Rate{Name: "r", Burst: 5, Every: time.Hour}
+		try := trying(t, db)
+		attempt := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Attempt(t.Context(), tx, ladder, "a") })
+		}
+		take := func() bool {
+			return try(func(tx *sqldb.Tx) (bool, error) { return s.Take(t.Context(), tx, rate, "a") })
+		}
+		clock.Advance(24 * time.Hour) // the clock is wrong
+		if !take() || !attempt() {
+			t.Fatal("refused too early")
+		}
+		clock.Advance(-24 * time.Hour) // and is right again
+		keys.Change()
+		for take() {
+		}
+		for attempt() {
+		}
+		if take() || attempt() {
+			t.Fatal("not refused")
+		}
+		keys.Change()
+		n, m := 0, 0
+		for take() {
+			n++
+		}
+		for attempt() {
+			m++
+		}
+		if n > 0 || m > 0 {
+			t.Errorf("after another new key %d more were taken and %d attempted, want none", n, m)
 		}
 	})
 }

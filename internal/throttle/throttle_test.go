@@ -16,17 +16,22 @@ import (
 
 func each(t *testing.T, f func(t *testing.T, s *throttle.Service, try func(func(*sqldb.Tx) (bool, error)) bool, clock *dbtest.Clock)) {
 	dbtest.EachClock(t, func(t *testing.T, db *sqldb.DB, clock *dbtest.Clock) {
-		f(t, &throttle.Service{Ring: testkit.Ring(t)}, func(fn func(*sqldb.Tx) (bool, error)) (ok bool) {
-			err := db.Write(context.Background(), func(tx *sqldb.Tx) (err error) {
-				ok, err = fn(tx)
-				return err
-			})
-			if err != nil {
-				t.Error(err)
-			}
-			return ok
-		}, clock)
+		f(t, &throttle.Service{Ring: testkit.Ring(t)}, trying(t, db), clock)
 	})
+}
+
+// trying runs a try in a transaction of its own.
+func trying(t *testing.T, db *sqldb.DB) func(func(*sqldb.Tx) (bool, error)) bool {
+	return func(fn func(*sqldb.Tx) (bool, error)) (ok bool) {
+		err := db.Write(context.Background(), func(tx *sqldb.Tx) (err error) {
+			ok, err = fn(tx)
+			return err
+		})
+		if err != nil {
+			t.Error(err)
+		}
+		return ok
+	}
 }
 
 // C-BM-03: a burst, then a trickle, with no window to wait for the edge of.

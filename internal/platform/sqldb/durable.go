@@ -86,7 +86,7 @@ func (g *group) broken() error {
 	return g.failed
 }
 
-// walLog is SQLite's write-ahead log as the file that it is. From the first sync on the file is kept open, so that a write that failed is
+// walLog is SQLite's write-ahead log as the file that it is. From the first sync on, and from the start where a log was left, the file is kept open, so that a write that failed is
 // heard of here whoever else has synced meanwhile, as a checkpoint does: Linux tells everybody once who had the file open by then.
 type walLog struct {
 	path string

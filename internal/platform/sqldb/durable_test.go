@@ -1,7 +1,6 @@
 package sqldb
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
@@ -92,31 +91,18 @@ func TestACommitWaitsForTheDisk(t *testing.T) {
 // anything begun.
 func TestNothingIsWrittenAfterADiskFailed(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "db")
-	open := func() *DB {
-		db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Now: time.Now})
-		if err != nil {
-			t.Fatal(err)
-		}
-		return db
-	}
-	db := open()
-	write := func(how func(context.Context, func(*Tx) error) error, statement string) error {
-		return how(t.Context(), func(tx *Tx) error {
-			_, err := tx.Exec(context.Background(), statement)
-			return err
-		})
-	}
-	if err := write(db.Write, "CREATE TABLE kept (n INTEGER)"); err != nil {
+	db := openAt(t, path)
+	if err := change(t, db.Write, "CREATE TABLE kept (n INTEGER)"); err != nil {
 		t.Fatal(err)
 	}
 	disk := db.wal.path
 	db.wal.path = "/dev/null" // which cannot be synced
-	if err := write(db.Write, "INSERT INTO kept VALUES (1)"); fault.Of(err).Code != "database_unavailable" {
+	if err := change(t, db.Write, "INSERT INTO kept VALUES (1)"); fault.Of(err).Code != "database_unavailable" {
 		t.Errorf("the disk failed: %v", err)
 	}
 	db.wal.path = disk
 	for name, how := range map[string]func(context.Context, func(*Tx) error) error{"write": db.Write, "soon": db.WriteSoon} {
-		if err := write(how, "INSERT INTO kept VALUES (2)"); fault.Of(err).Code != "database_unavailable" {
+		if err := change(t, how, "INSERT INTO kept VALUES (2)"); fault.Of(err).Code != "database_unavailable" {
 			t.Errorf("%s after the disk failed: %v", name, err)
 		}
 	}
@@ -129,9 +115,9 @@ func TestNothingIsWrittenAfterADiskFailed(t *testing.T) {
 	if err := db.Close(); err != nil || db.wal.open != nil {
 		t.Fatal(err, db.wal.open)
 	}
-	db = open()
+	db = openAt(t, path)
 	defer func() { _ = db.Close() }()
-	if err := write(db.Write, "INSERT INTO kept VALUES (3)"); err != nil || db.Writable() != nil {
+	if err := change(t, db.Write, "INSERT INTO kept VALUES (3)"); err != nil || db.Writable() != nil {
 		t.Errorf("opened anew: %v", err)
 	}
 }
@@ -168,55 +154,4 @@ func TestTheLogThatIsThereIsSynced(t *testing.T) {
 	if err := l.sync(); err != nil || l.open == was {
 		t.Errorf("%v, or the one that is gone was synced", err)
 	}
-}
-
-// What a server leaves in the log when it ends is written back when the next begins: if it ended because the disk failed, memory may have what the disk lacks.
-func TestALogThatWasLeftIsWrittenBack(t *testing.T) {
-	dir := t.TempDir()
-	path, left := filepath.Join(dir, "db"), filepath.Join(dir, "left")
-	db, err := Open(t.Context(), Options{URL: "sqlite:" + path, Now: time.Now})
-	if err != nil {
-		t.Fatal(err)
-	}
-	const word = "quillfeather and nobody else"
-	err = db.Write(t.Context(), func(tx *Tx) error {
-		_, err := tx.Exec(context.Background(), "CREATE TABLE kept AS SELECT $1 AS word", word)
-		return err
-	})
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, part := range []string{"", "-wal"} { // as they are when a process is killed
-		bytes, err := os.ReadFile(path + part)
-		if err == nil {
-			err = os.WriteFile(left+part, bytes, 0o600)
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-	}
-	if err := db.Close(); err != nil {
-		t.Fatal(err)
-	}
-	there := func() bool {
-		all, err := os.ReadFile(left)
-		if err != nil {
-			t.Fatal(err)
-		}
-		return bytes.Contains(all, []byte(word))
-	}
-	if there() {
-		t.Fatal("it is in the file before anybody opens it")
-	}
-	if db, err = Open(t.Context(), Options{URL: "sqlite:" + left, Now: time.Now}); err != nil {
-		t.Fatal(err)
-	}
-	defer func() { _ = db.Close() }()
-	for range 500 {
-		if there() {
-			return
-		}
-		time.Sleep(10 * time.Millisecond)
-	}
-	t.Error("it was not written back")
 }
